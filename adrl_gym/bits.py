@@ -1,0 +1,102 @@
+"""Bit configurations, and the way from an action to a bit-width."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from adrl_gym.errors import AdrlGymError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class BitConfig:
+    """A bit-width for every quantizable layer of one network, in forward order.
+
+    >>> config = BitConfig(("conv1", "fc"), (4, 2))
+    >>> config.as_dict()
+    {'conv1': 4, 'fc': 2}
+    >>> BitConfig.from_json(config.to_json()) == config
+    True
+    """
+
+    names: tuple[str, ...]
+    bits: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.bits) or len(set(self.names)) != len(self.names):
+            raise AdrlGymError("a bit configuration needs exactly one bit-width for every layer name")
+        for name, bits in zip(self.names, self.bits, strict=True):
+            if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
+                raise AdrlGymError(f"layer {name}: {bits!r} is no bit-width, it takes an integer from 1 to 8")
+
+    def as_dict(self) -> dict[str, int]:
+        """Layer name to bit-width."""
+        return dict(zip(self.names, self.bits, strict=True))
+
+    def for_layers(self, names: Sequence[str]) -> tuple[int, ...]:
+        """The bit-widths in the order of ``names``.
+
+        Raises:
+            AdrlGymError: this configuration is of another network (names the first layer that differs).
+        """
+        known = self.as_dict()
+        for name in names:
+            if name not in known:
+                raise AdrlGymError(f"the bit configuration says nothing of layer {name}; is it of another network?")
+        for name in known:
+            if name not in names:
+                raise AdrlGymError(f"unknown layer {name} in the bit configuration; the network has {', '.join(names)}")
+        return tuple(known[name] for name in names)
+
+    def to_json(self) -> str:
+        """JSON with a schema version."""
+        return json.dumps({"schema": SCHEMA, "bits": self.as_dict()}, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "BitConfig":
+        """The inverse of ``to_json``; raises ``AdrlGymError`` on anything else."""
+        try:
+            data = json.loads(text)
+            version, bits = data["schema"], data["bits"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise AdrlGymError(f"not a bit configuration: {error!r}") from error
+        if version != SCHEMA:
+            raise AdrlGymError(f"bit configuration of schema {version}; this version reads schema {SCHEMA}")
+        return cls.from_dict(bits)
+
+    @classmethod
+    def from_dict(cls, bits: Mapping[str, int]) -> "BitConfig":
+        """From layer name to bit-width, in the mapping's order."""
+        return cls(tuple(bits), tuple(bits.values()))
+
+
+def bits_from_action(action: float, lowest: int, highest: int) -> int:
+    """The bit-width that an action in [-1, 1] means (HAQ, equation 3): equal shares of the range for all.
+
+    >>> [bits_from_action(a, 1, 8) for a in (-1, -0.76, -0.74, 0, 1)]
+    [1, 1, 2, 4, 8]
+    """
+    share = (action + 1) / 2  # in [0, 1]
+    bits = round(lowest - 0.5 + share * (highest - lowest + 1))
+    return min(max(bits, lowest), highest)
+
+
+def action_from_bits(bits: int, lowest: int, highest: int) -> float:
+    """The middle of the actions that mean ``bits``; the inverse of ``bits_from_action``.
+
+    >>> bits_from_action(action_from_bits(3, 1, 8), 1, 8)
+    3
+    """
+    return 2 * (bits - lowest + 0.5) / (highest - lowest + 1) - 1
+
+
+def check_bits(bits: Iterable[int], layers: int, lowest: int, highest: int) -> tuple[int, ...]:
+    """``bits`` as a tuple of ``layers`` integers from ``lowest`` to ``highest``, or an ``AdrlGymError``."""
+    checked = tuple(int(b) for b in bits)
+    if len(checked) != layers:
+        raise AdrlGymError(f"{len(checked)} bit-widths for a network of {layers} quantizable layers")
+    for index, b in enumerate(checked):
+        if not lowest <= b <= highest:
+            raise AdrlGymError(f"layer {index}: {b} bits are outside the range {lowest} to {highest} of this problem")
+    return checked

@@ -1,0 +1,76 @@
+"""Model size of a bit configuration, and its projection onto a budget. Pure functions.
+
+Size counts weight bits over 32-bit weight bits, as the papers do: biases, norms and scales are left out.
+"""
+
+from collections.abc import Sequence
+
+from adrl_gym.errors import AdrlGymError
+
+FLOAT_BITS = 32
+
+
+def weight_bits(bits: Sequence[int], parameters: Sequence[int]) -> int:
+    """Bits that all weights take together.
+
+    >>> weight_bits([2, 4], [100, 10])
+    240
+    """
+    return sum(b * p for b, p in zip(bits, parameters, strict=True))
+
+
+def size_ratio(bits: Sequence[int], parameters: Sequence[int]) -> float:
+    """Size over the size of 32-bit weights, in (0, 0.25] for 1 to 8 bits.
+
+    >>> size_ratio([2, 2], [100, 10])
+    0.0625
+    """
+    return weight_bits(bits, parameters) / (FLOAT_BITS * sum(parameters))
+
+
+def average_bits(bits: Sequence[int], parameters: Sequence[int]) -> float:
+    """Bits a weight, in the mean over all weights."""
+    return weight_bits(bits, parameters) / sum(parameters)
+
+
+def check_budget(budget: float, lowest: int) -> None:
+    """Refuse a budget that no configuration meets.
+
+    Raises:
+        AdrlGymError: says the smallest possible budget.
+    """
+    smallest = lowest / FLOAT_BITS
+    if not budget > 0 or budget < smallest:
+        raise AdrlGymError(
+            f"no configuration meets a budget of {budget:g} times the 32-bit size: "
+            f"the smallest possible is {smallest:g} (all layers at {lowest} bits)"
+        )
+
+
+def project(bits: Sequence[int], parameters: Sequence[int], budget: float, lowest: int) -> tuple[int, ...]:
+    """HAQ's action wall: take bits away until the configuration fits the budget.
+
+    From the last layer backwards every layer gives one bit, round after round, and it stops as soon as the size
+    fits. A configuration that fits is left alone. Source: HAQ, section 3.3, and its ``_final_action_wall``.
+
+    Args:
+        bits: bit-width of each layer.
+        parameters: weights of each layer.
+        budget: largest size over the 32-bit size.
+        lowest: no layer goes below.
+
+    >>> project([4, 4], [100, 100], budget=0.1, lowest=1)
+    (3, 3)
+    """
+    check_budget(budget, lowest)
+    allowed = budget * FLOAT_BITS * sum(parameters)
+    projected = list(bits)
+    size = weight_bits(projected, parameters)
+    while size > allowed:
+        for index in reversed(range(len(projected))):
+            if size <= allowed:
+                break
+            if projected[index] > lowest:
+                projected[index] -= 1
+                size -= parameters[index]
+    return tuple(projected)

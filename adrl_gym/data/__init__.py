@@ -1,0 +1,101 @@
+"""Images to search and to report on."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from adrl_gym.data.cifar10 import FOLDER as CIFAR10_FOLDER
+from adrl_gym.data.cifar10 import cifar10_splits
+from adrl_gym.data.datafree import datafree_splits
+from adrl_gym.data.imagenet import imagenet_splits, is_imagenet
+from adrl_gym.data.images import ImageSet
+from adrl_gym.data.own import own_splits
+from adrl_gym.data.splits import Splits
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.networks import NetworkSpec, find_network, load_network
+from adrl_gym.networks.imagenet import preprocessing
+
+__all__ = ["ImageSet", "Splits", "default_cache", "load_splits", "own_splits"]
+
+DATA = ("auto", "cifar10", "imagenet", "data-free")
+
+
+def load_splits(
+    network: str,
+    data: str = "auto",
+    *,
+    data_root: str | Path | None = None,
+    download: bool = False,
+    images: int = 1000,
+    checkpoint: str | None = None,
+) -> Splits:
+    """Search and test images for a named network.
+
+    Args:
+        network: a name in ``NETWORKS``.
+        data: ``cifar10``, ``imagenet``, ``data-free``, or ``auto``: the data set that the network was
+            trained on, where it is found; for a CIFAR-10 network otherwise its data-free set.
+        data_root: folder of the data set; without it, ``$ADRL_GYM_DATA`` and the default cache are looked at.
+        download: fetch CIFAR-10 if it is not there yet, into ``data_root`` or the default cache.
+        images: how many search images.
+        checkpoint: content hash of the weights in use (default: those that ship); a data-free set fits
+            only the weights that it was distilled from.
+
+    Raises:
+        AdrlGymError: data that this network cannot use, that are not found, damaged, or too few.
+    """
+    spec = find_network(network)
+    if data not in DATA:
+        raise AdrlGymError(f"unknown data {data!r}: choose one of {', '.join(DATA)}")
+    if data in ("cifar10", "imagenet") and data != spec.dataset:
+        raise AdrlGymError(
+            f"{network} was trained on {spec.dataset}, not on {data}: use --data {spec.dataset}"
+        )
+    if spec.dataset == "imagenet":
+        return _imagenet(spec, data, data_root, download, images)
+    root = _find(data_root, lambda folder: (folder / CIFAR10_FOLDER).is_dir())
+    if data != "data-free" and (root is not None or download):
+        return cifar10_splits(root or Path(data_root or default_cache()), images, download=download)
+    if data == "cifar10" or (data == "auto" and data_root is not None):
+        raise AdrlGymError(
+            f"no {CIFAR10_FOLDER} in {_places(data_root)}: name the folder that holds it (--data-root), "
+            "or fetch CIFAR-10 with --download"
+        )
+    return datafree_splits(network, images, checkpoint or load_network(network).checkpoint)
+
+
+def default_cache() -> Path:
+    """Where downloads go, and the last place to look for data."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adrl_gym"
+
+
+def _imagenet(
+    spec: NetworkSpec, data: str, data_root: str | Path | None, download: bool, images: int
+) -> Splits:
+    if data == "data-free":
+        raise AdrlGymError(f"{spec.name} has no data-free set: use --data imagenet --data-root FOLDER")
+    if download:
+        raise AdrlGymError(
+            "ImageNet cannot be downloaded here: get it from image-net.org and name it with --data-root"
+        )
+    root = _find(data_root, is_imagenet)
+    if root is None:
+        raise AdrlGymError(
+            f"no ImageNet in {_places(data_root)}: name the folder that holds val/ and, better, train/ (--data-root)"
+        )
+    return imagenet_splits(root, images, preprocess=preprocessing(spec.name), classes=spec.classes)
+
+
+def _candidates(data_root: str | Path | None) -> list[Path]:
+    if data_root is not None:
+        return [Path(data_root)]
+    variable = os.environ.get("ADRL_GYM_DATA")
+    return [Path(folder) for folder in (variable, default_cache()) if folder]
+
+
+def _find(data_root: str | Path | None, holds: Callable[[Path], bool]) -> Path | None:
+    return next((folder for folder in _candidates(data_root) if holds(folder)), None)
+
+
+def _places(data_root: str | Path | None) -> str:
+    return " or ".join(str(folder) for folder in _candidates(data_root))

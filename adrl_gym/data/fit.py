@@ -1,0 +1,55 @@
+"""Do these images and labels belong to this network?"""
+
+from itertools import chain
+
+import torch
+from torch import nn
+
+from adrl_gym.data.images import Images
+from adrl_gym.errors import AdrlGymError
+
+
+def check_fit(network: nn.Module, images: Images) -> None:
+    """Run one image through the network and compare the labels with its outputs.
+
+    Args:
+        network: in evaluation mode.
+        images: a split of which every label, but only the first image is looked at.
+
+    Raises:
+        AdrlGymError: no images, images that the network cannot take, outputs that are not ``(B, classes)``,
+            a label that is no class of the network.
+    """
+    name = type(network).__name__
+    if len(images) == 0:
+        raise AdrlGymError(f"no images for {name}: at least one is needed")
+    tensor = next(chain(network.parameters(), network.buffers()), torch.zeros(0))
+    image = next(images.batches(1))[0]  # (1, C, H, W)
+    try:
+        with torch.inference_mode():
+            output = network(image.to(tensor.device))  # (1, classes)
+    except (RuntimeError, ValueError, IndexError) as error:
+        reason = str(error).splitlines()[0]
+        raise AdrlGymError(
+            f"images of shape {tuple(image.shape[1:])} do not fit {name}{_first_weight(network)}: {reason}"
+        ) from error
+    if not isinstance(output, torch.Tensor) or output.dim() != 2:
+        shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise AdrlGymError(f"{name} returns {shape} for one image: logits (images, classes) are needed")
+    if images.labels is None:
+        return
+    classes = output.shape[1]
+    wrong = ((images.labels < 0) | (images.labels >= classes)).nonzero()  # (wrong labels, 1)
+    if len(wrong):
+        index = int(wrong[0])
+        raise AdrlGymError(
+            f"label {int(images.labels[index])} of image {index} is out of range: {name} has {classes} "
+            f"outputs, so labels go from 0 to {classes - 1}"
+        )
+
+
+def _first_weight(network: nn.Module) -> str:
+    for name, parameter in network.named_parameters():
+        if parameter.dim() > 1:
+            return f", whose first weights {name} have shape {tuple(parameter.shape)}"
+    return ""

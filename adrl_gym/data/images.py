@@ -1,0 +1,82 @@
+"""Sets of images: held as one tensor, or read from disk batch by batch."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Batch = tuple[Tensor, Tensor | None]  # images (B, C, H, W); labels (B,) where they are known
+
+
+class Images(Protocol):
+    """What a split must offer: its length, its labels, and its images batch by batch."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Class indices, int64, ``(N,)``; ``None`` where the truth is unknown."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All images in order, ``size`` at a time (the last batch may be smaller)."""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with their labels, in the form the network takes them.
+
+    Attributes:
+        images: float32, ``(N, C, H, W)``, normalised.
+        labels: int64, ``(N,)``, class indices; ``None`` where the truth is unknown (data-free set).
+    """
+
+    images: Tensor
+    labels: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def first(self, count: int) -> "ImageSet":
+        """The first ``count`` images (all, if there are fewer)."""
+        return ImageSet(self.images[:count], None if self.labels is None else self.labels[:count])
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All images in order, ``size`` at a time; ``(B, C, H, W)`` and ``(B,)``."""
+        for start in range(0, len(self), size):
+            labels = None if self.labels is None else self.labels[start : start + size]
+            yield self.images[start : start + size], labels
+
+
+@dataclass(frozen=True)
+class LazyImageSet:
+    """Images that stay on disk until their batch is asked for: 50,000 of 224x224 would take 30 GB.
+
+    Attributes:
+        paths: one image file each.
+        labels: int64, ``(N,)``, class indices.
+        read: makes the tensor ``(C, H, W)`` of one file.
+    """
+
+    paths: tuple[str, ...]
+    labels: Tensor
+    read: Callable[[str], Tensor]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All images in order, ``size`` at a time; ``(B, C, H, W)`` and ``(B,)``. Threads decode them."""
+        with ThreadPoolExecutor() as pool:
+            for start in range(0, len(self), size):
+                images = torch.stack(
+                    list(pool.map(self.read, self.paths[start : start + size]))
+                )  # (B, C, H, W)
+                yield images, self.labels[start : start + size]
+
+    def load(self) -> ImageSet:
+        """All images in memory."""
+        images, _ = next(self.batches(len(self)))
+        return ImageSet(images, self.labels)

@@ -1,0 +1,59 @@
+"""Draw a bit configuration as text or as a picture, with nothing but NumPy and Pillow."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from adrl_gym.problem import QuantProblem
+
+COLUMN, ROW, MARGIN = 22, 20, 44  # pixels
+COLOURS = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725")  # viridis
+
+
+def render_ansi(names: Sequence[str], chosen: Sequence[int], last: dict[str, Any], problem: QuantProblem) -> str:
+    """One line a layer with its bits as a bar, then accuracy and size.
+
+    Args:
+        names: of the layers.
+        chosen: bits of this episode's layers so far; shown until a configuration has been measured.
+        last: ``info`` of the last finished episode, or empty.
+        problem: for the float accuracy and the budget.
+    """
+    bits = last.get("bits", tuple(chosen))
+    width = max(len(name) for name in names)
+    lines = [f"{name:{width}}  {b}  {'#' * b}" for name, b in zip(names, bits, strict=False)]
+    return "\n".join([*lines, _summary(last, problem)])
+
+
+def render_image(
+    names: Sequence[str], chosen: Sequence[int], last: dict[str, Any], problem: QuantProblem
+) -> np.ndarray:
+    """The same as bars, one column a layer; ``(H, W, 3)`` uint8."""
+    bits = last.get("bits", tuple(chosen))
+    width = max(2 * MARGIN + COLUMN * len(names), 480)
+    height = 2 * MARGIN + ROW * problem.highest
+    image = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(image)
+    floor = height - MARGIN
+    for b in range(1, problem.highest + 1):
+        draw.line([(MARGIN, floor - b * ROW), (width - MARGIN, floor - b * ROW)], fill="#e4e4e4")
+        draw.text((MARGIN - 14, floor - b * ROW - 6), str(b), fill="#555555")
+    for index, b in enumerate(bits):
+        left = MARGIN + index * COLUMN
+        draw.rectangle([left + 3, floor - b * ROW, left + COLUMN - 3, floor], fill=COLOURS[b - 1])
+    draw.line([(MARGIN, floor), (width - MARGIN, floor)], fill="black")
+    draw.text((4, 8), "bits", fill="black")
+    draw.text((MARGIN, 8), _summary(last, problem), fill="black")
+    draw.text((MARGIN, floor + 8), f"layers in forward order: {names[0]} ... {names[-1]}", fill="black")
+    return np.asarray(image)
+
+
+def _summary(last: dict[str, Any], problem: QuantProblem) -> str:
+    if not last:
+        return f"no configuration measured yet; budget {problem.budget:g} of the 32-bit size"
+    return (
+        f"accuracy {last['accuracy']:.2f} % (float {problem.float_search.accuracy:.2f} %), "
+        f"size {last['size_ratio']:.4f} of 32-bit, {last['average_bits']:.2f} bits a weight"
+    )

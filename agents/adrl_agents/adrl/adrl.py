@@ -1,0 +1,134 @@
+"""ADRL: augmented deep reinforcement learning for quantization (Ning et al., ICLR 2021)."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from stable_baselines3.common.type_aliases import GymEnv
+from torch import Tensor
+
+from adrl_agents.adrl.episode import EpisodeTrace
+from adrl_agents.adrl.indicators import Context, DistanceIndicator, Indicator, ProfilingIndicator, score_table
+from adrl_agents.adrl.policies import CandidateActor, CandidatePolicy
+from adrl_agents.haq import HAQ
+from adrl_gym import AdrlGymError
+from adrl_gym.bits import bits_from_action
+from adrl_gym.evaluation import Score
+
+
+class ADRL(HAQ):
+    """HAQ whose actor proposes ``k`` candidate actions, of which an indicator chooses the one to take.
+
+    Paper: "Simple Augmentation Goes a Long Way: ADRL for DNN Quantization",
+    https://openreview.net/forum?id=Qr0aRliE_Hb. Deviations and the measurements behind the defaults are in
+    ``agents/README.md``. With ``k=1`` it is HAQ, action for action.
+
+    Args:
+        policy: ``MlpPolicy``.
+        env: one environment of this package.
+        k: candidates a step.
+        indicator: ``profiling`` (P-ADRL), ``distance`` (D-ADRL) or any callable (see ``Indicator``).
+        context, score, profile_images, early_termination: of the profiling indicator (see ``ProfilingIndicator``).
+        policy_kwargs, **kwargs: as for ``HAQ``.
+
+    Raises:
+        AdrlGymError: ``k < 1``, or an unknown indicator, context or score.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[Any]]] = {"MlpPolicy": CandidatePolicy}
+    actor: CandidateActor
+    actor_target: CandidateActor
+
+    def __init__(
+        self,
+        policy: str | type[CandidatePolicy] = "MlpPolicy",
+        env: GymEnv | str | None = None,
+        k: int = 4,
+        indicator: str | Indicator = "profiling",
+        context: Context = "completed",
+        score: Score = "kl",
+        profile_images: int = 250,
+        early_termination: bool = True,
+        policy_kwargs: dict[str, Any] | None = None,
+        _init_setup_model: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        if k < 1:
+            raise AdrlGymError(f"k={k}: at least 1 candidate is needed (1 is HAQ)")
+        self.k = k
+        if indicator == "profiling":
+            indicator = ProfilingIndicator(context, score, profile_images, early_termination)
+        elif indicator == "distance":
+            indicator = DistanceIndicator()
+        elif isinstance(indicator, str):
+            raise AdrlGymError(f"unknown indicator {indicator!r}: choose profiling, distance or give a callable")
+        self.indicator: Indicator = indicator
+        self._training = EpisodeTrace()
+        self._predicting: list[EpisodeTrace] = []
+        super().__init__(policy, env, policy_kwargs=policy_kwargs, _init_setup_model=False, **kwargs)
+        if self.env is not None:
+            problem = self.problem
+            self.policy_kwargs["candidates"] = {
+                "k": k,
+                "layers": len(problem.layers),
+                "lowest": problem.lowest,
+                "highest": problem.highest,
+            }
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        if self.k > 1:
+            scores = torch.as_tensor(score_table(self.indicator, self.problem), dtype=torch.float32)
+            self.actor.scores.copy_(scores)
+            self.actor_target.scores.copy_(scores)
+        return super()._setup_learn(*args, **kwargs)
+
+    @property
+    def _candidate_count(self) -> int:
+        return self.k
+
+    def _propose(self, observation: Tensor) -> Tensor:
+        return self.actor.candidates(observation)[0]
+
+    def _choose(self, observation: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        return self._refine(self._training, observation, candidates)
+
+    def _refine(self, trace: EpisodeTrace, observation: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        """The candidate ``(A,)`` that the indicator scores best; fewer bits at a tie."""
+        if self.k == 1:
+            return candidates[0]
+        problem = self.problem
+        decided = trace.follow(observation, len(problem.layers), problem.lowest, problem.highest)
+        bits = [bits_from_action(float(a[0]), problem.lowest, problem.highest) for a in candidates]
+        scores = self.indicator(problem, decided, bits)
+        return candidates[max(range(self.k), key=lambda i: (scores[i], -bits[i]))]
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """The refined action, as in training but without noise; the observations of an episode must come in order.
+
+        The indicator measures, so the agent needs its environment (``ADRL.load(path, env=env)``).
+
+        Raises:
+            AdrlGymError: no environment, or an observation that does not follow the one before.
+        """
+        assert isinstance(observation, np.ndarray)
+        observations = observation.reshape(-1, *self.observation_space.shape)  # type: ignore[misc]  # (B, 10)
+        self.policy.set_training_mode(False)
+        with torch.no_grad():
+            candidates = self.actor.candidates(torch.as_tensor(observations, device=self.device))  # (B, k, A)
+        while len(self._predicting) < len(observations):
+            self._predicting.append(EpisodeTrace())
+        actions = np.stack(
+            [
+                self._refine(trace, one, proposed)
+                for trace, one, proposed in zip(self._predicting, observations, candidates.cpu().numpy(), strict=False)
+            ]
+        )  # (B, A)
+        return (actions if observation.ndim > 1 else actions[0]), state

@@ -1,0 +1,132 @@
+"""Q-value indicators: what a candidate bit-width is worth, by knowledge of the domain instead of by learning."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+from tqdm import tqdm
+
+from adrl_agents.adrl.completion import Completion, price_of_size
+from adrl_gym import AdrlGymError, QuantProblem
+from adrl_gym.budget import FLOAT_BITS
+from adrl_gym.evaluation import SCORES, Score
+
+Context = Literal["single", "prefix", "completed"]
+
+#: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the layers before, ``candidates``
+#: the bit-widths proposed for the next layer; one score for each, higher is better. Any such callable will do.
+Indicator = Callable[[QuantProblem, tuple[int, ...], Sequence[int]], Sequence[float]]
+
+
+class LayerTable:
+    """What each layer alone costs at each bit-width, and what follows from that for one problem's budget.
+
+    Attributes:
+        price: cost that one weight bit is worth at the budget (``price_of_size``).
+        priced: ``(n, widths)``, cost plus price times size. Cost alone always prefers more bits.
+        completion: completes half-decided configurations.
+    """
+
+    def __init__(self, problem: QuantProblem, costs: np.ndarray) -> None:
+        self.problem = problem
+        bits = np.arange(problem.lowest, problem.highest + 1)
+        allowed = problem.budget * FLOAT_BITS * sum(problem.parameters)
+        self.price = price_of_size(costs, problem.parameters, allowed, problem.lowest)
+        self.priced = costs + self.price * np.outer(problem.parameters, bits)  # (n, widths)
+        self.completion = Completion(costs, problem.parameters, allowed, problem.lowest)
+
+
+class DistanceIndicator:
+    """D-ADRL: the nearer the quantized weights are to the float ones, the better.
+
+    The distance is the squared error over the squared weights of the layer; size is charged at the budget's price.
+    """
+
+    def __init__(self) -> None:
+        self._known: LayerTable | None = None
+
+    def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
+        if self._known is None or self._known.problem is not problem:
+            self._known = LayerTable(problem, problem.distances)
+        return [-float(self._known.priced[len(decided), b - problem.lowest]) for b in candidates]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_known": None}  # an agent's file holds no networks and no images
+
+
+class ProfilingIndicator:
+    """P-ADRL: measure the network with the candidate's bits on a little data.
+
+    Args:
+        context: the other layers while a candidate is measured. ``single``: all float. ``prefix``: those before as
+            decided, the rest float. ``completed``: those before as decided, the rest as integer programming on
+            the one-layer table would have them within the budget that is left, so that the score is that
+            of a whole configuration. In the first two, size is charged at the budget's price.
+        score: ``accuracy``, ``agreement`` with the float network or ``kl`` divergence from it.
+        images: how many search images.
+        early_termination: stop measuring a candidate once it cannot win any more. The choice stays the same.
+    """
+
+    def __init__(
+        self, context: Context = "completed", score: Score = "kl", images: int = 250, early_termination: bool = True
+    ) -> None:
+        if context not in get_args(Context):
+            raise AdrlGymError(f"unknown context {context!r}: choose one of {', '.join(get_args(Context))}")
+        if score not in SCORES:
+            raise AdrlGymError(f"unknown score {score!r}: choose one of {', '.join(SCORES)}")
+        if images < 1:
+            raise AdrlGymError(f"profiling needs at least 1 image, not {images}")
+        self.context: Context = context
+        self.score: Score = score
+        self.images = images
+        self.early_termination = early_termination
+        self._known: LayerTable | None = None
+
+    def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
+        table, layer = self._table(problem), len(decided)
+        if self.context == "single":
+            return [-float(table.priced[layer, b - problem.lowest]) for b in candidates]
+        # The likeliest winner first: the sooner a low cost is known, the sooner the others can stop.
+        likely = table.completion.complete(decided)[layer]
+        costs: dict[int, float] = {}
+        for b in sorted(set(candidates), key=lambda b: (abs(b - likely), b)):
+            if self.context == "prefix":
+                charge = table.price * problem.parameters[layer] * b
+                configuration = (*decided, b, *[None] * (len(problem.layers) - layer - 1))
+            else:
+                charge = 0.0
+                configuration = problem.project(table.completion.complete((*decided, b)))
+            limit = min(costs.values(), default=math.inf) - charge if self.early_termination else math.inf
+            costs[b] = charge + problem.profile(configuration, self.score, self.images, limit)
+        return [-costs[b] for b in candidates]
+
+    def for_replay(self) -> "ProfilingIndicator":
+        """The same in the ``single`` context, so that replayed states are refined by look-up."""
+        return ProfilingIndicator("single", self.score, self.images, self.early_termination)
+
+    def _table(self, problem: QuantProblem) -> LayerTable:
+        if self._known is None or self._known.problem is not problem:
+            n, widths = len(problem.layers), range(problem.lowest, problem.highest + 1)
+            costs = np.empty((n, len(widths)))
+            for layer in tqdm(range(n), "profiling layers", leave=False, disable=None):
+                for column, b in enumerate(widths):
+                    alone = [None] * layer + [b] + [None] * (n - layer - 1)
+                    costs[layer, column] = problem.profile(alone, self.score, self.images)
+            self._known = LayerTable(problem, costs)
+        return self._known
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_known": None}  # an agent's file holds no networks and no images
+
+
+def score_table(indicator: Indicator, problem: QuantProblem) -> np.ndarray:
+    """The indicator's scores of every layer and bit-width, ``(n, widths)``, for refining replayed states.
+
+    A replayed state does not tell the bits of the layers before it. Indicators that need them say with ``for_replay``
+    what to use instead; any other callable sees uniform bits that fit the budget.
+    """
+    for_replay: Indicator = indicator.for_replay() if isinstance(indicator, ProfilingIndicator) else indicator
+    uniform = problem.project([problem.highest] * len(problem.layers))
+    widths = list(range(problem.lowest, problem.highest + 1))
+    return np.array([for_replay(problem, uniform[:layer], widths) for layer in range(len(problem.layers))])

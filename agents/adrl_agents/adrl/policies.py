@@ -1,0 +1,80 @@
+"""The augmented policy: an actor that proposes k candidates, and the refinement that keeps one."""
+
+from typing import Any
+
+import torch
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
+from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.td3.policies import Actor, TD3Policy
+from torch import Tensor, nn
+
+
+class CandidateActor(Actor):
+    """An actor whose head puts out ``(B, k, A)`` candidate actions, refined to one by a table of scores.
+
+    Its ``forward`` is the augmented policy approximator of the paper (actor and refinement), so that SB3's critic target and
+    actor loss use the refined action with no change to them, and gradients reach the chosen candidate alone.
+
+    Args:
+        k: number of candidates.
+        layers, lowest, highest: the problem's layers and its range of bits.
+        The others are those of SB3's ``Actor``.
+
+    Attributes:
+        scores: ``(layers, widths)``, the indicator's score of each bit-width in each layer; saved with the agent.
+    """
+
+    scores: Tensor
+
+    def __init__(self, *args: Any, k: int, layers: int, lowest: int, highest: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.k, self.layers, self.lowest, self.highest = k, layers, lowest, highest
+        self.action_size = int(self.action_space.shape[0])  # type: ignore[index]
+        if k > 1:  # with k = 1 this is SB3's actor, weight for weight
+            head = create_mlp(
+                self.features_dim, k * self.action_size, self.net_arch, self.activation_fn, squash_output=True
+            )
+            self.mu = nn.Sequential(*head)
+        self.register_buffer("scores", torch.zeros(layers, highest - lowest + 1))
+
+    def candidates(self, observation: PyTorchObs) -> Tensor:
+        """Candidate actions ``(B, k, A)`` for observations ``(B, 10)``."""
+        return super().forward(observation).unflatten(1, (self.k, self.action_size))
+
+    def forward(self, observation: PyTorchObs) -> Tensor:
+        """The refined action ``(B, A)``: the candidate that scores best; fewer bits at a tie."""
+        candidates = self.candidates(observation)  # (B, k, A)
+        if self.k == 1:
+            return candidates[:, 0]  # (B, A)
+        assert isinstance(observation, Tensor)
+        layer = (observation[:, 0] * (self.layers - 1)).round().long()  # (B,)
+        width = self.widths(candidates[:, :, 0].detach())  # (B, k)
+        scores = self.scores[layer].gather(1, width)  # (B, k)
+        best = scores == scores.max(1, keepdim=True).values  # (B, k)
+        chosen = torch.where(best, width, self.highest).argmin(1)  # (B,)
+        return candidates[torch.arange(len(chosen), device=chosen.device), chosen]  # (B, A)
+
+    def widths(self, action: Tensor) -> Tensor:
+        """Columns of ``scores`` that actions in [-1, 1] mean (``bits_from_action`` less the lowest), any shape."""
+        share = (action.double() + 1) / 2
+        bits = (self.lowest - 0.5 + share * (self.highest - self.lowest + 1)).round()
+        return bits.clamp(self.lowest, self.highest).long() - self.lowest
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        data = super()._get_constructor_parameters()
+        return {**data, "k": self.k, "layers": self.layers, "lowest": self.lowest, "highest": self.highest}
+
+
+class CandidatePolicy(TD3Policy):
+    """SB3's DDPG policy with a ``CandidateActor``; ``candidates`` are that actor's own keyword arguments."""
+
+    def __init__(self, *args: Any, candidates: dict[str, int], **kwargs: Any) -> None:
+        self.candidates = candidates
+        super().__init__(*args, **kwargs)
+
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> CandidateActor:
+        keywords = self._update_features_extractor(self.actor_kwargs, features_extractor)
+        return CandidateActor(**keywords, **self.candidates).to(self.device)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {**super()._get_constructor_parameters(), "candidates": self.candidates}

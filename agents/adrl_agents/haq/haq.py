@@ -1,0 +1,142 @@
+"""HAQ: Hardware-Aware Automated Quantization (Wang et al., CVPR 2019), its weight-only search."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from stable_baselines3 import DDPG
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.td3.policies import TD3Policy
+from torch import Tensor
+
+from adrl_agents.haq.replay import EpisodeReplayBuffer
+from adrl_agents.noise import truncated_normal
+from adrl_gym import AdrlGymError, QuantProblem
+
+REPLAY_EPISODES = 128
+HIDDEN = (300, 300)
+
+
+class HAQ(DDPG):
+    """DDPG as HAQ uses it: truncated-normal exploration, one reward for a whole episode, a moving baseline.
+
+    Paper: https://arxiv.org/abs/1811.08886. Reference code: ``lib/rl/ddpg.py`` and ``rl_quantize.py`` of HAQ.
+    Deviations from both are numbered in ``agents/README.md``.
+
+    Args:
+        policy: ``MlpPolicy``.
+        env: one environment of this package (episodic training takes a single one).
+        learning_rate: of the critic.
+        actor_learning_rate: of the actor.
+        warmup_episodes: episodes of uniformly random actions before the actor takes part.
+        sigma: standard deviation of the exploration noise after the warm-up, in units of HAQ's action range
+            [0, 1].
+        sigma_decay: factor on ``sigma`` after each episode.
+        batch_size: transitions of one update; there is one update a transition, after each episode.
+        tau: rate of the target networks.
+        policy_kwargs: for the policy, as in SB3; hidden layers are 300-300.
+        tensorboard_log, verbose, seed, device: as in SB3.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[Any]]] = {"MlpPolicy": TD3Policy}
+
+    def __init__(
+        self,
+        policy: str | type[TD3Policy] = "MlpPolicy",
+        env: GymEnv | str | None = None,
+        learning_rate: float = 1e-3,
+        actor_learning_rate: float = 1e-4,
+        warmup_episodes: int = 20,
+        sigma: float = 0.5,
+        sigma_decay: float = 0.99,
+        batch_size: int = 64,
+        tau: float = 0.01,
+        policy_kwargs: dict[str, Any] | None = None,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "cpu",  # layers of 300 units: a GPU would be slower
+        _init_setup_model: bool = True,
+    ) -> None:
+        self.actor_learning_rate = actor_learning_rate
+        self.warmup_episodes = warmup_episodes
+        self.sigma = sigma
+        self.sigma_decay = sigma_decay
+        super().__init__(
+            policy,
+            env,  # type: ignore[arg-type]  # SB3 passes None itself when it loads a model without one
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            tau=tau,
+            gamma=1.0,
+            train_freq=(1, "episode"),
+            gradient_steps=-1,
+            replay_buffer_class=EpisodeReplayBuffer,
+            policy_kwargs={"net_arch": list(HIDDEN), **(policy_kwargs or {})},
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=False,
+        )
+        if self.env is not None:
+            layers = len(self.problem.layers)
+            self.buffer_size = REPLAY_EPISODES * layers
+            self.learning_starts = warmup_episodes * layers
+        if _init_setup_model:
+            self._setup_model()
+
+    @property
+    def problem(self) -> QuantProblem:
+        """The quantization problem of the environment.
+
+        Raises:
+            AdrlGymError: there is no environment, or it is not one of this package.
+        """
+        if self.env is None:
+            raise AdrlGymError(f"{type(self).__name__} has no environment: give one to set_env or to load(..., env=env)")
+        try:
+            problem = self.env.get_attr("problem")[0]
+        except AttributeError as error:
+            raise AdrlGymError(f"{type(self).__name__} needs an environment of adrl_gym (it has no problem)") from error
+        assert isinstance(problem, QuantProblem)
+        return problem
+
+    @property
+    def current_sigma(self) -> float:
+        """Standard deviation of the exploration noise in this episode, in units of HAQ's action range [0, 1]."""
+        return self.sigma * self.sigma_decay ** max(0, self._episode_num - self.warmup_episodes)
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Explore: candidates, noise on each of them, then the choice of one; it is what runs and what is stored."""
+        assert isinstance(self._last_obs, np.ndarray)
+        if self.num_timesteps < learning_starts:
+            candidates = np.stack([self.action_space.sample() for _ in range(self._candidate_count)])  # (k, A)
+        else:
+            self.policy.set_training_mode(False)
+            with torch.no_grad():
+                proposed = self._propose(torch.as_tensor(self._last_obs, device=self.device))  # (k, A)
+            # Actions span [-1, 1], twice the range that sigma refers to.
+            candidates = truncated_normal(proposed, 2 * self.current_sigma).cpu().numpy()  # (k, A)
+        action = self._choose(self._last_obs[0], candidates)[None]  # (1, A)
+        return action, action
+
+    @property
+    def _candidate_count(self) -> int:
+        return 1
+
+    def _propose(self, observation: Tensor) -> Tensor:
+        """The actor's candidate actions ``(k, A)`` for one observation ``(1, 10)``."""
+        return self.actor(observation)
+
+    def _choose(self, observation: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        """The action ``(A,)`` among the candidates ``(k, A)``."""
+        return candidates[0]
+
+    def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
+        super()._update_learning_rate(optimizers)
+        for group in self.actor.optimizer.param_groups:
+            group["lr"] = self.actor_learning_rate

@@ -1,0 +1,137 @@
+"""The typed options of the command lines: one dataclass for all agents, with the help beside each field."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium as gym
+import torch
+
+from adrl_gym.errors import AdrlGymError
+
+GENERIC_ID = "adrl_gym/MixedPrecisionQuant-v0"
+
+# Options that say where things lie or what is done beside the search; all others make a run what it is.
+ASIDE = ("data_root", "download", "output", "resume", "track", "wandb_project", "wandb_group")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options that all agents share."""
+
+    env_id: str = "adrl_gym/ResNet20-Cifar10-v0"
+    """Environment to search in: an id of this package, or module:id of your own."""
+    budget: float = 0.0625
+    """Largest size of the weights over their size in 32 bits; 0.0625 is 16 times smaller."""
+    data: Literal["auto", "cifar10", "imagenet", "data-free"] = "auto"
+    """Images to search on; auto takes the network's data set where it is found, else the data-free set."""
+    data_root: Path | None = None
+    """Folder of the data set; without it, $ADRL_GYM_DATA or the default cache."""
+    download: bool = False
+    """Download the data set if it is not there (CIFAR-10)."""
+    images: int = 1000
+    """How many images the search measures a configuration on."""
+    quantizer: Literal["gptq", "linear", "kmeans"] = "gptq"
+    """How weights are rounded: error-compensating, to the nearest level, or to a codebook."""
+    bias_correction: bool = True
+    """Let each layer's bias absorb the mean error of its quantized weights."""
+    weights: Path | None = None
+    """File of the float network's weights, instead of the shipped or torchvision's own."""
+    episodes: int = 300
+    """Bit configurations to try."""
+    window: int = 20
+    """Episodes that early termination of the search looks back on."""
+    tolerance: float = 0.0
+    """End the search once accuracy's deviation over the window is below this, in percent; 0 is never."""
+    seed: int = 0
+    """Seed of everything random; the same seed gives the same search."""
+    device: str = "auto"
+    """Device that measures configurations; auto takes CUDA where there is one."""
+    output: Path | None = None
+    """Folder of this run; without it, runs/<env>-<agent>-<budget>-s<seed>."""
+    resume: bool = False
+    """Go on where an earlier run of the same options stopped; --episodes may be larger than there."""
+    track: bool = False
+    """Log to Weights & Biases (WANDB_MODE=offline keeps it on this machine)."""
+    wandb_project: str = "adrl-gym"
+    """Project in Weights & Biases."""
+    wandb_group: str | None = None
+    """Group in Weights & Biases, for example one for all seeds; without it, <env>-<agent>-<budget>."""
+
+    def check(self) -> None:
+        """Refuse impossible values before anything is done; raises ``AdrlGymError``."""
+        self._at_least_one("episodes", "images")
+        if self.seed < 0:
+            raise AdrlGymError(f"--seed {self.seed}: it starts at 0")
+        if self.window < 2:
+            raise AdrlGymError(f"--window {self.window}: a spread needs at least 2 episodes")
+        if not self.tolerance >= 0:
+            raise AdrlGymError(f"--tolerance {self.tolerance}: 0 (never end early) or more is needed")
+        check_env_id(self.env_id)
+        check_device(self.device)
+
+    def _at_least_one(self, *names: str) -> None:
+        for name in names:
+            if getattr(self, name) < 1:
+                raise AdrlGymError(f"--{name.replace('_', '-')} {getattr(self, name)}: at least 1 is needed")
+
+    def run_name(self, agent: str) -> str:
+        """``<env>-<agent>-<budget>``, for folders and groups."""
+        env = self.env_id.rpartition("/")[2].rpartition(":")[2].rpartition("-v")[0]
+        return f"{env}-{agent}-{self.budget:g}"
+
+    def recorded(self) -> dict[str, Any]:
+        """The options that make the run what it is, as JSON values."""
+        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in ASIDE}
+        return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ADRLOptions(Options):
+    """Options of ADRL."""
+
+    episodes: int = 30
+    """Bit configurations to try."""
+    k: int = 4
+    """Candidate bit-widths that the actor proposes for a layer; 1 is HAQ."""
+    indicator: Literal["profiling", "distance"] = "profiling"
+    """What chooses among candidates: measured predictions (P-ADRL) or distance of the weights (D-ADRL)."""
+    context: Literal["single", "prefix", "completed"] = "completed"
+    """Other layers while profiling: float, those before as decided, or the rest completed as well."""
+    score: Literal["accuracy", "agreement", "kl"] = "kl"
+    """What profiling measures: accuracy, agreement with the float network, or divergence from it."""
+    profile_images: int = 250
+    """How many of the search images profiling uses."""
+
+    def check(self) -> None:
+        """As for all agents, and ADRL's own."""
+        super().check()
+        self._at_least_one("k", "profile_images")
+
+
+def check_env_id(env_id: str) -> None:
+    """Raises ``AdrlGymError``, with the ids that there are, unless ``env_id`` is one of quantization."""
+    entry_point = gym.spec(GENERIC_ID).entry_point
+    try:
+        if gym.spec(env_id).entry_point == entry_point:
+            return
+        problem = f"{env_id} is no quantization environment"
+    except (gym.error.Error, ModuleNotFoundError) as error:
+        problem = (
+            f"unknown environment {env_id!r} ({error})"
+            if ":" in env_id
+            else f"unknown environment {env_id!r}"
+        )
+    known = sorted(known for known, spec in gym.registry.items() if spec.entry_point == entry_point)
+    raise AdrlGymError(f"{problem}; choose one of {', '.join(known)}, or module:id of your own")
+
+
+def check_device(device: str) -> None:
+    """Raises ``AdrlGymError`` unless tensors can be put on ``device``."""
+    if device == "auto":
+        return
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise AdrlGymError(f"--device {device} cannot be used here; choose auto or cpu") from error

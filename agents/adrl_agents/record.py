@@ -1,0 +1,162 @@
+"""What a search has found so far."""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from adrl_agents.history import Episode
+from adrl_agents.options import Options
+from adrl_agents.provenance import git_commit, package_versions
+from adrl_agents.snapshot import Progress
+from adrl_gym.problem import QuantProblem
+from adrl_gym.result import SearchResult, Status
+
+
+@dataclass(frozen=True)
+class Best:
+    """A configuration and its measurements on the search images (percent, percent, nats)."""
+
+    bits: tuple[int, ...]
+    accuracy: float
+    agreement: float
+    kl: float
+    size_ratio: float
+
+    def beats(self, other: "Best | None") -> bool:
+        """Higher accuracy; at a tie lower divergence, then smaller size."""
+        return other is None or self._rank() < other._rank()
+
+    def _rank(self) -> tuple[float, float, float]:
+        return (-self.accuracy, self.kl, self.size_ratio)
+
+
+class SearchRecord:
+    """Counts, history and best configuration of one search, across interruptions.
+
+    Args:
+        problem: the quantization problem that is searched.
+        agent: name of the agent.
+        options: of the run.
+        preparation_seconds: that it took to make ``problem``.
+        previous: the result so far of the run that is resumed.
+        progress: where the resumed search stands.
+        episodes: history up to there.
+    """
+
+    def __init__(
+        self,
+        problem: QuantProblem,
+        agent: str,
+        options: Options,
+        preparation_seconds: float = 0.0,
+        previous: SearchResult | None = None,
+        progress: Progress | None = None,
+        episodes: list[Episode] | None = None,
+    ) -> None:
+        self.problem, self.agent, self.options = problem, agent, options
+        self.preparation_seconds = preparation_seconds
+        self.episodes = episodes or []
+        self.best: Best | None = None
+        self.wandb_run: str | None = None
+        if previous is not None:
+            kl = math.inf if previous.search_kl is None else previous.search_kl
+            self.best = Best(
+                previous.config.bits,
+                previous.search_accuracy,
+                previous.search_agreement,
+                kl,
+                previous.size_ratio,
+            )
+            self.wandb_run = previous.wandb_run
+        self._before = progress or Progress()
+        self._hits, self._misses, self._evaluations = (
+            problem.memo_hits,
+            problem.memo_misses,
+            problem.evaluations,
+        )
+        self._start = time.monotonic()
+        self._provenance: dict[str, Any] = {"versions": package_versions(), "git_commit": git_commit()}
+
+    @property
+    def progress(self) -> Progress:
+        """Where the search stands."""
+        return Progress(
+            episodes=len(self.episodes),
+            evaluations=self._before.evaluations + self.problem.evaluations - self._evaluations,
+            memo_hits=self._before.memo_hits + self.problem.memo_hits - self._hits,
+            memo_misses=self._before.memo_misses + self.problem.memo_misses - self._misses,
+            seconds=self._before.seconds + time.monotonic() - self._start,
+        )
+
+    def add(self, info: dict[str, Any], reward: float) -> Episode:
+        """Take in the last step of an episode: ``info`` as the environment gives it."""
+        measured = Best(
+            tuple(int(b) for b in info["bits"]),
+            info["accuracy"],
+            info["agreement"],
+            info["kl"],
+            info["size_ratio"],
+        )
+        if measured.beats(self.best):
+            self.best = measured
+        assert self.best is not None
+        progress = self.progress
+        episode = Episode(
+            episode=len(self.episodes) + 1,
+            reward=round(reward, 6),
+            accuracy=_percent(measured.accuracy),
+            best_accuracy=_percent(self.best.accuracy),
+            evaluations=round(progress.evaluations, 4),
+            seconds=round(progress.seconds, 3),
+            agreement=_percent(measured.agreement),
+            kl=round(measured.kl, 8),
+            average_bits=round(info["average_bits"], 6),
+            bits=" ".join(str(b) for b in measured.bits),
+        )
+        self.episodes.append(episode)
+        return episode
+
+    def result(self, status: Status, tested: tuple[float, float] | None = None) -> SearchResult:
+        """The best so far, with everything known of the search. There must have been an episode.
+
+        Args:
+            status: of the search.
+            tested: accuracy of the float network and of the best on the test images.
+        """
+        assert self.best is not None
+        problem, best, progress = self.problem, self.best, self.progress
+        names = [layer.name for layer in problem.layers]
+        return SearchResult(
+            env_id=self.options.env_id,
+            agent=self.agent,
+            seed=self.options.seed,
+            options=self.options.recorded(),
+            status=status,
+            bits=dict(zip(names, best.bits, strict=True)),
+            shapes=dict(zip(names, (list(layer.weight_shape) for layer in problem.layers), strict=True)),
+            size_ratio=problem.size_ratio(best.bits),
+            average_bits=problem.average_bits(best.bits),
+            float_search_accuracy=_percent(problem.float_search.accuracy),
+            search_accuracy=_percent(best.accuracy),
+            search_agreement=_percent(best.agreement),
+            search_kl=best.kl if math.isfinite(best.kl) else None,
+            float_test_accuracy=None if tested is None else _percent(tested[0]),
+            test_accuracy=None if tested is None else _percent(tested[1]),
+            data=problem.splits.name,
+            data_source=problem.splits.source,
+            episodes=progress.episodes,
+            evaluations=round(progress.evaluations, 4),
+            memo_hits=progress.memo_hits,
+            memo_misses=progress.memo_misses,
+            preparation_seconds=round(self.preparation_seconds, 3),
+            seconds=round(progress.seconds, 3),
+            checkpoint=problem.checkpoint,
+            wandb_run=self.wandb_run,
+            **self._provenance,
+        )
+
+
+def _percent(value: float) -> float:
+    """Rounded, so that no accuracy is -1e-14 or 87.30000000000001."""
+    return abs(round(value, 6))

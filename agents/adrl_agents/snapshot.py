@@ -1,0 +1,83 @@
+"""agent.zip: an agent as SB3 saves it, and inside the same file what it takes to go on with its search.
+
+One file is replaced in one step, so the agent, its replay buffer and the random generators can never be of
+different episodes. ``HAQ.load("agent.zip")`` works as ever: SB3 passes over members that it does not know.
+"""
+
+import io
+import pickle
+import random
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.result import write_whole
+
+MEMBER = "search.pkl"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a search stands between two episodes.
+
+    Attributes:
+        episodes: finished ones.
+        evaluations, memo_hits, memo_misses, seconds: spent on them (see ``SearchResult``).
+    """
+
+    episodes: int = 0
+    evaluations: float = 0.0
+    memo_hits: int = 0
+    memo_misses: int = 0
+    seconds: float = 0.0
+
+
+def save_agent(path: Path, agent: OffPolicyAlgorithm, progress: Progress) -> None:
+    """Write ``path`` whole. To be called between two episodes."""
+    archive = io.BytesIO()
+    agent.save(archive)
+    rest = {"progress": progress, "replay_buffer": agent.replay_buffer, "random": _random_state(agent)}
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(MEMBER, pickle.dumps(rest))
+    write_whole(path, archive.getvalue())
+
+
+def load_agent(path: Path, fresh: OffPolicyAlgorithm) -> tuple[OffPolicyAlgorithm, Progress]:
+    """The agent of ``path`` in the environment of ``fresh``, of the same class; where its search stands.
+
+    From here on everything random is as it was.
+
+    Raises:
+        AdrlGymError: the file is damaged.
+    """
+    try:
+        agent = type(fresh).load(path, env=fresh.get_env(), device=fresh.device)
+        with zipfile.ZipFile(path) as file:
+            rest = pickle.loads(file.read(MEMBER))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        raise AdrlGymError(f"cannot resume from {path}: {error}; begin anew in another --output") from error
+    agent.replay_buffer = rest["replay_buffer"]
+    _set_random_state(agent, rest["random"])
+    return agent, rest["progress"]
+
+
+def _random_state(agent: OffPolicyAlgorithm) -> dict[str, Any]:
+    return {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),  # noqa: NPY002 - SB3 draws from it
+        "torch": torch.get_rng_state(),
+        "actions": agent.action_space.np_random.bit_generator.state,
+    }
+
+
+def _set_random_state(agent: OffPolicyAlgorithm, state: dict[str, Any]) -> None:
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    agent.action_space.np_random.bit_generator.state = state["actions"]

@@ -1,0 +1,33 @@
+"""Search bit-widths with ADRL: the actor proposes k candidates a layer, an indicator chooses."""
+
+import sys
+from typing import Any
+
+import gymnasium as gym
+
+from adrl_agents import ADRL
+from adrl_agents.options import ADRLOptions
+from adrl_agents.runner import run_command_line, run_search
+from adrl_gym.result import SearchResult
+
+
+def main(options: ADRLOptions) -> SearchResult:
+    """One search with ADRL."""
+
+    def make_agent(env: gym.Env[Any, Any]) -> ADRL:
+        return ADRL(
+            "MlpPolicy",
+            env,
+            k=options.k,
+            indicator=options.indicator,
+            context=options.context,
+            score=options.score,
+            profile_images=options.profile_images,
+            seed=options.seed,
+        )
+
+    return run_search("adrl", options, make_agent)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main, ADRLOptions, __doc__))

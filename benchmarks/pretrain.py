@@ -1,0 +1,137 @@
+"""Train the checkpoints that ship with the package, on the 45,000 images of CIFAR-10's train split.
+
+    python benchmarks/pretrain.py --network resnet20 --data-root D
+
+Resumable: the trainer's whole state is written after every epoch, and a second call goes on from it.
+The search and test splits are never looked at; ``benchmarks/evaluate.py`` measures the result.
+"""
+
+import csv
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+import tyro
+from torch import Tensor
+from tqdm import tqdm
+
+from adrl_gym.data.cifar10 import load_cifar10
+from adrl_gym.networks.cifarnet import cifarnet
+from adrl_gym.networks.resnet import resnet20
+
+NETWORKS = {"resnet20": resnet20, "cifarnet": cifarnet}
+PEAK_LEARNING_RATE = {"resnet20": 0.2, "cifarnet": 0.05}  # without batch norm, a smaller one
+
+
+@dataclass
+class Options:
+    """Options of the training."""
+
+    network: Literal["resnet20", "cifarnet"]
+    """The network to train."""
+    data_root: Path
+    """Folder that holds cifar-10-batches-py."""
+    output: Path = Path("runs/pretrain")
+    """Folder for the trainer's state and the log."""
+    epochs: int = 60
+    """Passes over the training images."""
+    batch_size: int = 128
+    """Images a step."""
+    weight_decay: float = 5e-4
+    """L2 penalty of SGD, on every parameter."""
+    seed: int = 0
+    """Seed of initial weights, image order and augmentation."""
+    threads: int = 0
+    """CPU threads; 0 is PyTorch's choice."""
+    bfloat16: bool = False
+    """Train in bfloat16 autocast (for processors that compute it natively)."""
+
+
+def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Random 32x32 crop of the image padded by 4, and a random horizontal flip; ``(B, 3, 32, 32)``."""
+    size = x.shape[-1]
+    padded = F.pad(x, (4, 4, 4, 4))  # (B, 3, 40, 40)
+    top, left = torch.randint(0, 9, (2, len(x), 1), generator=generator)  # (B, 1) each
+    rows = top + torch.arange(size)  # (B, 32)
+    columns = left + torch.arange(size)  # (B, 32)
+    flip = torch.rand(len(x), 1, generator=generator) < 0.5  # (B, 1)
+    columns = torch.where(flip, columns.flip(1), columns)  # (B, 32)
+    image = torch.arange(len(x))[:, None, None]  # (B, 1, 1)
+    return padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def main(options: Options) -> None:
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    generator = torch.Generator().manual_seed(options.seed)
+    data = load_cifar10(options.data_root, "train")
+    assert data.labels is not None
+    network = NETWORKS[options.network]().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    peak = PEAK_LEARNING_RATE[options.network]
+    optimizer = torch.optim.SGD(network.parameters(), peak, 0.9, weight_decay=options.weight_decay, nesterov=True)
+    steps = len(data) // options.batch_size
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, peak, total_steps=options.epochs * steps, pct_start=0.2, final_div_factor=1e3, cycle_momentum=False
+    )
+    options.output.mkdir(parents=True, exist_ok=True)
+    state_file = options.output / f"{options.network}.pt"
+    log: list[dict[str, float]] = []
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        generator.set_state(state["generator"])
+        torch.set_rng_state(state["dropout"])
+        log = state["log"]
+    for epoch in range(len(log), options.epochs):
+        network.train()
+        start, total_loss, correct = time.monotonic(), 0.0, 0
+        order = torch.randperm(len(data), generator=generator)
+        for step in tqdm(range(steps), desc=f"epoch {epoch + 1}/{options.epochs}", disable=None):
+            chosen = order[step * options.batch_size : (step + 1) * options.batch_size]
+            x = augment(data.images[chosen], generator)  # (B, 3, 32, 32), channels last
+            labels = data.labels[chosen]  # (B,)
+            with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16):
+                logits = network(x).float()  # (B, 10)
+            loss = F.cross_entropy(logits, labels)
+            if not torch.isfinite(loss):
+                raise SystemExit(f"pretrain: the loss became {loss.item()} in epoch {epoch + 1}")
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total_loss += loss.item()
+            correct += int((logits.argmax(1) == labels).sum())
+        log.append(
+            {
+                "epoch": epoch + 1,
+                "learning_rate": round(schedule.get_last_lr()[0], 8),
+                "train_loss": round(total_loss / steps, 5),
+                "train_accuracy": round(100 * correct / (steps * options.batch_size), 3),
+                "seconds": round(time.monotonic() - start, 1),
+            }
+        )
+        print(options.network, log[-1], flush=True)
+        state = {
+            "network": network.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
+            "generator": generator.get_state(),
+            "dropout": torch.get_rng_state(),
+            "log": log,
+        }
+        torch.save(state, state_file.with_suffix(".part"))
+        state_file.with_suffix(".part").replace(state_file)
+    with open(options.output / f"{options.network}.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(log[0]))
+        writer.writeheader()
+        writer.writerows(log)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,63 @@
+"""Fixtures that all tests share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+DATA = os.environ.get("ADRL_GYM_DATA")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hidden_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests see no data set that happens to be on this machine, unless they ask for ``cifar_root``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("ADRL_GYM_DATA", raising=False)
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def cifar_root() -> Path:
+    """The folder that holds the real CIFAR-10; the test is skipped where there is none."""
+    if DATA is None:
+        pytest.skip("needs the real CIFAR-10: set ADRL_GYM_DATA to the folder that holds cifar-10-batches-py")
+    if not (Path(DATA) / "cifar-10-batches-py").is_dir():
+        pytest.skip(f"needs the real CIFAR-10: ADRL_GYM_DATA={DATA} holds no cifar-10-batches-py")
+    return Path(DATA).resolve()
+
+
+class Tiny(nn.Module):
+    """Four quantizable layers, small enough to try every bit configuration; images ``(B, 3, 8, 8)``, 5 classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 6, 3, padding=1)
+        self.conv2 = nn.Conv2d(6, 8, 3, stride=2, padding=1)
+        self.fc1 = nn.Linear(8 * 4 * 4, 16)
+        self.fc2 = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x).relu()  # (B, 6, 8, 8)
+        x = self.conv2(x).relu()  # (B, 8, 4, 4)
+        return self.fc2(self.fc1(x.flatten(1)).relu())  # (B, 5)
+
+
+@pytest.fixture
+def tiny() -> nn.Module:
+    """A small network with random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Tiny().eval()
+
+
+@pytest.fixture
+def batches(tiny: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """A data set that ``tiny`` classifies without an error: three batches of 100 random images."""
+    images = torch.randn(300, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        labels = tiny(images).argmax(1)  # (300,)
+    return list(zip(images.split(100), labels.split(100), strict=True))

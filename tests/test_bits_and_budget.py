@@ -1,0 +1,80 @@
+"""Actions to bits, bit configurations, sizes and the projection onto a budget."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adrl_gym import AdrlGymError, BitConfig
+from adrl_gym.bits import action_from_bits, bits_from_action
+from adrl_gym.budget import FLOAT_BITS, average_bits, project, size_ratio, weight_bits
+
+RANGES = st.tuples(st.integers(1, 8), st.integers(1, 8)).map(lambda pair: (min(pair), max(pair)))
+LAYERS = st.lists(st.tuples(st.integers(1, 8), st.integers(1, 10**6)), min_size=1, max_size=30)
+
+
+@given(RANGES, st.data())
+def test_action_from_bits_is_the_inverse(bounds: tuple[int, int], data: st.DataObject) -> None:
+    bits = data.draw(st.integers(*bounds))
+    assert bits_from_action(action_from_bits(bits, *bounds), *bounds) == bits
+
+
+@given(RANGES, st.floats(-1, 1), st.floats(-1, 1))
+def test_more_action_never_means_fewer_bits(bounds: tuple[int, int], a: float, b: float) -> None:
+    low, high = sorted((a, b))
+    assert bounds[0] <= bits_from_action(low, *bounds) <= bits_from_action(high, *bounds) <= bounds[1]
+
+
+def test_every_bit_width_has_the_same_share_of_the_actions() -> None:
+    actions = [-1 + 2 * (i + 0.5) / 8000 for i in range(8000)]
+    counts = [sum(bits_from_action(a, 1, 8) == b for a in actions) for b in range(1, 9)]
+    assert counts == [1000] * 8
+
+
+@given(LAYERS, st.floats(1 / 32, 0.3))
+def test_projection_fits_the_budget_and_takes_no_more_than_needed(layers: list[tuple[int, int]], budget: float) -> None:
+    bits, parameters = zip(*layers, strict=True)
+    projected = project(bits, parameters, budget, lowest=1)
+    assert size_ratio(projected, parameters) <= budget
+    assert all(1 <= p <= b for p, b in zip(projected, bits, strict=True))
+    if size_ratio(bits, parameters) <= budget:
+        assert projected == bits
+    else:  # giving the last bit that was taken back would break the budget
+        allowed = budget * FLOAT_BITS * sum(parameters)
+        taken = [p for p, q, b in zip(parameters, projected, bits, strict=True) if q < b]
+        assert weight_bits(projected, parameters) + max(taken) > allowed
+
+
+def test_projection_is_the_action_wall_of_haq() -> None:
+    # From the last layer backwards, one bit at a time, and it stops as soon as the size fits.
+    assert project([4, 4, 4], [10, 10, 10], budget=100 / 960, lowest=1) == (4, 3, 3)
+    assert project([1, 4, 4], [10, 10, 10], budget=60 / 960, lowest=1) == (1, 3, 2)
+
+
+def test_impossible_budget_names_the_smallest() -> None:
+    with pytest.raises(AdrlGymError, match=r"smallest possible is 0\.0625"):
+        project([4], [10], budget=0.05, lowest=2)
+
+
+def test_average_bits_is_weighted_by_parameters() -> None:
+    assert average_bits([1, 4], [3, 1]) == 1.75
+
+
+@given(st.dictionaries(st.text(min_size=1), st.integers(1, 8), min_size=1))
+def test_bit_config_survives_json(bits: dict[str, int]) -> None:
+    config = BitConfig.from_dict(bits)
+    assert BitConfig.from_json(config.to_json()) == config
+    assert config.for_layers(list(reversed(bits))) == tuple(reversed(bits.values()))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"), [(["a", "c"], "nothing of layer c"), (["a"], "unknown layer b")], ids=["missing", "unknown"]
+)
+def test_bit_config_of_another_network_names_the_layer(names: list[str], message: str) -> None:
+    with pytest.raises(AdrlGymError, match=message):
+        BitConfig.from_dict({"a": 1, "b": 2}).for_layers(names)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": 1}', '{"schema": 9, "bits": {}}', '{"schema": 1, "bits": {"a": 9}}'])
+def test_bit_config_refuses_other_json(text: str) -> None:
+    with pytest.raises(AdrlGymError):
+        BitConfig.from_json(text)

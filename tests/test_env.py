@@ -1,0 +1,208 @@
+"""The environment as users of Gymnasium and Stable-Baselines3 use it."""
+
+import pickle
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import nn
+
+from adrl_gym import AdrlGymError, MixedPrecisionQuantEnv
+from adrl_gym.bits import action_from_bits
+from adrl_gym.registration import IDS
+
+Batches = list[tuple[torch.Tensor, torch.Tensor]]
+GENERIC = "adrl_gym/MixedPrecisionQuant-v0"
+
+
+def make(network: nn.Module, batches: Batches, **keywords: Any) -> gym.Env[np.ndarray, Any]:
+    return gym.make(GENERIC, network=network, data=batches, **{"budget": 0.1, "quantizer": "linear", **keywords})
+
+
+def play(env: gym.Env[np.ndarray, Any], actions: list[float]) -> tuple[list[np.ndarray], list[float], dict[str, Any]]:
+    observations, rewards = [env.reset(seed=0)[0]], []
+    info: dict[str, Any] = {}
+    for index, action in enumerate(actions):
+        observation, reward, terminated, truncated, info = env.step(np.array([action], np.float32))
+        assert terminated == (index == len(actions) - 1)
+        assert not truncated
+        observations.append(observation)
+        rewards.append(float(reward))
+    return observations, rewards, info
+
+
+def test_all_ids_are_registered() -> None:
+    assert set(IDS) <= set(gym.registry)
+    assert len(IDS) == 6
+
+
+@pytest.mark.parametrize("action_type", ["continuous", "discrete"])
+@pytest.mark.parametrize("render_mode", ["ansi", "rgb_array"])
+def test_gymnasium_check(tiny: nn.Module, batches: Batches, action_type: str, render_mode: str) -> None:
+    check_env(make(tiny, batches, action_type=action_type, render_mode=render_mode).unwrapped)
+
+
+@pytest.mark.parametrize("action_type", ["continuous", "discrete"])
+def test_stable_baselines_check(tiny: nn.Module, batches: Batches, action_type: str) -> None:
+    sb3_check_env(make(tiny, batches, action_type=action_type, render_mode="rgb_array").unwrapped)
+
+
+def test_the_generic_id_without_arguments_is_resnet20() -> None:
+    env = gym.make("MixedPrecisionQuant-v0", data="data-free", images=8, quantizer="linear")
+    assert env.unwrapped.problem.name == "resnet20"  # type: ignore[attr-defined]
+    sb3_check_env(env.unwrapped)
+
+
+def test_the_same_actions_give_the_same_episode_in_any_history(tiny: nn.Module, batches: Batches) -> None:
+    actions = [0.3, -0.6, 0.9, -0.1]
+    fresh = play(make(tiny, batches), actions)
+    used = make(tiny, batches)
+    play(used, [1.0, 1.0, 1.0, 1.0])
+    again = play(used, actions)
+    np.testing.assert_array_equal(fresh[0], again[0])
+    assert fresh[1] == again[1]
+    assert {k: fresh[2][k] for k in ("bits", "accuracy", "kl")} == {k: again[2][k] for k in ("bits", "accuracy", "kl")}
+
+
+def test_the_reward_is_a_tenth_of_the_accuracy_lost(tiny: nn.Module, batches: Batches) -> None:
+    env = make(tiny, batches, budget=0.25)
+    _, rewards, info = play(env, [action_from_bits(b, 1, 8) for b in (8, 3, 2, 1)])
+    problem = env.unwrapped.problem  # type: ignore[attr-defined]
+    assert rewards[:-1] == [0, 0, 0]
+    assert rewards[-1] == pytest.approx(0.1 * (info["accuracy"] - problem.float_search.accuracy))
+    assert info["bits"] == info["chosen_bits"] == (8, 3, 2, 1)
+    # measured by hand: the quantized network on all search images
+    images, labels = (torch.cat(part) for part in zip(*batches, strict=True))
+    problem._evaluator.set_bits((8, 3, 2, 1))
+    right = (problem._evaluator.network(images).argmax(1) == labels).float().mean()
+    assert info["accuracy"] == pytest.approx(100 * float(right), abs=1e-4)
+
+
+def test_what_breaks_the_budget_is_projected_and_both_are_told(tiny: nn.Module, batches: Batches) -> None:
+    env = make(tiny, batches, budget=0.1)
+    _, _, info = play(env, [1.0] * 4)
+    assert info["chosen_bits"] == (8, 8, 8, 8)
+    assert info["size_ratio"] <= 0.1
+    assert info["bits"] == env.unwrapped.problem.project((8, 8, 8, 8))  # type: ignore[attr-defined]
+
+
+def test_observations_show_the_previous_action(tiny: nn.Module, batches: Batches) -> None:
+    observations, _, _ = play(make(tiny, batches), [0.5, -1.0, 1.0, 0.0])
+    assert [float(o[9]) for o in observations] == [0.0, 0.75, 0.0, 1.0, 0.5]
+    np.testing.assert_allclose([o[0] for o in observations[:4]], [0, 1 / 3, 2 / 3, 1], rtol=1e-6)
+
+
+def test_a_question_asked_twice_is_computed_once(tiny: nn.Module, batches: Batches) -> None:
+    env = make(tiny, batches)
+    problem = env.unwrapped.problem  # type: ignore[attr-defined]
+    play(env, [0.0] * 4)
+    assert (problem.memo_hits, problem.memo_misses, problem.evaluations) == (0, 1, 1.0)
+    play(env, [0.0] * 4)
+    assert (problem.memo_hits, problem.memo_misses, problem.evaluations) == (1, 1, 1.0)
+
+
+def test_profiling_stops_only_when_the_answer_is_certain(tiny: nn.Module, batches: Batches) -> None:
+    problem = make(tiny, batches).unwrapped.problem  # type: ignore[attr-defined]
+    worst = (1, 1, 1, 1)
+    for score in ("accuracy", "agreement", "kl"):
+        cost = problem.evaluate(worst).cost(score)
+        problem._memo.clear()
+        assert problem.profile(worst, score, limit=cost / 2) == float("inf")
+        assert problem.profile(worst, score, limit=cost) == cost  # the stopped pass was not taken for a whole one
+
+
+def test_quantized_weights_never_reach_the_user_s_network(tiny: nn.Module, batches: Batches) -> None:
+    before = {name: value.clone() for name, value in tiny.state_dict().items()}
+    play(make(tiny, batches), [-1.0] * 4)
+    after = tiny.state_dict()
+    assert set(before) == set(after)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_pickle(tiny: nn.Module, batches: Batches) -> None:
+    env = MixedPrecisionQuantEnv(tiny, batches, budget=0.1, quantizer="linear")
+    copy = pickle.loads(pickle.dumps(env))
+    assert play(env, [0.2] * 4)[2]["kl"] == play(copy, [0.2] * 4)[2]["kl"]
+
+
+def test_vectorised(tiny: nn.Module, batches: Batches) -> None:
+    env = DummyVecEnv([lambda: make(tiny, batches), lambda: make(tiny, batches)])
+    env.reset()
+    for step in range(4):
+        _, rewards, dones, infos = env.step(np.array([[0.9], [-0.9]], np.float32))
+        assert dones.all() == (step == 3)
+    assert infos[0]["bits"] != infos[1]["bits"]
+    assert rewards.shape == (2,)
+
+
+def test_render_shows_layers_accuracy_and_size(tiny: nn.Module, batches: Batches) -> None:
+    env = make(tiny, batches, render_mode="ansi")
+    env.reset()
+    assert "no configuration measured yet" in env.render()  # type: ignore[operator]
+    _, _, info = play(env, [0.0] * 4)
+    text = str(env.render())
+    assert len(text.splitlines()) == 5
+    assert f"{info['accuracy']:.2f} %" in text
+    picture = make(tiny, batches, render_mode="rgb_array")
+    play(picture, [0.0] * 4)
+    pixels = picture.render()
+    assert isinstance(pixels, np.ndarray)
+    assert pixels.dtype == np.uint8
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 3
+
+
+def test_accuracy_without_labels_is_agreement(tiny: nn.Module) -> None:
+    env = gym.make("adrl_gym/CifarNet-Cifar10-v0", data="data-free", images=16, quantizer="linear", budget=0.1)
+    _, _, info = play(env, [-0.5] * 5)
+    assert info["accuracy"] == info["agreement"]
+    assert env.unwrapped.problem.float_search.accuracy == 100  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"budget": 0.01}, r"smallest possible is 0\.03125"),
+        ({"budget": float("nan")}, "no configuration meets"),
+        ({"bits": (0, 8)}, "1 <= lowest"),
+        ({"bits": (5, 3)}, "1 <= lowest"),
+        ({"quantizer": "ternary"}, "ternary"),
+        ({"action_type": "wild"}, "continuous or discrete"),
+        ({"render_mode": "hologram"}, "ansi or rgb_array"),
+        ({"weights": "file.pt"}, "named network"),
+        ({"images": 0}, "images"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*render_mode.*")
+def test_bad_arguments_are_refused(tiny: nn.Module, batches: Batches, keywords: dict[str, Any], message: str) -> None:
+    with pytest.raises(AdrlGymError, match=message):
+        make(tiny, batches, **keywords)
+
+
+def test_nan_weights_are_refused_with_the_layer_s_name(tiny: nn.Module, batches: Batches) -> None:
+    with torch.no_grad():
+        tiny.get_submodule("conv2").weight[0, 0] = torch.nan  # type: ignore[index]
+    with pytest.raises(AdrlGymError, match="conv2"):
+        make(tiny, batches)
+
+
+def test_a_diverged_agent_is_told(tiny: nn.Module, batches: Batches) -> None:
+    env = MixedPrecisionQuantEnv(tiny, batches, budget=0.1, quantizer="linear")
+    env.reset()
+    with pytest.raises(AdrlGymError, match="diverged"):
+        env.step(np.array([np.nan], np.float32))
+
+
+def test_labels_out_of_range_are_refused(tiny: nn.Module, batches: Batches) -> None:
+    images, labels = batches[0]
+    with pytest.raises(AdrlGymError, match=r"label"):
+        make(tiny, [(images, labels + 100)])
+
+
+def test_images_that_do_not_fit_are_refused(tiny: nn.Module) -> None:
+    with pytest.raises(AdrlGymError, match=r"\(1, 8, 8\)"):
+        make(tiny, [(torch.rand(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))])
