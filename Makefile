@@ -29,7 +29,7 @@ format: $(VENV)/test.done ## mend what lint and format can mend by themselves
 	$(BIN)/ruff format
 
 clean: ## remove .venv and caches; results in runs/ stay
-	rm -rf $(VENV) .ci/data build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .ci/data build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # One stamp for each extra of pyproject.toml: nothing is installed again until that file changes.
 $(VENV)/%.done: pyproject.toml | $(BIN)/pip

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -119,9 +120,9 @@ class SearchResult:
     def to_json(self) -> str:
         """JSON; what is None (no test images, for example) is left out."""
         values = {"schema": self.schema, **dataclasses.asdict(self)}
-        return (
-            json.dumps({k: v for k, v in values.items() if v is not None}, indent=2, allow_nan=False) + "\n"
-        )
+        text = json.dumps({k: v for k, v in values.items() if v is not None}, indent=2, allow_nan=False)
+        # A shape on one line. No JSON string holds a raw newline, so only lists of numbers match.
+        return re.sub(r"\[\n[\d,\s]*\]", lambda shape: " ".join(shape[0].split()), text) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "SearchResult":

@@ -12,7 +12,7 @@ def import_torchvision() -> ModuleType:
     """The module ``torchvision``, imported when it is first needed.
 
     A torchvision built for another torch fails in many ways while it is imported (``operator
-    torchvision::nms does not exist``, an undefined symbol, a half-initialised module), so any exception counts.
+    torchvision::nms does not exist``, an undefined symbol, a half-made module), so any exception counts.
 
     Raises:
         AdrlGymError: torchvision is missing or does not belong to the torch that is installed.
@@ -21,6 +21,6 @@ def import_torchvision() -> ModuleType:
         return import_module("torchvision")
     except Exception as error:
         raise AdrlGymError(
-            f"torchvision cannot be imported with torch {torch.__version__} ({type(error).__name__}: {error}). "
-            "Install two versions that belong together: pip install --upgrade torch torchvision"
+            f"torchvision cannot be imported with torch {torch.__version__} ({type(error).__name__}: "
+            f"{error}). Install two versions that belong together: pip install --upgrade torch torchvision"
         ) from error

@@ -3,10 +3,13 @@
     python benchmarks/pretrain.py --network resnet20 --data-root D
 
 Resumable: the trainer's whole state is written after every epoch, and a second call goes on from it.
-The search and test splits are never looked at; ``benchmarks/evaluate.py`` measures the result.
+After the last epoch the checkpoint goes into the package and the log to ``benchmarks/results/pretrain/``; a
+call on a finished training only does that. The search and test splits are never looked at;
+``benchmarks/evaluate.py`` measures the result.
 """
 
 import csv
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +18,16 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 import tyro
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from adrl_gym.data.cifar10 import load_cifar10
-from adrl_gym.networks.cifarnet import cifarnet
-from adrl_gym.networks.resnet import resnet20
+from adrl_gym.data.images import ImageSet
+from adrl_gym.networks import NETWORKS
+from adrl_gym.networks.checkpoints import SHIPPED, save_checkpoint
+from adrl_gym.networks.statistics import collect_statistics
 
-NETWORKS = {"resnet20": resnet20, "cifarnet": cifarnet}
+LOGS = Path(__file__).parent / "results" / "pretrain"
 PEAK_LEARNING_RATE = {"resnet20": 0.2, "cifarnet": 0.05}  # without batch norm, a smaller one
 
 
@@ -35,7 +40,7 @@ class Options:
     data_root: Path
     """Folder that holds cifar-10-batches-py."""
     output: Path = Path("runs/pretrain")
-    """Folder for the trainer's state and the log."""
+    """Folder for the trainer's state."""
     epochs: int = 60
     """Passes over the training images."""
     batch_size: int = 128
@@ -63,19 +68,24 @@ def augment(x: Tensor, generator: torch.Generator) -> Tensor:
     return padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def main(options: Options) -> None:
-    if options.threads:
-        torch.set_num_threads(options.threads)
+def train(options: Options, data: ImageSet) -> tuple[nn.Module, list[dict[str, float]]]:
+    """The trained network and one row of the log an epoch; goes on from the state in ``options.output``."""
     torch.manual_seed(options.seed)
     generator = torch.Generator().manual_seed(options.seed)
-    data = load_cifar10(options.data_root, "train")
     assert data.labels is not None
-    network = NETWORKS[options.network]().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = NETWORKS[options.network].make().to(memory_format=torch.channels_last)
     peak = PEAK_LEARNING_RATE[options.network]
-    optimizer = torch.optim.SGD(network.parameters(), peak, 0.9, weight_decay=options.weight_decay, nesterov=True)
+    optimizer = torch.optim.SGD(
+        network.parameters(), peak, 0.9, weight_decay=options.weight_decay, nesterov=True
+    )
     steps = len(data) // options.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, peak, total_steps=options.epochs * steps, pct_start=0.2, final_div_factor=1e3, cycle_momentum=False
+        optimizer,
+        peak,
+        total_steps=options.epochs * steps,
+        pct_start=0.2,
+        final_div_factor=1e3,
+        cycle_momentum=False,
     )
     options.output.mkdir(parents=True, exist_ok=True)
     state_file = options.output / f"{options.network}.pt"
@@ -99,18 +109,18 @@ def main(options: Options) -> None:
             with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16):
                 logits = network(x).float()  # (B, 10)
             loss = F.cross_entropy(logits, labels)
-            if not torch.isfinite(loss):
-                raise SystemExit(f"pretrain: the loss became {loss.item()} in epoch {epoch + 1}")
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
+            if not math.isfinite(loss.item()):
+                raise SystemExit(f"pretrain: the loss became {loss.item()} in epoch {epoch + 1}")
             total_loss += loss.item()
             correct += int((logits.argmax(1) == labels).sum())
         log.append(
             {
                 "epoch": epoch + 1,
-                "learning_rate": round(schedule.get_last_lr()[0], 8),
+                "learning_rate": round(float(schedule.get_last_lr()[0]), 8),
                 "train_loss": round(total_loss / steps, 5),
                 "train_accuracy": round(100 * correct / (steps * options.batch_size), 3),
                 "seconds": round(time.monotonic() - start, 1),
@@ -127,7 +137,34 @@ def main(options: Options) -> None:
         }
         torch.save(state, state_file.with_suffix(".part"))
         state_file.with_suffix(".part").replace(state_file)
-    with open(options.output / f"{options.network}.csv", "w", newline="") as file:
+    return network, log
+
+
+def export(network: nn.Module, images: Tensor, path: Path) -> str:
+    """Write the checkpoint in half precision, which it is rounded to once and for all; returns its hash.
+
+    A network without batch norm has nothing that remembers its activations, so their means and variances
+    over the training images ``(N, 3, 32, 32)`` are stored beside its weights.
+    """
+    state = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in network.state_dict().items()
+    }
+    network.load_state_dict(state)
+    normed = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    statistics = {} if normed else collect_statistics(network.eval(), images.split(250))
+    return save_checkpoint(path, state, statistics)
+
+
+def main(options: Options) -> None:
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    data = load_cifar10(options.data_root, "train")
+    network, log = train(options, data)
+    path = SHIPPED / f"{options.network}.safetensors"
+    print(f"{path}: checkpoint {export(network, data.images, path)}")
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with (LOGS / f"{options.network}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(log[0]))
         writer.writeheader()
         writer.writerows(log)

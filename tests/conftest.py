@@ -31,7 +31,7 @@ def cifar_root() -> Path:
 
 
 class Tiny(nn.Module):
-    """Four quantizable layers, small enough to try every bit configuration; images ``(B, 3, 8, 8)``, 5 classes."""
+    """Four quantizable layers, few enough to try every configuration; images ``(B, 3, 8, 8)``, 5 classes."""
 
     def __init__(self) -> None:
         super().__init__()

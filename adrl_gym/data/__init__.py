@@ -81,7 +81,7 @@ def _imagenet(
     root = _find(data_root, is_imagenet)
     if root is None:
         raise AdrlGymError(
-            f"no ImageNet in {_places(data_root)}: name the folder that holds val/ and, better, train/ (--data-root)"
+            f"no ImageNet in {_places(data_root)}: name the folder that holds val/ (--data-root)"
         )
     return imagenet_splits(root, images, preprocess=preprocessing(spec.name), classes=spec.classes)
 

@@ -37,8 +37,8 @@ def load_cifar10(root: str | Path, split: str, *, download: bool = False) -> Ima
     except (RuntimeError, OSError) as error:  # torchvision checks the MD5 sum of every file
         if download:
             raise AdrlGymError(
-                f"CIFAR-10 could not be downloaded into {root} ({error}): check the network and the folder, or "
-                f"fetch cifar-10-python.tar.gz elsewhere and unpack it so that {Path(root) / FOLDER} exists"
+                f"CIFAR-10 could not be downloaded into {root} ({error}): check network and folder "
+                f"or unpack cifar-10-python.tar.gz from elsewhere so that {Path(root) / FOLDER} exists"
             ) from error
         raise AdrlGymError(
             f"CIFAR-10 in {Path(root) / FOLDER} is missing, incomplete or corrupted: delete that folder and "

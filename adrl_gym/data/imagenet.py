@@ -28,7 +28,7 @@ def is_imagenet(root: Path) -> bool:
 def imagenet_splits(
     root: str | Path, images: int, *, preprocess: Callable[[Any], Tensor], classes: int
 ) -> Splits:
-    """Search images drawn from ``train/`` where it exists, else from one half of ``val/``; the rest is for tests.
+    """Search images drawn from ``train/`` where it exists, else from one half of ``val/``.
 
     Only the search images are decoded here; test images are read batch by batch when they are used.
 
@@ -85,8 +85,8 @@ def _samples(root: Path, split: str, classes: int) -> list[tuple[str, int]]:
     found = len(set(folder.class_to_idx.values()))
     if found != classes:
         raise AdrlGymError(
-            f"{root / split} has {found:,} class folders, the network {classes:,} outputs: class indices are the "
-            "ranks of the folders' names, so add an empty folder for every class that was left out"
+            f"{root / split} has {found:,} class folders, the network {classes:,} outputs: class indices are "
+            "the ranks of the folders' names, so add an empty folder for every class that was left out"
         )
     if not folder.samples:
         raise AdrlGymError(f"{root / split} holds no images")

@@ -74,8 +74,8 @@ def load_network(name: str, weights: str | Path | None = None) -> LoadedNetwork:
     """A named network with the weights of a file, or else those that ship with the package or torchvision.
 
     Raises:
-        AdrlGymError: no such network; a weights file that is missing, damaged or of another network; a download
-            that fails.
+        AdrlGymError: no such network; a weights file that is missing, damaged or of another network; a
+            download that fails.
     """
     spec = find_network(name)
     network = spec.make()

@@ -59,7 +59,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a ``.safetensors`` file, or a ``.pt`` or ``.pth`` file with a state dict (or one under ``state_dict``).
+    """Read a ``.safetensors`` file, or a ``.pt`` or ``.pth`` file with a state dict (or its ``state_dict``).
 
     Raises:
         AdrlGymError: no such file, a file of another kind, a damaged one, NaN or infinity in a tensor.

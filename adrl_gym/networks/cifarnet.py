@@ -45,6 +45,7 @@ class CifarNet(nn.Module):
         self.dropout = nn.Dropout(0.2)
         for module in (self.conv1, self.conv2, self.fc1, self.fc2, self.fc3):
             nn.init.kaiming_normal_(module.weight)
+            assert module.bias is not None
             nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,14 +1,14 @@
 """Error-compensating rounding (Frantar et al. 2022, "GPTQ", algorithm 1), in closed form.
 
-The weights of an output channel are rounded one after the other, and each takes over what the ones before did wrong
-to the layer's output. With ``e`` the errors of a row so far and ``H`` the second moments of the layer's inputs, the
-row's mean squared output error is ``e H e'``. Let ``H = R R'`` with an upper triangular ``R``, then it is ``|e R|^2``,
-and column ``j`` of ``e R`` depends on the errors up to ``j`` only: ``(sum_{i<j} e_i R_ij) + e_j R_jj``. So weight
-``j`` is rounded after adding ``sum_{i<j} e_i R_ij / R_jj``. That is algorithm 1 without its inverse: one Cholesky
-decomposition instead of three (Chen et al. 2025, "The geometry of LLM quantization", shows that they are the same).
+The weights of an output channel are rounded one after the other, and each makes up for what the ones before did wrong
+to the layer's output. With ``e`` the errors of a channel's weights and ``H`` the second moments of their inputs, the
+mean squared error of the output is ``e H e'``. Let ``H = R R'`` with an upper triangular ``R``: then it is
+``|e R|^2``, and entry ``j`` of ``e R``, ``sum_{i<j} e_i R_ij + e_j R_jj``, depends on the errors up to ``j`` alone. So
+weight ``j`` is rounded after ``sum_{i<j} e_i R_ij / R_jj`` was added to it. This is algorithm 1 without its inverse,
+one Cholesky decomposition instead of three (Chen et al. 2025, "The Geometry of LLM Quantization", shows that the two
+are the same).
 
-Inputs come in order of falling moments, as in GPTQ's ``act_order``: the important ones are rounded while
-there are still many left to make up for it.
+Inputs of large moments come first: they are rounded while many others are left to make up for it.
 """
 
 from collections.abc import Sequence
@@ -20,37 +20,114 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.quantizers.levels import code_range, nonzero, offset
 from adrl_gym.quantizers.linear import least_error_steps
 
-DAMPING = (0.01, 0.1, 1.0)  # of the mean moment; the next one is tried where the one before is not enough
-_BLOCK = 128  # columns whose errors reach the columns after them in one matrix product
-_AT_ONCE = 2**25  # weights rounded at once, over all bit-widths: 128 MiB for each tensor of this size
+_DAMPING, _MOST_DAMPING = 0.01, 1e4  # of the mean of the diagonal
+_BLOCK = 128  # inputs whose errors reach all later blocks in one matrix product
+_AT_ONCE = 2**25  # weights rounded at once, over all bit-widths
 
 
 def gptq(weight: Tensor, bits: Sequence[int], second_moment: Tensor) -> dict[int, Tensor]:
     """Round a matrix so that the outputs, not the weights, change least.
 
-    Every row of a result is exactly its float32 step times levels; the step is the one of least squared error
-    weighted by the moments' diagonal. Rows that are so already come back bit for bit. An input that is always zero
-    has its weights rounded to nearest.
+    Every row of a result is a float32 step times levels; its step has the least squared error weighted by the
+    moments' diagonal. Rows that are so already come back bit for bit. Weights of an input that is always zero go to
+    their nearest level.
 
     Args:
         weight: ``(O, J)``, float32, finite.
-        bits: bit-widths from 1 to 8; all are made in one pass over the columns.
-        second_moment: ``(G, J, J)``, ``E[x x']`` of the inputs of each of ``G`` groups of rows; centred if the means'
-            error is corrected elsewhere.
+        bits: bit-widths from 1 to 8, all made in one pass over the inputs.
+        second_moment: ``(G, J, J)``, ``E[x x']`` of the inputs of each group of ``O / G`` rows; centred, if
+            another part corrects the mean error.
 
     Returns:
         Bit-width -> ``(O, J)`` float32.
 
     Raises:
-        AdrlGymError: ``second_moment`` is none (far from positive semi-definite).
+        AdrlGymError: ``second_moment`` is far from positive semi-definite.
+
+    >>> weight = torch.tensor([[0.1, 0.1, 0.1, 1.5]])
+    >>> gptq(weight, [2], torch.eye(4)[None])[2]  # unrelated inputs: every weight to its nearest level
+    tensor([[0.4000, 0.4000, 0.4000, 1.2000]])
+    >>> gptq(weight, [2], torch.eye(4)[None] + 9)[2]  # inputs nearly alike: the sum of the weights counts, 1.8
+    tensor([[ 0.4000,  0.4000, -0.4000,  1.2000]])
     """
     groups, inputs = second_moment.shape[:2]
-    feedback, order, importance = _feedback(second_moment)
+    feedback, order, importance = _prepare(second_moment)
     grouped = weight.reshape(groups, -1, inputs)  # (G, O/G, J)
     steps = least_error_steps(weight, max(bits), importance[:, None].expand_as(grouped).reshape_as(weight))
-    steps = steps[[b - 1 for b in bits]].reshape(len(bits), groups, -1)  # (B, G, O/G)
-    columns = grouped.transpose(1, 2).gather(1, order[:, :, None].expand(-1, -1, grouped.shape[1]))  # (G, J, O/G)
+    steps = steps[[b - 1 for b in bits]].reshape(len(bits), groups, -1).movedim(0, 1)  # (G, B, O/G)
+    columns = _permute(grouped.mT, order)  # (G, J, O/G)
 
     rows = max(1, _AT_ONCE // (len(bits) * groups * inputs))
     parts = zip(columns.split(rows, dim=2), steps.split(rows, dim=2), strict=True)
-    ...
+    rounded = torch.cat([_round(w, s, bits, feedback) for w, s in parts], dim=3)  # (B, G, J, O/G)
+    back = order.argsort(dim=1)
+    return {b: _permute(r, back).mT.reshape(weight.shape) for b, r in zip(bits, rounded, strict=True)}
+
+
+def _permute(columns: Tensor, order: Tensor) -> Tensor:
+    """Rows ``(G, J, ...)`` of each group in ``order`` ``(G, J)``."""
+    return columns[torch.arange(len(order), device=order.device)[:, None], order]
+
+
+def _prepare(second_moment: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What depends on the inputs alone.
+
+    Returns:
+        feedback ``(G, J, J)``: ``R_ij / R_jj`` at ``[:, j, i]``, in the order in which inputs are rounded;
+        order ``(G, J)``: inputs by falling moment;
+        importance ``(G, J)`` of the inputs as they stand, in (0, 1].
+    """
+    diagonal = second_moment.diagonal(dim1=1, dim2=2).double()  # (G, J)
+    unit = nonzero(diagonal.mean(1))  # (G,)
+    diagonal = (diagonal / unit[:, None]).clamp_min(0)
+    order = diagonal.argsort(dim=1, descending=True, stable=True)  # (G, J)
+    # Cholesky's factor is a lower triangle; that of the reversed matrix, reversed again, is the upper one.
+    backwards = order.flip(1)
+    moment = _permute(_permute(second_moment, backwards).mT, backwards).double() / unit[:, None, None]  # (G, J, J)
+    damping = torch.full_like(unit, _DAMPING)  # (G,)
+    while True:
+        damped = moment + damping[:, None, None] * torch.eye(moment.shape[1]).to(moment)
+        factor, failed = torch.linalg.cholesky_ex(damped)  # (G, J, J), (G,)
+        if not failed.any():
+            break
+        damping = torch.where(failed > 0, 10 * damping, damping)
+        if damping.max() > _MOST_DAMPING:
+            raise AdrlGymError("the second moments of the inputs are not positive semi-definite; are they moments?")
+    upper = factor.flip(1, 2)
+    feedback = (upper / upper.diagonal(dim1=1, dim2=2)[:, None]).mT.float().contiguous()
+    importance = diagonal + damping[:, None]
+    return feedback, order, (importance / importance.amax(1, keepdim=True)).float()
+
+
+def _round(columns: Tensor, steps: Tensor, bits: Sequence[int], feedback: Tensor) -> Tensor:
+    """The one pass over the inputs.
+
+    Args:
+        columns: ``(G, J, R)``, weights of ``R`` rows of each group, inputs in order.
+        steps: ``(G, B, R)``.
+        bits: the ``B`` bit-widths.
+        feedback: ``(G, J, J)``.
+
+    Returns:
+        ``(B, G, J, R)``.
+    """
+    groups, inputs, rows = columns.shape
+    # All bit-widths side by side, as if they were further rows: (G, B R), and per row of them (B R,).
+    step = steps.reshape(groups, -1)
+    divisor = nonzero(step)
+    ranges = [(*code_range(b), offset(b)) for b in bits for _ in range(rows)]
+    low, high, shift = columns.new_tensor(ranges).unbind(1)
+
+    rounded = columns.new_empty(groups, inputs, len(bits) * rows)  # (G, J, B R)
+    errors = torch.empty_like(rounded)
+    for start in range(0, inputs, _BLOCK):
+        block = columns[:, start : start + _BLOCK].repeat(1, 1, len(bits))  # (G, block, B R)
+        stop = start + block.shape[1]
+        target = block + feedback[:, start:stop, :start] @ errors[:, :start]  # (G, block, B R)
+        for j in range(start, stop):
+            here = slice(j - start, j - start + 1)
+            wanted = torch.baddbmm(target[:, here], feedback[:, j : j + 1, start:j], errors[:, start:j])[:, 0]
+            code = ((wanted / divisor) - shift).round_().clamp_(low, high)  # (G, B R)
+            rounded[:, j] = step * code.add_(shift)
+            errors[:, j] = block[:, j - start] - rounded[:, j]
+    return rounded.reshape(groups, inputs, len(bits), rows).movedim(2, 0)

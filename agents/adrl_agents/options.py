@@ -1,16 +1,20 @@
 """The typed options of the command lines: one dataclass for all agents, with the help beside each field."""
 
 import dataclasses
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import gymnasium as gym
 import torch
+import tyro
+from gymnasium.envs.registration import EnvSpec
 
 from adrl_gym.errors import AdrlGymError
 
 GENERIC_ID = "adrl_gym/MixedPrecisionQuant-v0"
+Switch: TypeAlias = Annotated[bool, tyro.conf.FlagCreatePairsOff]  # --resume, without a --no-resume
 
 # Options that say where things lie or what is done beside the search; all others make a run what it is.
 ASIDE = ("data_root", "download", "output", "resume", "track", "wandb_project", "wandb_group")
@@ -28,7 +32,7 @@ class Options:
     """Images to search on; auto takes the network's data set where it is found, else the data-free set."""
     data_root: Path | None = None
     """Folder of the data set; without it, $ADRL_GYM_DATA or the default cache."""
-    download: bool = False
+    download: Switch = False
     """Download the data set if it is not there (CIFAR-10)."""
     images: int = 1000
     """How many images the search measures a configuration on."""
@@ -50,9 +54,9 @@ class Options:
     """Device that measures configurations; auto takes CUDA where there is one."""
     output: Path | None = None
     """Folder of this run; without it, runs/<env>-<agent>-<budget>-s<seed>."""
-    resume: bool = False
+    resume: Switch = False
     """Go on where an earlier run of the same options stopped; --episodes may be larger than there."""
-    track: bool = False
+    track: Switch = False
     """Log to Weights & Biases (WANDB_MODE=offline keeps it on this machine)."""
     wandb_project: str = "adrl-gym"
     """Project in Weights & Biases."""
@@ -68,7 +72,7 @@ class Options:
             raise AdrlGymError(f"--window {self.window}: a spread needs at least 2 episodes")
         if not self.tolerance >= 0:
             raise AdrlGymError(f"--tolerance {self.tolerance}: 0 (never end early) or more is needed")
-        check_env_id(self.env_id)
+        spec_of(self.env_id)
         check_device(self.device)
 
     def _at_least_one(self, *names: str) -> None:
@@ -110,19 +114,23 @@ class ADRLOptions(Options):
         self._at_least_one("k", "profile_images")
 
 
-def check_env_id(env_id: str) -> None:
-    """Raises ``AdrlGymError``, with the ids that there are, unless ``env_id`` is one of quantization."""
+def spec_of(env_id: str) -> EnvSpec:
+    """The specification of a quantization environment; of ``module:id``, the module is imported.
+
+    Raises:
+        AdrlGymError: there is no such environment, or it is of another kind; says which there are.
+    """
+    module, _, name = env_id.rpartition(":")
     entry_point = gym.spec(GENERIC_ID).entry_point
     try:
-        if gym.spec(env_id).entry_point == entry_point:
-            return
+        if module:
+            importlib.import_module(module)
+        spec = gym.spec(name)
+        if spec.entry_point == entry_point:
+            return spec
         problem = f"{env_id} is no quantization environment"
     except (gym.error.Error, ModuleNotFoundError) as error:
-        problem = (
-            f"unknown environment {env_id!r} ({error})"
-            if ":" in env_id
-            else f"unknown environment {env_id!r}"
-        )
+        problem = f"unknown environment {env_id} ({error})"
     known = sorted(known for known, spec in gym.registry.items() if spec.entry_point == entry_point)
     raise AdrlGymError(f"{problem}; choose one of {', '.join(known)}, or module:id of your own")
 

@@ -14,7 +14,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from adrl_agents.callbacks import EarlyTermination, SearchCallback
 from adrl_agents.folder import RunFolder
-from adrl_agents.options import Options
+from adrl_agents.options import Options, spec_of
 from adrl_agents.record import SearchRecord
 from adrl_agents.snapshot import Progress, load_agent
 from adrl_agents.tables import layer_table, totals
@@ -35,7 +35,7 @@ def run_command_line(
     0 is success, 2 bad input (one line on standard error says what and what to do), 130 Ctrl-C.
     """
     try:
-        main(tyro.cli(options, description=description, config=(tyro.conf.FlagCreatePairsOff,)))
+        main(tyro.cli(options, description=description, config=(tyro.conf.DisallowNone,)))
     except AdrlGymError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
@@ -131,7 +131,7 @@ def _make_env(options: Options) -> tuple[gym.Env[Any, Any], float]:
         "device": options.device,
         "progress": sys.stderr.isatty(),
     }
-    own = gym.spec(options.env_id).kwargs
+    own = spec_of(options.env_id).kwargs
     if isinstance(
         own.get("network", ""), str
     ):  # a named network; one's own brings its data and weights along

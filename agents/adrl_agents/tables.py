@@ -26,7 +26,7 @@ def totals(result: SearchResult) -> str:
     """One line: size, accuracy, cost."""
     return (
         f"{len(result.bits)} layers, {sum(result.parameters):,} weights: "
-        f"{result.average_bits:.3f} bits a weight, 1/{1 / result.size_ratio:.1f} of the 32-bit size; "
+        f"{result.average_bits:.3f} bits a weight, {1 / result.size_ratio:.1f} times smaller than 32 bits; "
         f"{accuracy(result)}; "
         f"{result.episodes} episodes, {result.evaluations:,.0f} evaluations, {result.seconds:.0f} s"
     )

@@ -64,7 +64,9 @@ class Tracker:
     @property
     def where(self) -> str:
         """The run's address, or how to upload it later."""
-        return self._run.url or f"offline; upload it later with `wandb sync {Path(self._run.dir).parent}`"
+        if self._run.offline:
+            return f"offline; upload it later with: wandb sync {Path(self._run.dir).parent}"
+        return str(self._run.url)
 
     def log(self, episode: Episode) -> None:
         """One episode's metrics."""

@@ -1,0 +1,20 @@
+"""Bias correction (Nagel et al. 2019, "Data-Free Quantization", section 4.2)."""
+
+from torch import Tensor
+
+
+def bias_correction(weight: Tensor, quantized: Tensor, mean: Tensor) -> Tensor:
+    """What to add to a layer's bias so that quantization leaves its mean output as it was: ``(W - W_q) E[x]``.
+
+    Args:
+        weight, quantized: ``(O, I / G, kH, kW)`` or ``(O, I)``, before and after quantization.
+        mean: ``(G, J)``, the float network's mean input to each of the ``J`` weights of an output channel.
+
+    Returns:
+        ``(O,)``.
+
+    >>> bias_correction(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 1.5]]), torch.tensor([[3.0, 4.0]]))
+    tensor([2.])
+    """
+    error = (weight - quantized).reshape(len(mean), -1, mean.shape[1])  # (G, O/G, J)
+    return (error @ mean[:, :, None]).flatten()

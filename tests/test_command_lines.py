@@ -1,0 +1,311 @@
+"""The command lines: what a user sees, the files of a run, and one clear message for each mistake."""
+
+import ast
+import csv
+import dataclasses
+import importlib
+import inspect
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from adrl_agents import ADRL
+from adrl_agents.options import ADRLOptions, Options
+from adrl_agents.runner import run_command_line
+from adrl_gym.quantizers import QUANTIZERS
+from adrl_gym.result import SearchResult
+
+ROOT = Path(__file__).parents[1]
+OWN = Path(__file__).parent / "own_network"
+FILES = {"result.json", "episodes.csv", "agent.zip", "bits.png", "curve.png"}
+
+
+@pytest.fixture(autouse=True)
+def own_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the scripts importable, and a user's own module with the environment id tiny_env:Tiny-v0."""
+    monkeypatch.syspath_prepend(OWN)
+    monkeypatch.syspath_prepend(ROOT / "agents")
+    monkeypatch.setenv("PYTHONPATH", str(OWN), prepend=os.pathsep)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def train(script: str, options: Options) -> SearchResult:
+    """What the script does with these options."""
+    return importlib.import_module(script).main(options)
+
+
+def arguments(output: Path, **changes: object) -> list[str]:
+    """A command line for a run of a second."""
+    options = {
+        "env_id": "tiny_env:Tiny-v0",
+        "budget": 0.1,
+        "images": 40,
+        "episodes": 3,
+        "output": output,
+        **changes,
+    }
+    flags = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+    return [
+        str(part) for flag, value in flags.items() for part in ([flag] if value is True else [flag, value])
+    ]
+
+
+def run(script: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", f"agents/{script}.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+
+
+def run_here(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> int:
+    """As ``run`` of train_adrl, but without the seconds that a new interpreter takes."""
+    script = importlib.import_module("train_adrl")
+    monkeypatch.setattr(sys, "argv", ["train_adrl.py", *arguments])
+    return run_command_line(script.main, ADRLOptions, script.__doc__)
+
+
+def test_a_run_leaves_its_folder_and_prints_the_bits(tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    done = run("train_adrl", arguments(output, episodes=25, k=2, seed=5, profile_images=20))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in output.iterdir()} == FILES
+
+    result = SearchResult.load(output / "result.json")
+    assert (result.agent, result.seed, result.status, result.episodes) == ("adrl", 5, "finished", 25)
+    assert result.options["k"] == 2
+    assert result.data == "own"
+    assert result.size_ratio <= 0.1
+    assert set(result.versions) >= {"python", "torch", "numpy", "gymnasium", "stable_baselines3", "adrl_gym"}
+    assert result.memo_misses > 0
+
+    with (output / "episodes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:6] == ["episode", "reward", "accuracy", "best_accuracy", "evaluations", "seconds"]
+    assert [int(row["episode"]) for row in rows] == list(range(1, 26))
+    accuracies = [float(row["accuracy"]) for row in rows]
+    assert [float(row["best_accuracy"]) for row in rows] == [max(accuracies[: i + 1]) for i in range(25)]
+    assert max(accuracies) == result.search_accuracy
+    assert len(set(accuracies)) > 3, "the search tried different configurations"
+    best = next(row for row in rows if row["bits"] == " ".join(map(str, result.bits.values())))
+    assert float(best["accuracy"]) == result.search_accuracy
+    assert float(rows[-1]["reward"]) == pytest.approx(
+        0.1 * (accuracies[-1] - result.float_search_accuracy), abs=1e-5
+    )
+
+    for layer, bits in result.bits.items():
+        assert re.search(rf"{layer} .* {bits} ", done.stdout)
+    assert "4 layers, 996 weights" in done.stdout
+    assert "own data: 40 search images" in done.stdout
+
+    for name in ("bits.png", "curve.png"):
+        with Image.open(output / name) as picture:
+            assert picture.width >= 1000
+            assert len(set(picture.convert("RGB").resize((100, 50)).getdata())) > 20
+    assert ADRL.load(output / "agent.zip").k == 2
+
+
+@pytest.mark.parametrize("agent", ["haq", "ddpg"])
+def test_the_baselines_share_the_options(tmp_path: Path, agent: str) -> None:
+    result = train(
+        f"train_{agent}",
+        Options(env_id="tiny_env:Tiny-v0", budget=0.08, images=40, episodes=30, output=tmp_path / "run"),
+    )
+    assert result.agent == agent
+    assert result == SearchResult.load(tmp_path / "run" / "result.json")
+    assert result.size_ratio <= 0.08
+
+
+def test_the_same_seed_gives_the_same_search(tmp_path: Path) -> None:
+    def bits(seed: int, folder: str) -> list[str]:
+        options = Options(
+            env_id="tiny_env:Tiny-v0", images=40, episodes=24, seed=seed, output=tmp_path / folder
+        )
+        train("train_haq", options)
+        with (tmp_path / folder / "episodes.csv").open(newline="") as file:
+            return [row["bits"] for row in csv.DictReader(file)]
+
+    assert bits(1, "a") == bits(1, "b") != bits(2, "c")
+
+
+def test_early_termination_ends_a_settled_search(tmp_path: Path) -> None:
+    options = Options(
+        env_id="tiny_env:Tiny-v0", images=40, episodes=50, window=5, tolerance=1000.0, output=tmp_path / "run"
+    )
+    result = train("train_haq", options)
+    assert (result.episodes, result.status) == (5, "finished")
+
+
+def test_a_result_on_the_shipped_network_needs_no_download(tmp_path: Path) -> None:
+    options = Options(
+        env_id="adrl_gym/CifarNet-Cifar10-v0",
+        quantizer="linear",
+        images=20,
+        episodes=2,
+        output=tmp_path / "run",
+    )
+    result = train("train_haq", options)
+    assert result.data == "data-free"
+    assert list(result.bits) == ["conv1", "conv2", "fc1", "fc2", "fc3"]
+    assert "test_accuracy" not in json.loads((tmp_path / "run" / "result.json").read_text())
+
+
+@pytest.mark.parametrize("options", [ADRLOptions, Options])
+def test_help_explains_every_option(
+    options: type[Options],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        run_command_line(print, options, "About.")
+    assert ended.value.code == 0
+    text = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    helps = dict(pair for kind in reversed(options.__mro__[:-1]) for pair in help_texts(kind))
+    for field in dataclasses.fields(options):
+        assert re.search(rf"--{field.name.replace('_', '-')} .{{0,60}}{re.escape(helps[field.name])}", text)
+
+
+def help_texts(kind: type) -> Iterator[tuple[str, str]]:
+    """Name and help of each field of a dataclass: the string below it."""
+    (definition,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(definition, ast.ClassDef)
+    for node, below in itertools.pairwise(definition.body):
+        if isinstance(node, ast.AnnAssign):
+            assert isinstance(below, ast.Expr), f"{ast.unparse(node)} has no help"
+            yield ast.unparse(node.target), ast.literal_eval(below.value)
+
+
+def test_the_quantizers_are_those_of_the_package() -> None:
+    assert set(Options.__annotations__["quantizer"].__args__) == set(QUANTIZERS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"k": 0}, "--k 0: at least 1"),
+        ({"episodes": 0}, "--episodes 0: at least 1"),
+        ({"images": 0}, "--images 0: at least 1"),
+        ({"profile_images": -1}, "--profile-images -1: at least 1"),
+        ({"seed": -1}, "--seed -1"),
+        ({"window": 1}, "--window 1: a spread needs at least 2"),
+        ({"tolerance": "nan"}, "--tolerance nan"),
+        ({"device": "abacus"}, "--device abacus cannot be used here; choose auto or cpu"),
+        ({"budget": 0.001}, "the smallest possible is 0.03125"),
+        ({"budget": -1}, "the smallest possible is 0.03125"),
+        (
+            {"env_id": "ResNet20"},
+            "unknown environment ResNet20 .*choose one of .*adrl_gym/ResNet20-Cifar10-v0",
+        ),
+        (
+            {"env_id": "no_module:Tiny-v0"},
+            "unknown environment no_module:Tiny-v0 .*no_module.*; choose one of",
+        ),
+        ({"env_id": "CartPole-v1"}, "CartPole-v1 is no quantization environment; choose one of"),
+        ({"data_root": "/nowhere", "data": "cifar10", "env_id": "adrl_gym/CifarNet-Cifar10-v0"}, "/nowhere"),
+    ],
+)
+def test_bad_options_get_one_line_and_status_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, object],
+    message: str,
+) -> None:
+    assert run_here(monkeypatch, arguments(tmp_path / "run", **changes)) == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(rf"error: .*{message}.*\n", error)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unwritable_output_is_refused_before_the_search(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    done = run("train_haq", arguments(tmp_path / "file" / "run"))
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"error: cannot write to the output folder .*file/run: Not a directory; .*\n", done.stderr
+    )
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "holds a run of these options .*finished, 2 episodes.*--resume"),
+        (
+            {"budget": 0.09},
+            r"belongs to another run, with --budget 0.1 \(here 0.09\); choose another --output",
+        ),
+        ({"budget": 0.09, "resume": True}, r"--budget 0.1 \(here 0.09\); resume it with its own options or"),
+        ({"episodes": 1, "resume": True}, "resuming can only raise them, not lower them to 1"),
+        ({"k": 3, "seed": 1}, r"--seed 0 \(here 1\), --k 2 \(here 3\)"),
+    ],
+)
+def test_a_folder_of_another_run_stays_as_it_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, object],
+    message: str,
+) -> None:
+    output = tmp_path / "run"
+    assert run_here(monkeypatch, arguments(output, episodes=2, k=2)) == 0
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    capsys.readouterr()
+    assert run_here(monkeypatch, arguments(output, **{"episodes": 2, "k": 2, **changes})) == 2
+    assert re.fullmatch(rf"error: .*{message}.*\n", capsys.readouterr().err)
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("result.json", "cannot read the search result .*not JSON"),
+        ("agent.zip", "holds agent.zip but no result.json"),
+    ],
+)
+def test_files_of_unknown_origin_are_not_overwritten(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    message: str,
+) -> None:
+    (tmp_path / name).write_text("something else")
+    assert run_here(monkeypatch, arguments(tmp_path)) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "something else"}
+
+
+def test_ctrl_c_keeps_the_result_so_far(tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "agents/train_adrl.py", *arguments(output, episodes=5000)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TINY_SECONDS": "0.01"},
+    )
+    wait_for(output / "curve.png")
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert error == f"interrupted: the best so far is in {output}; go on with --resume\n"
+    result = SearchResult.load(output / "result.json")
+    assert result.status == "interrupted"
+    assert 1 <= result.episodes < 5000
+    assert {path.name for path in output.iterdir()} == FILES
+
+
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} does not come"
+        time.sleep(0.02)

@@ -1,0 +1,127 @@
+"""A search that is killed or stopped goes on as if nothing had happened."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adrl_agents.history import load_history
+from adrl_agents.options import ADRLOptions, Options
+from adrl_gym import AdrlGymError
+from adrl_gym.result import SearchResult
+
+ROOT = Path(__file__).parents[1]
+OWN = Path(__file__).parent / "own_network"
+
+
+@pytest.fixture(autouse=True)
+def own_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the scripts importable, and a user's own module with the environment id tiny_env:Tiny-v0."""
+    monkeypatch.syspath_prepend(OWN)
+    monkeypatch.syspath_prepend(ROOT / "agents")
+    monkeypatch.setenv("PYTHONPATH", str(OWN), prepend=os.pathsep)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def train(script: str, options: Options) -> SearchResult:
+    """What the script does with these options."""
+    return importlib.import_module(script).main(options)
+
+
+def options(kind: type[Options], output: Path, **changes: Any) -> Any:
+    return kind(**{"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "output": output, **changes})
+
+
+def tried(output: Path) -> list[tuple[int, float, float, str]]:
+    """Episode, reward, accuracy and bits of each configuration."""
+    return [(e.episode, e.reward, e.accuracy, e.bits) for e in load_history(output / "episodes.csv")]
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"), [("train_adrl", ADRLOptions), ("train_haq", Options), ("train_ddpg", Options)]
+)
+def test_a_resumed_search_is_the_uninterrupted_one(tmp_path: Path, script: str, kind: type[Options]) -> None:
+    whole = train(script, options(kind, tmp_path / "whole", episodes=40))
+    train(script, options(kind, tmp_path / "parts", episodes=28))
+    parts = train(script, options(kind, tmp_path / "parts", episodes=40, resume=True))
+    assert tried(tmp_path / "parts") == tried(tmp_path / "whole")
+    assert (parts.bits, parts.search_accuracy, parts.episodes) == (whole.bits, whole.search_accuracy, 40)
+    assert parts.options == whole.options
+    assert parts.evaluations >= whole.evaluations  # the memo began anew, so some are done twice
+
+
+def test_a_killed_search_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
+    output = tmp_path / "killed"
+    flags = ["--env-id", "tiny_env:Tiny-v0", "--budget", "0.1", "--images", "40", "--episodes", "30"]
+    process = subprocess.Popen(
+        [sys.executable, "agents/train_haq.py", *flags, "--output", str(output)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "TINY_SECONDS": "0.05"},
+    )
+    end = time.monotonic() + 60
+    while not (output / "episodes.csv").exists() or len(tried(output)) < 4:
+        assert time.monotonic() < end, "the search does not begin"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    killed = SearchResult.load(output / "result.json")
+    best = max(accuracy for _, _, accuracy, _ in tried(output))
+    assert killed.status == "running"
+    assert 4 <= killed.episodes < 30
+    assert killed.search_accuracy >= best
+    result = train("train_haq", options(Options, output, episodes=30, resume=True))
+    assert (result.status, result.episodes) == ("finished", 30)
+    train("train_haq", options(Options, tmp_path / "whole", episodes=30))
+    assert tried(output) == tried(tmp_path / "whole")
+
+
+def test_the_best_of_episodes_that_the_agent_does_not_know_is_kept(tmp_path: Path) -> None:
+    """Killed between two savings of the agent: later rows are tried again, but nothing found is lost."""
+    output = tmp_path / "run"
+    first = train("train_haq", options(Options, output, episodes=3))
+    agent = (output / "agent.zip").read_bytes()
+    second = train("train_haq", options(Options, output, episodes=20, resume=True))
+    (output / "agent.zip").write_bytes(agent)  # as it was after 3 episodes
+    third = train("train_haq", options(Options, output, episodes=21, resume=True))
+    assert first.search_accuracy <= second.search_accuracy <= third.search_accuracy
+    assert third.episodes == 21
+    assert [episode for episode, *_ in tried(output)] == list(range(1, 22))
+
+
+def test_resuming_nothing_begins_anew(tmp_path: Path) -> None:
+    assert train("train_haq", options(Options, tmp_path / "new", episodes=2, resume=True)).episodes == 2
+
+
+def test_resuming_a_finished_run_shows_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = train("train_haq", options(Options, tmp_path / "run", episodes=2))
+    capsys.readouterr()
+    assert train("train_haq", options(Options, tmp_path / "run", episodes=2, resume=True)) == first
+    shown = capsys.readouterr().out
+    assert "raise --episodes" in shown
+    assert "conv1" in shown
+
+
+def test_other_weights_are_refused(tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    train("train_haq", options(Options, output, episodes=2))
+    text = (output / "result.json").read_text()
+    checkpoint = SearchResult.from_json(text).checkpoint
+    (output / "result.json").write_text(text.replace(checkpoint, "0" * len(checkpoint)))
+    with pytest.raises(AdrlGymError, match="made with other weights of the network"):
+        train("train_haq", options(Options, output, episodes=3, resume=True))
+
+
+def test_a_damaged_agent_is_named(tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    train("train_haq", options(Options, output, episodes=2))
+    (output / "agent.zip").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(AdrlGymError, match=r"cannot resume from .*agent\.zip"):
+        train("train_haq", options(Options, output, episodes=3, resume=True))

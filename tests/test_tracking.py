@@ -1,0 +1,137 @@
+"""Weights & Biases: a run in offline mode, read back from disk."""
+
+import dataclasses
+import importlib
+import json
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adrl_agents.history import load_history
+from adrl_agents.options import Options
+from adrl_gym import AdrlGymError
+from adrl_gym.result import SearchResult
+
+ROOT = Path(__file__).parents[1]
+OWN = Path(__file__).parent / "own_network"
+BLOCK = 32768
+
+
+@pytest.fixture(autouse=True)
+def own_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the scripts importable, and a user's own module with the environment id tiny_env:Tiny-v0."""
+    monkeypatch.syspath_prepend(OWN)
+    monkeypatch.syspath_prepend(ROOT / "agents")
+
+
+def train(script: str, options: Options) -> SearchResult:
+    """What the script does with these options."""
+    return importlib.import_module(script).main(options)
+
+
+@pytest.fixture
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for kind in ("CACHE", "CONFIG", "DATA"):
+        monkeypatch.setenv(f"WANDB_{kind}_DIR", str(tmp_path / kind))
+    return Options(
+        env_id="tiny_env:Tiny-v0",
+        budget=0.1,
+        images=40,
+        episodes=4,
+        seed=3,
+        output=tmp_path / "run",
+        track=True,
+    )
+
+
+def records(path: Path) -> Iterator[Any]:
+    """The records of a .wandb file: a log in LevelDB's format behind a header of 7 bytes."""
+    from wandb.proto import wandb_internal_pb2
+
+    content, at, record = path.read_bytes(), 7, b""
+    while at + 7 <= len(content):
+        left = BLOCK - at % BLOCK
+        if left < 7:  # the rest of a block is too small for a chunk's header
+            at += left
+            continue
+        _, size, kind = struct.unpack_from("<IHB", content, at)
+        record += content[at + 7 : at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield wandb_internal_pb2.Record.FromString(record)
+            record = b""
+
+
+def items(pairs: Any) -> dict[str, Any]:
+    return {item.key or item.nested_key[0]: json.loads(item.value_json) for item in pairs}
+
+
+def test_a_tracked_run_can_be_read_back(options: Options, capfd: pytest.CaptureFixture[str]) -> None:
+    result = train("train_haq", options)
+    assert options.output is not None
+    (path,) = options.output.glob("wandb/offline-run-*/*.wandb")
+    found = list(records(path))
+
+    (run,) = [record.run for record in found if record.HasField("run")]
+    assert (run.project, run.run_group, run.display_name) == ("adrl-gym", "Tiny-haq-0.1", "Tiny-haq-0.1-s3")
+    assert run.run_id == result.wandb_run
+    assert {"haq", "gptq", "own"} <= set(run.tags)
+    config = items(run.config.update)
+    assert {name: config[name] for name in result.options} == result.options
+    assert config["layers"] == list(result.bits)
+
+    history = [items(record.history.item) for record in found if record.HasField("history")]
+    episodes = load_history(options.output / "episodes.csv")
+    assert [row["search/accuracy"] for row in history[:4]] == [episode.accuracy for episode in episodes]
+    assert [row["cost/best_accuracy"] for row in history[:4]] == [
+        episode.best_accuracy for episode in episodes
+    ]
+    assert [row["evaluations"] for row in history[:4]] == [episode.evaluations for episode in episodes]
+    assert {"bits", "curve"} <= set(history[4])
+
+    metrics = [record.metric for record in found if record.HasField("metric")]
+    assert {(metric.glob_name, metric.step_metric) for metric in metrics if metric.glob_name} == {
+        ("search/*", "episode"),
+        ("cost/*", "evaluations"),
+    }
+    summary = {
+        k: v
+        for record in found
+        if record.HasField("summary")
+        for k, v in items(record.summary.update).items()
+    }
+    assert summary["search_accuracy"] == result.search_accuracy
+    artifacts = [r.request.log_artifact.artifact for r in found if r.request.HasField("log_artifact")]
+    artifacts += [record.artifact for record in found if record.HasField("artifact")]
+    names = {
+        entry.path
+        for artifact in artifacts
+        if artifact.type == "result"
+        for entry in artifact.manifest.contents
+    }
+    assert names == {"result.json", "episodes.csv"}
+    assert len(list(options.output.glob("wandb/offline-run-*/files/media/images/*.png"))) == 2
+
+    shown, errors = capfd.readouterr()
+    assert f"wandb sync {path.parent}" in shown
+    assert "wandb:" not in shown + errors
+
+
+def test_a_resumed_search_goes_on_in_its_own_run(options: Options) -> None:
+    first = train("train_haq", options)
+    second = train("train_haq", dataclasses.replace(options, episodes=6, resume=True))
+    assert first.wandb_run == second.wandb_run is not None
+
+
+def test_without_wandb_only_track_fails(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(AdrlGymError, match='--track needs wandb: pip install "adrl-gym'):
+        train("train_haq", options)
+    assert options.output is not None
+    assert not (options.output / "result.json").exists()
+    assert train("train_haq", dataclasses.replace(options, track=False)).wandb_run is None
