@@ -1,0 +1,157 @@
+"""Make the tables of README.md and agents/README.md from the CSV files of benchmarks/results.
+
+    python benchmarks/report.py            writes the tables between their markers
+    python benchmarks/report.py --check    ends with status 1 where a table is not what the CSV files say
+"""
+
+import csv
+import re
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+NAMES = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
+Row = dict[str, str]
+
+
+def read(name: str) -> list[Row]:
+    """All rows of one CSV file of results."""
+    with (RESULTS / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def numbers(rows: list[Row], column: str) -> list[float]:
+    """One column."""
+    return [float(row[column]) for row in rows]
+
+
+def median_and_range(rows: list[Row], column: str = "test_accuracy") -> str:
+    """``median (lowest to highest)``."""
+    values = numbers(rows, column)
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def cost(rows: list[Row]) -> str:
+    """Median of the work: passes over the search images, and seconds on one CPU core."""
+    return f"{statistics.median(numbers(rows, 'evaluations')):.0f} / {statistics.median(numbers(rows, 'seconds')):.0f} s"
+
+
+def markdown(header: list[str], lines: list[list[str]]) -> str:
+    """A Markdown table."""
+    rows = [header, ["---"] * len(header), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def comparison() -> str:
+    """Test accuracies of ADRL, HAQ and uniform bits in every setting."""
+    rows = read("comparison")
+    lines = []
+    for network in ("resnet20", "cifarnet"):
+        for quantizer, budget in (("linear", "0.1"), ("gptq", "0.0625")):
+            setting = [r for r in rows if (r["network"], r["quantizer"], r["budget"]) == (network, quantizer, budget)]
+            uniform, haq, adrl = ([r for r in setting if r["agent"] == agent] for agent in ("uniform", "haq", "adrl"))
+            lines.append(
+                [
+                    f"{NAMES[network]}, `{quantizer}`, {budget}",
+                    f"{float(uniform[0]['float_test_accuracy']):.2f}",
+                    f"{float(uniform[0]['test_accuracy']):.2f} ({float(uniform[0]['average_bits']):.0f} bits)",
+                    f"{median_and_range(haq)}, n={len(haq)}",
+                    f"{median_and_range(adrl)}, n={len(adrl)}",
+                    cost(haq),
+                    cost(adrl),
+                ]
+            )
+    header = [
+        "network, quantizer, budget",
+        "float",
+        "uniform",
+        "HAQ, 300 episodes",
+        "ADRL",
+        "HAQ's evaluations / time",
+        "ADRL's",
+    ]
+    return markdown(header, lines)
+
+
+def choices() -> str:
+    """ADRL's open choices, one changed at a time."""
+    rows = read("choices")
+    by_choice: dict[str, list[Row]] = {}
+    for r in rows:
+        if r["agent"] == "adrl":
+            by_choice.setdefault(r["varied"] or "defaults", []).append(r)
+    lines = [
+        [
+            f"`{choice}`",
+            " / ".join(f"{value:.2f}" for value in numbers(found, "test_accuracy")),
+            " / ".join(f"{value:.1f}" for value in numbers(found, "search_accuracy")),
+            cost(found),
+        ]
+        for choice, found in by_choice.items()
+    ]
+    return markdown(["what is changed", "test accuracy, by seed", "search accuracy, by seed", "evaluations / time"], lines)
+
+
+def datafree() -> str:
+    """How well the data-free sets rank configurations."""
+    rows = read("datafree")
+    lines = [
+        [
+            NAMES[r["network"]],
+            r["configurations"],
+            f"{float(r['spearman_data_free']):.3f}",
+            f"{float(r['spearman_search_images']):.3f}",
+            f"{float(r['spearman_average_bits']):.3f}",
+        ]
+        for r in rows
+    ]
+    return markdown(["network", "configurations", "data-free set", "real search images", "average bits alone"], lines)
+
+
+TABLES: dict[Path, dict[str, Callable[[], str]]] = {
+    ROOT / "README.md": {"comparison": comparison, "datafree": datafree},
+    ROOT / "agents" / "README.md": {"choices": choices},
+}
+
+
+def filled(text: str, tables: dict[str, Callable[[], str]]) -> str:
+    """``text`` with every table between its markers made anew; raises ``ValueError`` where a marker is missing."""
+    for name, make in tables.items():
+        pattern = re.compile(f"(<!-- table:{name} -->\n).*?(<!-- /table:{name} -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise ValueError(f"no markers for the table {name}")
+        text = pattern.sub(lambda match, table=make(): f"{match[1]}{table}\n{match[2]}", text)  # type: ignore[misc]
+    return text
+
+
+@dataclass
+class Options:
+    """Options of the report."""
+
+    check: bool = False
+    """Write nothing, and end with status 1 where a table is out of date."""
+
+
+def main(options: Options) -> int:
+    stale = []
+    for path, tables in TABLES.items():
+        text = path.read_text()
+        new = filled(text, tables)
+        if new != text:
+            stale.append(path.name)
+            if not options.check:
+                path.write_text(new)
+    if options.check and stale:
+        print("out of date: " + ", ".join(stale) + "; run python benchmarks/report.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Options, description=__doc__)))
