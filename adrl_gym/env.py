@@ -95,8 +95,10 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
             raise AdrlGymError(f"unknown action_type {action_type!r}: choose continuous or discrete")
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise AdrlGymError(f"unknown render_mode {render_mode!r}: choose ansi or rgb_array")
+        checkpoint: str | None = None
         if isinstance(network, str):
-            name, module = network, load_network(network, weights).network
+            loaded = load_network(network, weights)
+            name, module, checkpoint = network, loaded.network, loaded.checkpoint
         elif weights is not None:
             raise AdrlGymError("weights names a file for a named network; load it into your own network yourself")
         else:
@@ -104,7 +106,9 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         if not isinstance(data, str):
             splits = own_splits(data, images)
         elif isinstance(network, str):
-            splits = load_splits(network, data, data_root=data_root, download=download, images=images)
+            splits = load_splits(
+                network, data, data_root=data_root, download=download, images=images, checkpoint=checkpoint
+            )
         else:
             raise AdrlGymError(f"data={data!r} goes with a named network; give your own one (images, labels) batches")
         self.problem = QuantProblem(

@@ -161,14 +161,19 @@ class QuantProblem:
                 break
         return tally.metrics(), tally.images
 
+    @cached_property
+    def _float_test_logits(self) -> list[Tensor]:
+        """The float network's logits on every batch of test images, ``(B, K)`` each."""
+        assert self.splits.test is not None
+        self._evaluator.set_bits((None,) * len(self.layers))
+        return [self._evaluator.logits(images) for images, _ in self.splits.test.batches(BATCH)]
+
     def _test(self, bits: Bits) -> Metrics | None:
         if self.splits.test is None:
             return None
-        tally = Tally()
-        for images, labels in self.splits.test.batches(BATCH):
-            self._evaluator.set_bits((None,) * len(self.layers))
-            reference = self._evaluator.logits(images)  # (B, K)
-            self._evaluator.set_bits(bits)
+        tally, references = Tally(), self._float_test_logits
+        self._evaluator.set_bits(bits)
+        for reference, (images, labels) in zip(references, self.splits.test.batches(BATCH), strict=True):
             tally.add(self._evaluator.logits(images), reference, _to(labels, self.device))
         return tally.metrics()
 

@@ -55,6 +55,8 @@ class Options:
     """Seed of the first images, the drawn classes and the shifts."""
     threads: int = 0
     """CPU threads; 0 is PyTorch's choice."""
+    bfloat16: bool = False
+    """Run the network in bfloat16 autocast (for processors that compute it natively)."""
 
 
 @contextmanager
@@ -67,8 +69,8 @@ def observed(network: nn.Module, statistics: dict[str, Tensor]) -> Iterator[list
     seen: list[tuple[Moments, Moments]] = []
 
     def add(x: Tensor, mean: Tensor, variance: Tensor) -> None:
-        channels = x.transpose(0, 1).flatten(1)  # (C, B * H * W)
-        seen.append(((channels.mean(1), channels.var(1, correction=0)), (mean, variance)))
+        own_variance, own_mean = torch.var_mean(x.float(), [i for i in range(x.dim()) if i != 1], correction=0)  # (C,)
+        seen.append(((own_mean, own_variance), (mean, variance)))
 
     handles = []
     for name, module in network.named_modules():
@@ -117,7 +119,9 @@ def distill(network: nn.Module, statistics: dict[str, Tensor], options: Options,
         for _ in bar:
             down, right = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator).tolist()
             pairs.clear()
-            logits = network((pixels.roll((down, right), (2, 3)) - mean) / std)  # (B, 10)
+            images = (pixels.roll((down, right), (2, 3)) - mean) / std  # (B, 3, 32, 32)
+            with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16):
+                logits = network(images.contiguous(memory_format=torch.channels_last)).float()  # (B, 10)
             matched, classified = statistics_loss(pairs), F.cross_entropy(logits, labels)
             optimizer.zero_grad()
             (matched + options.class_weight * classified).backward()
@@ -133,7 +137,7 @@ def main(options: Options) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     loaded = load_network(options.network)
-    network = loaded.network.requires_grad_(False)
+    network = loaded.network.requires_grad_(False).to(memory_format=torch.channels_last)
     statistics = load_checkpoint(SHIPPED / f"{options.network}.safetensors").statistics
     options.output.mkdir(parents=True, exist_ok=True)
     batches = []

@@ -65,7 +65,7 @@ def test_a_killed_search_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
         env={**os.environ, "TINY_SECONDS": "0.05"},
     )
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not (output / "episodes.csv").exists() or len(tried(output)) < 4:
         assert time.monotonic() < end, "the search does not begin"
         time.sleep(0.01)

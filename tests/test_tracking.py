@@ -51,8 +51,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
 
 def records(path: Path) -> Iterator[Any]:
     """The records of a .wandb file: a log in LevelDB's format behind a header of 7 bytes."""
-    from wandb.proto import wandb_internal_pb2
-
+    parse = importlib.import_module("wandb.proto.wandb_internal_pb2").Record.FromString
     content, at, record = path.read_bytes(), 7, b""
     while at + 7 <= len(content):
         left = BLOCK - at % BLOCK
@@ -63,7 +62,7 @@ def records(path: Path) -> Iterator[Any]:
         record += content[at + 7 : at + 7 + size]
         at += 7 + size
         if kind in (1, 4):  # a whole record, or the last part of one
-            yield wandb_internal_pb2.Record.FromString(record)
+            yield parse(record)
             record = b""
 
 

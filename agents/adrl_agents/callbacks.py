@@ -85,10 +85,7 @@ class SearchCallback(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
-        assert isinstance(self.model, OffPolicyAlgorithm)
-        if self.model._episode_num == len(
-            self.record.episodes
-        ):  # not so where a callback ended the search early
+        if len(self.record.episodes) > self._saved:
             self._save_agent()
         self.close()
 
@@ -105,7 +102,8 @@ class SearchCallback(BaseCallback):
 class EarlyTermination(BaseCallback):
     """End the search when accuracy has settled: its spread over the last episodes is small (ADRL, section 3).
 
-    Works with any agent; to be placed after ``SearchCallback``.
+    Works with any agent. It stops on the first step of the next episode: by then the agent has learned from
+    the last one, and is saved as it should be.
 
     Args:
         window: how many of the last episodes; at least 2.
@@ -117,13 +115,17 @@ class EarlyTermination(BaseCallback):
         super().__init__()
         self.tolerance = tolerance
         self._last = deque(history, maxlen=window)
+        self._settled = False
 
     def _on_step(self) -> bool:
-        settled = False
+        if self._settled:
+            return False
         for info, _ in finished_episodes(self.locals):
             self._last.append(info["accuracy"])
-            settled = len(self._last) == self._last.maxlen and statistics.pstdev(self._last) < self.tolerance
-        return not settled
+            self._settled = (
+                len(self._last) == self._last.maxlen and statistics.pstdev(self._last) < self.tolerance
+            )
+        return True
 
 
 def finished_episodes(step: dict[str, Any]) -> Iterator[tuple[dict[str, Any], float]]:

@@ -40,6 +40,7 @@ def run_command_line(
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         return 130
     return 0
 
@@ -59,30 +60,25 @@ def run_search(agent_name: str, options: Options, make_agent: MakeAgent) -> Sear
     options.check()
     folder = RunFolder(options.output or Path("runs") / f"{options.run_name(agent_name)}-s{options.seed}")
     previous = folder.claim(agent_name, options.recorded(), options.resume)
-    if (
-        previous is not None
-        and previous.status == "finished"
-        and previous.options["episodes"] == options.episodes
-    ):
-        print(f"{folder.path} is finished: to go on, raise --episodes")
+    if previous is not None and _is_finished(previous, options):
+        print(f"{folder.path} is finished; to go on, raise --episodes")
         return _report(previous, folder)
     try:
         env, preparation_seconds = _make_env(options)
         agent = make_agent(env)
-    except BaseException:
+        problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+        print(f"data: {problem.splits.source}. {problem.splits.hint}".strip())
+        progress = Progress()
+        if previous is not None:
+            _check_same(previous, problem, folder)
+            if folder.agent.exists():
+                agent, progress = load_agent(folder.agent, agent)
+            print(f"resuming {folder.path} after {progress.episodes} of {options.episodes} episodes")
+        episodes = folder.load_history(progress.episodes) if progress.episodes else []
+        record = SearchRecord(problem, agent_name, options, preparation_seconds, previous, progress, episodes)
+        return _report(_search(agent, record, folder), folder)
+    finally:
         folder.release_if_empty()
-        raise
-    problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
-    print(f"data: {problem.splits.source}. {problem.splits.hint}".strip())
-    progress = Progress()
-    if previous is not None:
-        _check_same(previous, problem, folder)
-        if folder.agent.exists():
-            agent, progress = load_agent(folder.agent, agent)
-        print(f"resuming {folder.path} after {progress.episodes} of {options.episodes} episodes")
-    episodes = folder.load_history(progress.episodes) if progress.episodes else []
-    record = SearchRecord(problem, agent_name, options, preparation_seconds, previous, progress, episodes)
-    return _search(agent, record, folder)
 
 
 def _search(agent: OffPolicyAlgorithm, record: SearchRecord, folder: RunFolder) -> SearchResult:
@@ -98,27 +94,34 @@ def _search(agent: OffPolicyAlgorithm, record: SearchRecord, folder: RunFolder) 
     steps = (options.episodes - len(record.episodes)) * len(problem.layers)
     try:
         agent.learn(steps, callbacks, reset_num_timesteps=not record.episodes)
-        assert record.best is not None
-        float_test, test = problem.float_test, problem.test(record.best.bits)
-        result = recorder.save(
-            "finished", (float_test.accuracy, test.accuracy) if float_test and test else None
-        )
-        if tracker is not None:
-            tracker.finish(result, folder)
+        result = recorder.save("finished", _test(record))
     except BaseException as error:
         recorder.close()
-        if isinstance(error, KeyboardInterrupt):
-            if record.best is not None:
-                recorder.save("interrupted")
-                print(
-                    f"interrupted: the best so far is in {folder.path}; go on with --resume", file=sys.stderr
-                )
-            else:
-                print("interrupted before the first episode", file=sys.stderr)
+        if isinstance(error, KeyboardInterrupt) and record.best is not None:
+            recorder.save("interrupted")
+            print(f"the best so far is in {folder.path}; go on with --resume", file=sys.stderr)
         if tracker is not None:
             tracker.close(exit_code=1)
         raise
-    return _report(result, folder)
+    if tracker is not None:
+        tracker.finish(result, folder)
+    return result
+
+
+def _test(record: SearchRecord) -> tuple[float, float] | None:
+    """Accuracy of the float network and of the best on the test images, if there are any."""
+    problem = record.problem
+    if problem.splits.test is None or record.best is None:
+        return None
+    print(f"measuring the best on {len(problem.splits.test):,} test images")
+    float_test, best = problem.float_test, problem.test(record.best.bits)
+    assert float_test is not None
+    assert best is not None
+    return float_test.accuracy, best.accuracy
+
+
+def _is_finished(previous: SearchResult, options: Options) -> bool:
+    return previous.status == "finished" and previous.options["episodes"] == options.episodes
 
 
 def _make_env(options: Options) -> tuple[gym.Env[Any, Any], float]:
