@@ -27,7 +27,7 @@ class BitConfig:
         if len(self.names) != len(self.bits) or len(set(self.names)) != len(self.names):
             raise AdrlGymError("a bit configuration needs exactly one bit-width for every layer name")
         for name, bits in zip(self.names, self.bits, strict=True):
-            if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
+            if type(bits) is not int or not 1 <= bits <= 8:
                 raise AdrlGymError(f"layer {name}: {bits!r} is no bit-width, it takes an integer from 1 to 8")
 
     def as_dict(self) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -55,13 +55,14 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
     ## Episode End
     ``terminated`` on the last layer, never ``truncated``. The configuration is then projected onto the budget by HAQ's
     action wall, and measured. ``info`` of that step: ``bits`` (as measured, after the wall), ``chosen_bits`` (as the
-    actions said), ``accuracy``, ``agreement`` (percent), ``kl`` (nats), ``size_ratio``, ``average_bits``, ``evaluations``
-    (passes over all search images so far), ``memo_hits``.
+    actions said), ``accuracy``, ``agreement`` (percent), ``kl`` (nats), ``size_ratio``, ``average_bits``,
+    ``evaluations`` (passes over all search images so far), ``memo_hits``.
 
     ## Arguments
     network: a name (``resnet20``, ``cifarnet``, ``alexnet``, ``resnet50``) or any ``nn.Module``.
     data: ``auto``, ``cifar10``, ``imagenet``, ``data-free``, or any iterable of (images, labels) batches.
-    data_root, download, weights: folder of the data set, leave to download it, and a file of weights, for a named network.
+    data_root, download, weights: folder of the data set, leave to download it, and a file of weights; for a
+        named network.
     images: how many search images.
     budget, quantizer, bits, bias_correction, device: see ``QuantProblem``.
     action_type: ``continuous`` or ``discrete``.
@@ -71,7 +72,10 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
     Raises ``AdrlGymError`` where anything of this cannot work; the message says what to do.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}
+    metadata = {  # noqa: RUF012 - Gymnasium declares it an instance variable
+        "render_modes": ["ansi", "rgb_array"],
+        "render_fps": 4,
+    }
 
     def __init__(
         self,

@@ -62,7 +62,7 @@ def find_layers(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[Layer
     found: dict[str, LayerSpec] = {}
     weights: set[int] = set()
 
-    def describe(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def describe(name: str, module: nn.Conv2d | nn.Linear, inputs: tuple[Any, ...], output: Tensor) -> None:
         if name in found or id(module.weight) in weights:
             return
         weights.add(id(module.weight))
@@ -87,7 +87,14 @@ def find_layers(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[Layer
     return tuple(found.values())
 
 
-def _describe(name: str, module: nn.Module, x: Tensor, y: Tensor) -> LayerSpec:
+def quantizable(network: nn.Module, layer: LayerSpec) -> nn.Conv2d | nn.Linear:
+    """The module that ``layer`` describes."""
+    module = network.get_submodule(layer.name)
+    assert isinstance(module, nn.Conv2d | nn.Linear)
+    return module
+
+
+def _describe(name: str, module: nn.Conv2d | nn.Linear, x: Tensor, y: Tensor) -> LayerSpec:
     shape = tuple(module.weight.shape)
     if isinstance(module, nn.Conv2d):
         return LayerSpec(

@@ -15,7 +15,7 @@ from adrl_gym.data.splits import Splits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Evaluator, Metrics, Score, Tally, prepare_layers
 from adrl_gym.evaluation.evaluator import BATCH
-from adrl_gym.layers import find_layers
+from adrl_gym.layers import find_layers, quantizable
 from adrl_gym.networks.checkpoints import content_hash
 
 Bits = Sequence[int | None]  # a bit-width for every layer; None leaves the layer float
@@ -83,7 +83,7 @@ class QuantProblem:
         )
         self.distances = np.array(  # (n, widths): squared weight error over squared weights, of each layer
             [
-                [_relative_error(network.get_submodule(layer.name).weight.detach(), table[b].weight) for b in widths]
+                [_relative_error(quantizable(network, layer).weight.detach(), table[b].weight) for b in widths]
                 for layer, table in zip(self.layers, versions, strict=True)
             ]
         )

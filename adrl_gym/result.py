@@ -22,7 +22,8 @@ Status = Literal["running", "interrupted", "finished"]
 class SearchResult:
     """The best bit configuration of one search so far, and everything needed to trust or repeat it.
 
-    The best has the highest search accuracy; ties go to the lower KL divergence, then to the smaller size.
+    The best has the highest agreement with the float network; ties go to the lower KL divergence, then to the
+    smaller size.
     Accuracies and agreements are in percent. Where the images have no labels (``data`` is ``data-free``),
     accuracy is the agreement with the float network.
 
@@ -92,9 +93,7 @@ class SearchResult:
             raise AdrlGymError("bits and shapes name different layers")
         bits, parameters = self.config.bits, self.parameters
         if min(parameters, default=0) < 1:
-            raise AdrlGymError(
-                "a network of at least one layer is needed, and of at least one weight in each"
-            )
+            raise AdrlGymError("a network of at least one layer is needed, and of at least one weight in each")
         if not math.isclose(self.size_ratio, size_ratio(bits, parameters), rel_tol=1e-9):
             raise AdrlGymError(
                 f"the bits make a size_ratio of {size_ratio(bits, parameters):g}, not {self.size_ratio:g}"
@@ -138,9 +137,7 @@ class SearchResult:
         if not isinstance(values, dict) or "schema" not in values:
             raise AdrlGymError("not a search result: it has no schema version")
         if values["schema"] != SCHEMA:
-            raise AdrlGymError(
-                f"a search result of schema {values['schema']}; this version reads schema {SCHEMA}"
-            )
+            raise AdrlGymError(f"a search result of schema {values['schema']}; this version reads schema {SCHEMA}")
         hints = get_type_hints(cls)
         required = {name for name, hint in hints.items() if type(None) not in get_args(hint)}
         if missing := sorted(required - set(values)):
@@ -173,9 +170,7 @@ def write_whole(path: Path, content: bytes) -> None:
         part.write_bytes(content)
         part.replace(path)
     except OSError as error:
-        raise AdrlGymError(
-            f"cannot write {path}: {error.strerror}; free the disk or choose another folder"
-        ) from error
+        raise AdrlGymError(f"cannot write {path}: {error.strerror}; free the disk or choose another folder") from error
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -3,9 +3,9 @@
     python benchmarks/distill.py --network resnet20
 
 Gradient descent on the pixels until each batch of images has the channel means and variances that the
-training images had in every layer, and every image looks like its drawn class to the network (ZeroQ, Cai et al. 2020,
-section 3.1; DeepInversion, Yin et al. 2020, equation 4). No real image is ever looked at. Resumable: each
-batch is kept in ``output``, and a second call goes on with the next one.
+training images had in every layer, and every image looks like its drawn class to the network (ZeroQ, Cai et
+al. 2020, section 3.1; DeepInversion, Yin et al. 2020, equation 4). No real image is ever looked at.
+Resumable: each batch is kept in ``output``, and a second call goes on with the next one.
 """
 
 import sys
@@ -61,15 +61,16 @@ class Options:
 
 @contextmanager
 def observed(network: nn.Module, statistics: dict[str, Tensor]) -> Iterator[list[tuple[Moments, Moments]]]:
-    """While it is open, each forward pass fills the list with (moments seen, moments wanted) of every layer.
+    """While it is open, each forward pass adds (moments seen, moments wanted) of every layer to the list.
 
-    What is wanted is kept by the batch norms, of their inputs; in a network without, by ``statistics``, of the
-    layers' outputs.
+    Batch norms keep what is wanted of their inputs; for a network without, ``statistics`` has it of
+    the layers' outputs.
     """
     seen: list[tuple[Moments, Moments]] = []
 
     def add(x: Tensor, mean: Tensor, variance: Tensor) -> None:
-        own_variance, own_mean = torch.var_mean(x.float(), [i for i in range(x.dim()) if i != 1], correction=0)  # (C,)
+        others = [axis for axis in range(x.dim()) if axis != 1]
+        own_variance, own_mean = torch.var_mean(x.float(), others, correction=0)  # (C,) each
         seen.append(((own_mean, own_variance), (mean, variance)))
 
     handles = []
@@ -78,7 +79,9 @@ def observed(network: nn.Module, statistics: dict[str, Tensor]) -> Iterator[list
             handles.append(module.register_forward_pre_hook(lambda m, x: add(x[0], m.running_mean, m.running_var)))
         elif f"{name}.mean" in statistics:
             mean, variance = statistics[f"{name}.mean"], statistics[f"{name}.var"]
-            handles.append(module.register_forward_hook(lambda _m, _x, y, mean=mean, variance=variance: add(y, mean, variance)))
+            handles.append(
+                module.register_forward_hook(lambda _m, _x, y, mean=mean, variance=variance: add(y, mean, variance))
+            )
     try:
         yield seen
     finally:
@@ -97,7 +100,7 @@ def statistics_loss(pairs: list[tuple[Moments, Moments]]) -> Tensor:
 
 
 def first_images(count: int, generator: torch.Generator) -> Tensor:
-    """Random clouds: noise whose amplitude falls with frequency as in natural scenes; in [0, 1], ``(N, 3, 32, 32)``."""
+    """Random clouds in [0, 1], ``(N, 3, 32, 32)``; amplitudes fall with frequency as in natural scenes."""
     frequency = torch.fft.fftfreq(32)
     falling = 1 / (frequency[:, None].square() + frequency.square()).sqrt().clamp_min(1 / 32)  # (32, 32)
     colour = torch.randn(count, 3, 32, 32, generator=generator)
@@ -115,7 +118,10 @@ def distill(network: nn.Module, statistics: dict[str, Tensor], options: Options,
     labels = torch.arange(options.batch_size) % 10  # (B,)
     optimizer = torch.optim.Adam([pixels], options.learning_rate, betas=(0.5, 0.9))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.steps)
-    with observed(network, statistics) as pairs, tqdm(range(options.steps), f"batch {batch}", disable=None) as bar:
+    with (
+        observed(network, statistics) as pairs,
+        tqdm(range(options.steps), f"batch {batch}", disable=None) as bar,
+    ):
         for _ in bar:
             down, right = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator).tolist()
             pairs.clear()
@@ -152,7 +158,7 @@ def main(options: Options) -> None:
     target = FOLDER / f"{options.network}.npz"
     save_datafree(target, levels, -mean / std, 1 / (GREY_LEVELS - 1) / std, loaded.checkpoint)
     images = load_datafree(target, loaded.checkpoint)
-    print(f"{target}: {len(images):,} images, {target.stat().st_size / 1e6:.2f} MB, checkpoint {loaded.checkpoint[:12]}")
+    print(f"{target}: {len(images):,} images, {target.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

@@ -75,9 +75,7 @@ def train(options: Options, data: ImageSet) -> tuple[nn.Module, list[dict[str, f
     assert data.labels is not None
     network = NETWORKS[options.network].make().to(memory_format=torch.channels_last)
     peak = PEAK_LEARNING_RATE[options.network]
-    optimizer = torch.optim.SGD(
-        network.parameters(), peak, 0.9, weight_decay=options.weight_decay, nesterov=True
-    )
+    optimizer = torch.optim.SGD(network.parameters(), peak, 0.9, weight_decay=options.weight_decay, nesterov=True)
     steps = len(data) // options.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
@@ -147,8 +145,7 @@ def export(network: nn.Module, images: Tensor, path: Path) -> str:
     over the training images ``(N, 3, 32, 32)`` are stored beside its weights.
     """
     state = {
-        name: tensor.half() if tensor.is_floating_point() else tensor
-        for name, tensor in network.state_dict().items()
+        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in network.state_dict().items()
     }
     network.load_state_dict(state)
     normed = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())

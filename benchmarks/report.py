@@ -1,11 +1,10 @@
 """Make the tables of README.md and agents/README.md from the CSV files of benchmarks/results.
 
-    python benchmarks/report.py            writes the tables between their markers
-    python benchmarks/report.py --check    ends with status 1 where a table is not what the CSV files say
+python benchmarks/report.py            writes the tables between their markers
+python benchmarks/report.py --check    ends with status 1 where a table is not what the CSV files say
 """
 
 import csv
-import re
 import statistics
 import sys
 from collections.abc import Callable
@@ -39,7 +38,9 @@ def median_and_range(rows: list[Row], column: str = "test_accuracy") -> str:
 
 def cost(rows: list[Row]) -> str:
     """Median of the work: passes over the search images, and seconds on one CPU core."""
-    return f"{statistics.median(numbers(rows, 'evaluations')):.0f} / {statistics.median(numbers(rows, 'seconds')):.0f} s"
+    return (
+        f"{statistics.median(numbers(rows, 'evaluations')):.0f} / {statistics.median(numbers(rows, 'seconds')):.0f} s"
+    )
 
 
 def markdown(header: list[str], lines: list[list[str]]) -> str:
@@ -95,7 +96,9 @@ def choices() -> str:
         ]
         for choice, found in by_choice.items()
     ]
-    return markdown(["what is changed", "test accuracy, by seed", "search accuracy, by seed", "evaluations / time"], lines)
+    return markdown(
+        ["what is changed", "test accuracy, by seed", "search accuracy, by seed", "evaluations / time"], lines
+    )
 
 
 def datafree() -> str:
@@ -123,10 +126,12 @@ TABLES: dict[Path, dict[str, Callable[[], str]]] = {
 def filled(text: str, tables: dict[str, Callable[[], str]]) -> str:
     """``text`` with every table between its markers made anew; raises ``ValueError`` where a marker is missing."""
     for name, make in tables.items():
-        pattern = re.compile(f"(<!-- table:{name} -->\n).*?(<!-- /table:{name} -->)", re.DOTALL)
-        if not pattern.search(text):
+        start, end = f"<!-- table:{name} -->\n", f"<!-- /table:{name} -->"
+        before, found, rest = text.partition(start)
+        _, found_end, after = rest.partition(end)
+        if not found or not found_end:
             raise ValueError(f"no markers for the table {name}")
-        text = pattern.sub(lambda match, table=make(): f"{match[1]}{table}\n{match[2]}", text)  # type: ignore[misc]
+        text = f"{before}{start}{make()}\n{end}{after}"
     return text
 
 

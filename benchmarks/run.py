@@ -119,7 +119,11 @@ def execute(run: Run, options: Options) -> SearchResult:
     result_file = output / "result.json"
     if result_file.exists() and SearchResult.load(result_file).status == "finished":
         return SearchResult.load(result_file)
-    command = [sys.executable, *run.command(options.data_root, output), *(["--resume"] if output.exists() else [])]
+    command = [
+        sys.executable,
+        *run.command(options.data_root, output),
+        *(["--resume"] if output.exists() else []),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     if done.returncode:
         raise RuntimeError(f"{run.name} ended with {done.returncode}: {done.stderr[-2000:]}")
@@ -183,7 +187,10 @@ def uniform(network: str, quantizer: str, budget: float, options: Options, like:
 def write(rows: list[dict[str, Any]], path: Path) -> None:
     """Replace the CSV whole, in a fixed order of rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = sorted(rows, key=lambda r: [str(r[key]) for key in ("network", "quantizer", "budget", "agent", "varied", "seed")])
+    rows = sorted(
+        rows,
+        key=lambda r: [str(r[key]) for key in ("network", "quantizer", "budget", "agent", "varied", "seed")],
+    )
     part = path.with_suffix(".part")
     with part.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")

@@ -48,10 +48,15 @@ class Tiny(nn.Module):
 
 @pytest.fixture
 def tiny() -> nn.Module:
-    """A small network with random weights."""
+    """A small network with random weights that uses all of its classes."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Tiny().eval()
+        network = Tiny().eval()
+        with torch.no_grad():
+            logits = network(torch.randn(1000, 3, 8, 8))  # (1000, 5)
+            network.fc2.weight /= logits.std(0)[:, None]
+            network.fc2.bias.copy_(network.fc2.bias - logits.mean(0)).div_(logits.std(0))
+        return network
 
 
 @pytest.fixture

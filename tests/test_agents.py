@@ -95,17 +95,23 @@ def best_by_exhaustion(problem: QuantProblem) -> float:
     return max(problem.evaluate(b).accuracy for b in fitting)
 
 
-@pytest.mark.parametrize("context", ["completed", "prefix", "single"])
-def test_adrl_finds_the_best_configuration(tiny: nn.Module, batches: Batches, context: Any) -> None:
+@pytest.mark.parametrize("k", [2, 4])
+def test_adrl_finds_the_best_configuration(tiny: nn.Module, batches: Batches, k: int) -> None:
     env = make(tiny, batches)
     best = best_by_exhaustion(env.unwrapped.problem)  # type: ignore[attr-defined]
     seen: list[float] = []
-    agent = ADRL(env=env, seed=0, context=context, warmup_episodes=5)
-    agent.learn(4 * 40, callback=lambda local, _: seen.extend(i["accuracy"] for i in local["infos"] if "bits" in i) or True)
+
+    def remember(local: dict[str, Any], _: dict[str, Any]) -> bool:
+        seen.extend(info["accuracy"] for info in local["infos"] if "bits" in info)
+        return True
+
+    ADRL(env=env, seed=0, k=k, warmup_episodes=5).learn(4 * 40, callback=remember)
     assert max(seen) == best
 
 
-@pytest.mark.parametrize("options", [{"indicator": "distance"}, {"score": "accuracy"}, {"score": "agreement"}, {"k": 8}])
+@pytest.mark.parametrize(
+    "options", [{"indicator": "distance"}, {"score": "accuracy"}, {"score": "agreement"}, {"k": 8}]
+)
 def test_every_option_learns(env: gym.Env[np.ndarray, Any], options: dict[str, Any]) -> None:
     agent = ADRL(env=env, seed=0, warmup_episodes=1, **options).learn(20)
     assert np.isfinite(actions_stored(agent)).all()
@@ -146,14 +152,26 @@ def test_replayed_states_are_refined_as_the_table_says(env: gym.Env[np.ndarray, 
     problem, actor = agent.problem, agent.actor
     assert isinstance(actor, CandidateActor)
     table = score_table(agent.indicator, problem)
-    observations = torch.as_tensor(np.array([env.reset()[0], *(env.step(np.zeros(1, np.float32))[0] for _ in range(3))]))
-    candidates = actor.candidates(observations)  # (4, k, 1)
-    refined = actor(observations)  # (4, 1)
+    observations = torch.as_tensor(
+        np.array([env.reset()[0], *(env.step(np.zeros(1, np.float32))[0] for _ in range(3))])
+    )
+    with torch.no_grad():
+        candidates = actor.candidates(observations)  # (4, k, 1)
+        refined = actor(observations)  # (4, 1)
     for layer in range(4):
         bits = [bits_from_action(float(a), 2, 4) for a in candidates[layer, :, 0]]
         scores = [np.float32(table[layer, b - 2]) for b in bits]
         best = max(range(5), key=lambda i: (scores[i], -bits[i]))
         assert bits_from_action(float(refined[layer, 0]), 2, 4) == bits[best]
+
+
+def test_candidates_begin_spread_over_the_range(env: gym.Env[np.ndarray, Any]) -> None:
+    agent = ADRL(env=env, seed=0, k=3)
+    with torch.no_grad():
+        proposed = agent.actor.candidates(torch.as_tensor(env.reset()[0])[None])[0, :, 0]  # (k,)
+    assert [bits_from_action(float(a), 2, 4) for a in proposed] == [2, 3, 4]
+    for _ in range(20):  # and so do those of the warm-up
+        assert [bits_from_action(float(a), 2, 4) for a in agent._random_candidates()[:, 0]] == [2, 3, 4]
 
 
 def test_gradients_reach_the_chosen_candidate_alone(env: gym.Env[np.ndarray, Any]) -> None:
@@ -197,8 +215,8 @@ def test_save_load_same_prediction(tiny: nn.Module, batches: Batches, tmp_path: 
 
 def test_predict_works_with_sb3_s_own_evaluation(env: gym.Env[np.ndarray, Any]) -> None:
     agent = ADRL(env=env, seed=0, warmup_episodes=2).learn(20)
-    first, _ = evaluate_policy(agent, agent.get_env(), n_eval_episodes=2, warn=False)
-    second, _ = evaluate_policy(agent, agent.get_env(), n_eval_episodes=2, warn=False)
+    first, _ = evaluate_policy(agent, env, n_eval_episodes=2, warn=False)
+    second, _ = evaluate_policy(agent, env, n_eval_episodes=2, warn=False)
     assert first == second
 
 

@@ -67,14 +67,18 @@ def test_bit_config_survives_json(bits: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "message"), [(["a", "c"], "nothing of layer c"), (["a"], "unknown layer b")], ids=["missing", "unknown"]
+    ("names", "message"),
+    [(["a", "c"], "nothing of layer c"), (["a"], "unknown layer b")],
+    ids=["missing", "unknown"],
 )
 def test_bit_config_of_another_network_names_the_layer(names: list[str], message: str) -> None:
     with pytest.raises(AdrlGymError, match=message):
         BitConfig.from_dict({"a": 1, "b": 2}).for_layers(names)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"schema": 1}', '{"schema": 9, "bits": {}}', '{"schema": 1, "bits": {"a": 9}}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"schema": 1}', '{"schema": 9, "bits": {}}', '{"schema": 1, "bits": {"a": 9}}']
+)
 def test_bit_config_refuses_other_json(text: str) -> None:
     with pytest.raises(AdrlGymError):
         BitConfig.from_json(text)

@@ -55,9 +55,7 @@ def arguments(output: Path, **changes: object) -> list[str]:
         **changes,
     }
     flags = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
-    return [
-        str(part) for flag, value in flags.items() for part in ([flag] if value is True else [flag, value])
-    ]
+    return [str(part) for flag, value in flags.items() for part in ([flag] if value is True else [flag, value])]
 
 
 def run(script: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -74,12 +72,12 @@ def run_here(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> int:
 
 def test_a_run_leaves_its_folder_and_prints_the_bits(tmp_path: Path) -> None:
     output = tmp_path / "run"
-    done = run("train_adrl", arguments(output, episodes=25, k=2, seed=5, profile_images=20))
+    done = run("train_adrl", arguments(output, episodes=22, k=2, seed=5, profile_images=20))
     assert (done.returncode, done.stderr) == (0, "")
     assert {path.name for path in output.iterdir()} == FILES
 
     result = SearchResult.load(output / "result.json")
-    assert (result.agent, result.seed, result.status, result.episodes) == ("adrl", 5, "finished", 25)
+    assert (result.agent, result.seed, result.status, result.episodes) == ("adrl", 5, "finished", 22)
     assert result.options["k"] == 2
     assert result.data == "own"
     assert result.size_ratio <= 0.1
@@ -89,16 +87,14 @@ def test_a_run_leaves_its_folder_and_prints_the_bits(tmp_path: Path) -> None:
     with (output / "episodes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0])[:6] == ["episode", "reward", "accuracy", "best_accuracy", "evaluations", "seconds"]
-    assert [int(row["episode"]) for row in rows] == list(range(1, 26))
+    assert [int(row["episode"]) for row in rows] == list(range(1, 23))
     accuracies = [float(row["accuracy"]) for row in rows]
-    assert [float(row["best_accuracy"]) for row in rows] == [max(accuracies[: i + 1]) for i in range(25)]
+    assert [float(row["best_accuracy"]) for row in rows] == [max(accuracies[: i + 1]) for i in range(22)]
     assert max(accuracies) == result.search_accuracy
     assert len(set(accuracies)) > 3, "the search tried different configurations"
     best = next(row for row in rows if row["bits"] == " ".join(map(str, result.bits.values())))
     assert float(best["accuracy"]) == result.search_accuracy
-    assert float(rows[-1]["reward"]) == pytest.approx(
-        0.1 * (accuracies[-1] - result.float_search_accuracy), abs=1e-5
-    )
+    assert float(rows[-1]["reward"]) == pytest.approx(0.1 * (accuracies[-1] - result.float_search_accuracy), abs=1e-5)
 
     for layer, bits in result.bits.items():
         assert re.search(rf"{layer} .* {bits} ", done.stdout)
@@ -116,7 +112,7 @@ def test_a_run_leaves_its_folder_and_prints_the_bits(tmp_path: Path) -> None:
 def test_the_baselines_share_the_options(tmp_path: Path, agent: str) -> None:
     result = train(
         f"train_{agent}",
-        Options(env_id="tiny_env:Tiny-v0", budget=0.08, images=40, episodes=30, output=tmp_path / "run"),
+        Options(env_id="tiny_env:Tiny-v0", budget=0.08, images=40, episodes=22, output=tmp_path / "run"),
     )
     assert result.agent == agent
     assert result == SearchResult.load(tmp_path / "run" / "result.json")
@@ -125,9 +121,7 @@ def test_the_baselines_share_the_options(tmp_path: Path, agent: str) -> None:
 
 def test_the_same_seed_gives_the_same_search(tmp_path: Path) -> None:
     def bits(seed: int, folder: str) -> list[str]:
-        options = Options(
-            env_id="tiny_env:Tiny-v0", images=40, episodes=24, seed=seed, output=tmp_path / folder
-        )
+        options = Options(env_id="tiny_env:Tiny-v0", images=40, episodes=22, seed=seed, output=tmp_path / folder)
         train("train_haq", options)
         with (tmp_path / folder / "episodes.csv").open(newline="") as file:
             return [row["bits"] for row in csv.DictReader(file)]
@@ -234,9 +228,7 @@ def test_an_unwritable_output_is_refused_before_the_search(tmp_path: Path) -> No
     (tmp_path / "file").write_text("not a folder")
     done = run("train_haq", arguments(tmp_path / "file" / "run"))
     assert done.returncode == 2
-    assert re.fullmatch(
-        r"error: cannot write to the output folder .*file/run: Not a directory; .*\n", done.stderr
-    )
+    assert re.fullmatch(r"error: cannot write to the output folder .*file/run: Not a directory; .*\n", done.stderr)
     assert done.stdout == ""
 
 

@@ -44,7 +44,7 @@ def test_completion_equals_highs_on_the_sizes_of_resnet20() -> None:
         solved = milp(
             costs.reshape(-1),
             constraints=[LinearConstraint(one_width_a_layer, 1, 1), LinearConstraint(sizes, ub=allowed)],
-            integrality=np.ones(160),
+            integrality=np.ones(160, dtype=int),
             bounds=Bounds(0, 1),
         )
         assert solved.success

@@ -185,7 +185,7 @@ def test_bad_arguments_are_refused(tiny: nn.Module, batches: Batches, keywords: 
 
 def test_nan_weights_are_refused_with_the_layer_s_name(tiny: nn.Module, batches: Batches) -> None:
     with torch.no_grad():
-        tiny.get_submodule("conv2").weight[0, 0] = torch.nan  # type: ignore[index]
+        tiny.get_parameter("conv2.weight")[0, 0] = torch.nan
     with pytest.raises(AdrlGymError, match="conv2"):
         make(tiny, batches)
 

@@ -131,7 +131,14 @@ def test_links_lead_somewhere(page: str) -> None:
     assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
 
 
-# Stands in for python, pip and all tools: logs what it is asked, and makes a .venv that holds nothing but itself.
+def test_tables_are_what_the_results_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["report.py", "--check"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "benchmarks" / "report.py"), run_name="__main__")
+    assert ended.value.code == 0
+
+
+# Stands in for python, pip and all tools: logs what it is asked, and makes a .venv of copies of itself.
 STAND_IN = """#!/bin/sh
 case "$0 $*" in *" -c "*) exit ${TOO_OLD:-0} ;; esac
 echo "$(basename "$0") $* data=$ADRL_GYM_DATA" >> "$LOG"
@@ -155,9 +162,7 @@ class Checkout:
         self.log.write_text("")
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("ADRL_", "MAKE", "MFLAGS"))}
         environment |= {"LOG": str(self.log), "PYTHON": str(self.python), **variables}
-        subprocess.run(
-            command, check=True, cwd=self.folder, env=environment, stderr=subprocess.PIPE, text=True
-        )
+        subprocess.run(command, check=True, cwd=self.folder, env=environment, stderr=subprocess.PIPE, text=True)
         return self.log.read_text().splitlines()
 
 

@@ -18,9 +18,7 @@ words = st.text(st.characters(categories=["L", "N"], include_characters="-/._ \"
 
 @st.composite
 def results(draw: st.DrawFn) -> SearchResult:
-    shapes = draw(
-        st.dictionaries(words, st.lists(st.integers(1, 500), min_size=2, max_size=4), min_size=1, max_size=6)
-    )
+    shapes = draw(st.dictionaries(words, st.lists(st.integers(1, 500), min_size=2, max_size=4), min_size=1, max_size=6))
     bits = {name: draw(st.integers(1, 8)) for name in shapes}
     return (
         make(shapes=shapes, bits=bits)
@@ -32,9 +30,7 @@ def results(draw: st.DrawFn) -> SearchResult:
             agent=draw(words),
             seed=draw(st.integers(0, 2**32)),
             options=draw(
-                st.dictionaries(
-                    words, st.none() | words | st.integers() | st.booleans() | percent, max_size=4
-                )
+                st.dictionaries(words, st.none() | words | st.integers() | st.booleans() | percent, max_size=4)
             ),
             status=draw(st.sampled_from(["running", "interrupted", "finished"])),
             search_accuracy=draw(percent),

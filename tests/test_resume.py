@@ -47,18 +47,18 @@ def tried(output: Path) -> list[tuple[int, float, float, str]]:
     ("script", "kind"), [("train_adrl", ADRLOptions), ("train_haq", Options), ("train_ddpg", Options)]
 )
 def test_a_resumed_search_is_the_uninterrupted_one(tmp_path: Path, script: str, kind: type[Options]) -> None:
-    whole = train(script, options(kind, tmp_path / "whole", episodes=40))
-    train(script, options(kind, tmp_path / "parts", episodes=28))
-    parts = train(script, options(kind, tmp_path / "parts", episodes=40, resume=True))
+    whole = train(script, options(kind, tmp_path / "whole", episodes=30))
+    train(script, options(kind, tmp_path / "parts", episodes=27))
+    parts = train(script, options(kind, tmp_path / "parts", episodes=30, resume=True))
     assert tried(tmp_path / "parts") == tried(tmp_path / "whole")
-    assert (parts.bits, parts.search_accuracy, parts.episodes) == (whole.bits, whole.search_accuracy, 40)
+    assert (parts.bits, parts.search_accuracy, parts.episodes) == (whole.bits, whole.search_accuracy, 30)
     assert parts.options == whole.options
     assert parts.evaluations >= whole.evaluations  # the memo began anew, so some are done twice
 
 
 def test_a_killed_search_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
     output = tmp_path / "killed"
-    flags = ["--env-id", "tiny_env:Tiny-v0", "--budget", "0.1", "--images", "40", "--episodes", "30"]
+    flags = ["--env-id", "tiny_env:Tiny-v0", "--budget", "0.1", "--images", "40", "--episodes", "24"]
     process = subprocess.Popen(
         [sys.executable, "agents/train_haq.py", *flags, "--output", str(output)],
         cwd=ROOT,
@@ -75,11 +75,11 @@ def test_a_killed_search_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
     killed = SearchResult.load(output / "result.json")
     best = max(accuracy for _, _, accuracy, _ in tried(output))
     assert killed.status == "running"
-    assert 4 <= killed.episodes < 30
+    assert 4 <= killed.episodes < 24
     assert killed.search_accuracy >= best
-    result = train("train_haq", options(Options, output, episodes=30, resume=True))
-    assert (result.status, result.episodes) == ("finished", 30)
-    train("train_haq", options(Options, tmp_path / "whole", episodes=30))
+    result = train("train_haq", options(Options, output, episodes=24, resume=True))
+    assert (result.status, result.episodes) == ("finished", 24)
+    train("train_haq", options(Options, tmp_path / "whole", episodes=24))
     assert tried(output) == tried(tmp_path / "whole")
 
 

@@ -87,9 +87,7 @@ def test_a_tracked_run_can_be_read_back(options: Options, capfd: pytest.CaptureF
     history = [items(record.history.item) for record in found if record.HasField("history")]
     episodes = load_history(options.output / "episodes.csv")
     assert [row["search/accuracy"] for row in history[:4]] == [episode.accuracy for episode in episodes]
-    assert [row["cost/best_accuracy"] for row in history[:4]] == [
-        episode.best_accuracy for episode in episodes
-    ]
+    assert [row["cost/best_accuracy"] for row in history[:4]] == [episode.best_accuracy for episode in episodes]
     assert [row["evaluations"] for row in history[:4]] == [episode.evaluations for episode in episodes]
     assert {"bits", "curve"} <= set(history[4])
 
@@ -98,21 +96,11 @@ def test_a_tracked_run_can_be_read_back(options: Options, capfd: pytest.CaptureF
         ("search/*", "episode"),
         ("cost/*", "evaluations"),
     }
-    summary = {
-        k: v
-        for record in found
-        if record.HasField("summary")
-        for k, v in items(record.summary.update).items()
-    }
+    summary = {k: v for record in found if record.HasField("summary") for k, v in items(record.summary.update).items()}
     assert summary["search_accuracy"] == result.search_accuracy
     artifacts = [r.request.log_artifact.artifact for r in found if r.request.HasField("log_artifact")]
     artifacts += [record.artifact for record in found if record.HasField("artifact")]
-    names = {
-        entry.path
-        for artifact in artifacts
-        if artifact.type == "result"
-        for entry in artifact.manifest.contents
-    }
+    names = {entry.path for artifact in artifacts if artifact.type == "result" for entry in artifact.manifest.contents}
     assert names == {"result.json", "episodes.csv"}
     assert len(list(options.output.glob("wandb/offline-run-*/files/media/images/*.png"))) == 2
 

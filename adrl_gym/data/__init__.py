@@ -48,9 +48,7 @@ def load_splits(
     if data not in DATA:
         raise AdrlGymError(f"unknown data {data!r}: choose one of {', '.join(DATA)}")
     if data in ("cifar10", "imagenet") and data != spec.dataset:
-        raise AdrlGymError(
-            f"{network} was trained on {spec.dataset}, not on {data}: use --data {spec.dataset}"
-        )
+        raise AdrlGymError(f"{network} was trained on {spec.dataset}, not on {data}: use --data {spec.dataset}")
     if spec.dataset == "imagenet":
         return _imagenet(spec, data, data_root, download, images)
     root = _find(data_root, lambda folder: (folder / CIFAR10_FOLDER).is_dir())
@@ -69,20 +67,14 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adrl_gym"
 
 
-def _imagenet(
-    spec: NetworkSpec, data: str, data_root: str | Path | None, download: bool, images: int
-) -> Splits:
+def _imagenet(spec: NetworkSpec, data: str, data_root: str | Path | None, download: bool, images: int) -> Splits:
     if data == "data-free":
         raise AdrlGymError(f"{spec.name} has no data-free set: use --data imagenet --data-root FOLDER")
     if download:
-        raise AdrlGymError(
-            "ImageNet cannot be downloaded here: get it from image-net.org and name it with --data-root"
-        )
+        raise AdrlGymError("ImageNet cannot be downloaded here: get it from image-net.org and name it with --data-root")
     root = _find(data_root, is_imagenet)
     if root is None:
-        raise AdrlGymError(
-            f"no ImageNet in {_places(data_root)}: name the folder that holds val/ (--data-root)"
-        )
+        raise AdrlGymError(f"no ImageNet in {_places(data_root)}: name the folder that holds val/ (--data-root)")
     return imagenet_splits(root, images, preprocess=preprocessing(spec.name), classes=spec.classes)
 
 

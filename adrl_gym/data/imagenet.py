@@ -25,9 +25,7 @@ def is_imagenet(root: Path) -> bool:
     return (root / "val").is_dir() or any((root / name).exists() for name in META)
 
 
-def imagenet_splits(
-    root: str | Path, images: int, *, preprocess: Callable[[Any], Tensor], classes: int
-) -> Splits:
+def imagenet_splits(root: str | Path, images: int, *, preprocess: Callable[[Any], Tensor], classes: int) -> Splits:
     """Search images drawn from ``train/`` where it exists, else from one half of ``val/``.
 
     Only the search images are decoded here; test images are read batch by batch when they are used.
@@ -94,9 +92,7 @@ def _samples(root: Path, split: str, classes: int) -> list[tuple[str, int]]:
 
 
 def _lazy(samples: list[tuple[str, int]], read: Callable[[str], Tensor]) -> LazyImageSet:
-    return LazyImageSet(
-        tuple(path for path, _ in samples), torch.tensor([label for _, label in samples]), read
-    )
+    return LazyImageSet(tuple(path for path, _ in samples), torch.tensor([label for _, label in samples]), read)
 
 
 def _read(path: str, *, preprocess: Callable[[Any], Tensor]) -> Tensor:

@@ -71,9 +71,7 @@ class LazyImageSet:
         """All images in order, ``size`` at a time; ``(B, C, H, W)`` and ``(B,)``. Threads decode them."""
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(self), size):
-                images = torch.stack(
-                    list(pool.map(self.read, self.paths[start : start + size]))
-                )  # (B, C, H, W)
+                images = torch.stack(list(pool.map(self.read, self.paths[start : start + size])))  # (B, C, H, W)
                 yield images, self.labels[start : start + size]
 
     def load(self) -> ImageSet:

@@ -39,11 +39,7 @@ def own_splits(batches: Iterable[tuple[Tensor, Tensor]], images: int = 1000) -> 
 
 def _check_batch(batch: object, index: int, first: Tensor | None) -> tuple[Tensor, Tensor]:
     where = f"batch {index} of the data"
-    if not (
-        isinstance(batch, list | tuple)
-        and len(batch) == 2
-        and all(isinstance(part, Tensor) for part in batch)
-    ):
+    if not (isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)):
         raise AdrlGymError(f"{where} is no pair of tensors (images, labels): {type(batch).__name__}")
     x, y = batch
     if not x.is_floating_point():

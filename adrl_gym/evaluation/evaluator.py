@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym.evaluation.prepare import LayerVersion
-from adrl_gym.layers import LayerSpec
+from adrl_gym.layers import LayerSpec, quantizable
 
 # Measured on ResNet20 and CifarNet with one CPU core: channels last and batches of 100 take 0.56 and 0.49
 # of the time of contiguous tensors in batches of 250.
@@ -33,8 +33,8 @@ class Evaluator:
         device: torch.device,
     ) -> None:
         self.device = device
-        self.network = copy.deepcopy(network).eval().requires_grad_(False).to(device, memory_format=LAYOUT)
-        self._modules = [self.network.get_submodule(layer.name) for layer in layers]
+        self.network = copy.deepcopy(network).eval().requires_grad_(False).to(device).to(memory_format=LAYOUT)
+        self._modules = [quantizable(self.network, layer) for layer in layers]
         self._versions: list[dict[int | None, LayerVersion]] = []
         for module, quantized in zip(self._modules, versions, strict=True):
             at_device: dict[int | None, LayerVersion] = {None: LayerVersion(module.weight.data, module.bias)}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from adrl_gym.layers import LayerSpec
+from adrl_gym.layers import LayerSpec, quantizable
 from adrl_gym.quantizers import bias_correction as correction
 from adrl_gym.quantizers import quantize
 from adrl_gym.quantizers.moments import collect_moments
@@ -40,7 +40,7 @@ def prepare_layers(
     prepared: dict[str, dict[int, LayerVersion]] = {}
     moments = collect_moments(network, layers, images)
     for layer, moment in tqdm(moments, "quantizing layers", len(layers), leave=False, disable=not progress):
-        module = network.get_submodule(layer.name)
+        module = quantizable(network, layer)
         weight, bias = module.weight.detach(), module.bias
         versions = quantize(
             weight,

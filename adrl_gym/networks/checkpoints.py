@@ -47,9 +47,7 @@ def content_hash(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def save_checkpoint(
-    path: Path, state: Mapping[str, Tensor], statistics: Mapping[str, Tensor] | None = None
-) -> str:
+def save_checkpoint(path: Path, state: Mapping[str, Tensor], statistics: Mapping[str, Tensor] | None = None) -> str:
     """Write tensors as they are, with their content hash; returns the hash that ``load_checkpoint`` gives."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     tensors |= {STATISTICS + name: tensor.contiguous() for name, tensor in (statistics or {}).items()}
@@ -75,9 +73,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise AdrlGymError(f"weights file {path}: give a .safetensors, .pt or .pth file")
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
-            raise AdrlGymError(
-                f"weights file {path} has NaN or infinite values in {name}: use an intact checkpoint"
-            )
+            raise AdrlGymError(f"weights file {path} has NaN or infinite values in {name}: use an intact checkpoint")
     if stored is not None and stored != content_hash(tensors):
         raise AdrlGymError(f"weights file {path} does not match the hash stored in it: fetch an intact copy")
     state = {name: _as_used(tensor) for name, tensor in tensors.items() if not name.startswith(STATISTICS)}

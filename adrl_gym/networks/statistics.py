@@ -16,9 +16,7 @@ def collect_statistics(network: nn.Module, batches: Iterable[Tensor]) -> dict[st
     Returns:
         ``LAYER.mean`` and ``LAYER.var`` for every layer, float32 ``(O,)``.
     """
-    sums: dict[
-        str, tuple[int, Tensor, Tensor]
-    ] = {}  # layer -> outputs, their sum (O,), their squares' sum (O,)
+    sums: dict[str, tuple[int, Tensor, Tensor]] = {}  # layer -> outputs, their sum (O,), their squares' sum (O,)
 
     def add(name: str, y: Tensor) -> None:
         y = y.transpose(0, 1).flatten(1).double()  # (O, B * H * W)

@@ -4,16 +4,18 @@ from torch import Tensor
 
 
 def bias_correction(weight: Tensor, quantized: Tensor, mean: Tensor) -> Tensor:
-    """What to add to a layer's bias so that quantization leaves its mean output as it was: ``(W - W_q) E[x]``.
+    """What to add to a layer's bias so that its mean output stays the same: ``(W - W_q) E[x]``.
 
     Args:
-        weight, quantized: ``(O, I / G, kH, kW)`` or ``(O, I)``, before and after quantization.
+        weight: ``(O, I / G, kH, kW)`` or ``(O, I)``, before quantization.
+        quantized: the same after it.
         mean: ``(G, J)``, the float network's mean input to each of the ``J`` weights of an output channel.
 
     Returns:
-        ``(O,)``.
+        ``(O,)``, in units of the layer's output.
 
-    >>> bias_correction(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 1.5]]), torch.tensor([[3.0, 4.0]]))
+    >>> from torch import tensor
+    >>> bias_correction(tensor([[1.0, 2.0]]), tensor([[1.0, 1.5]]), mean=tensor([[3.0, 4.0]]))
     tensor([2.])
     """
     error = (weight - quantized).reshape(len(mean), -1, mean.shape[1])  # (G, O/G, J)

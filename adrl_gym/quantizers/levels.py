@@ -1,11 +1,11 @@
 """The levels a weight can take, in units of the quantization step.
 
 A level is a two's complement code plus an offset. With 1 to 3 bits the offset is a half: the levels are odd
-multiples of half a step and none is zero, because so few levels cannot afford to be lopsided. (At uniform 2 bits
-ResNet20 keeps twice the accuracy that way.) With 4 to 8 bits the offset is zero.
+multiples of half a step and none is zero, because so few levels cannot afford to be lopsided. At uniform 2
+bits ResNet20 keeps twice the accuracy that way. With 4 to 8 bits the offset is zero.
 
-The levels nest: those of ``b - 1`` bits are among those of ``b`` bits at the same step, or, from 3 to 4 bits, at half
-the step. So the least squared error never grows with the bits.
+The levels nest: those of ``b - 1`` bits are among those of ``b`` bits at the same step, or, from 3 to 4
+bits, at half the step. So the least squared error never grows with the bits.
 """
 
 import torch
@@ -51,9 +51,9 @@ def nearest(x: Tensor, bits: int) -> Tensor:
 
 
 def round_to_levels(weight: Tensor, step: Tensor, bits: int) -> Tensor:
-    """``weight`` ``(O, J)`` at the nearest multiples by levels of each row's ``step`` ``(O, 1)``, at least 0.
+    """``weight`` ``(O, J)`` with each row at its ``step`` ``(O, 1)`` times the nearest levels.
 
-    A step of 0 belongs to a row of zeros and leaves it as it is.
+    A step is at least 0; one of 0 belongs to a row of zeros and leaves it as it is.
 
     >>> round_to_levels(torch.tensor([[0.1, 0.3], [0.0, 0.0]]), torch.tensor([[0.2], [0.0]]), bits=2)
     tensor([[0.1000, 0.3000],

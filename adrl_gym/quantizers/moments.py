@@ -22,7 +22,7 @@ class Moments:
     """Means over images and positions of the ``J`` values that meet the ``J`` weights of an output channel.
 
     Attributes:
-        second: ``(G, J, J)`` float32, ``E[x x']`` in each of ``G`` groups; of a linear layer ``G`` is 1.
+        second: ``(G, J, J)`` float32, ``E[x x']`` in each of ``G`` groups; one group for a linear layer.
         mean: ``(G, J)`` float32, ``E[x]``.
     """
 
@@ -31,7 +31,7 @@ class Moments:
 
     @property
     def centred(self) -> Tensor:
-        """Covariances ``(G, J, J)``: what is left of the second moments once a bias makes up for the means."""
+        """Covariances ``(G, J, J)``: what is left of ``second`` where a bias makes up for the means."""
         return self.second - self.mean[:, :, None] * self.mean[:, None, :]
 
 
@@ -40,8 +40,8 @@ def collect_moments(
 ) -> Iterator[tuple[LayerSpec, Moments]]:
     """The moments of each layer's inputs, one layer after the other in the order given.
 
-    The network runs once over the images for as many layers as fit in ``MOMENT_MEMORY`` (at least one), then again
-    for the next ones. A module that is used several times gets the means over all its uses.
+    The network runs once over the images for as many layers as fit in ``MOMENT_MEMORY`` (at least one), then
+    again for the next ones. A module that is used several times gets the means over all its uses.
 
     Args:
         network: in evaluation mode; left as it is.
@@ -114,5 +114,5 @@ class _Sums:
     def moments(self) -> Moments:
         """Means of all that was added."""
         if self._second is None or self._first is None:
-            raise AdrlGymError(f"layer {self._name} takes no part in the network's forward pass; leave it out")
+            raise AdrlGymError(f"layer {self._name} takes no part in the network's forward pass")
         return Moments(self._second / self._count, self._first / self._count)

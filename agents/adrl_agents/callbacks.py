@@ -122,9 +122,7 @@ class EarlyTermination(BaseCallback):
             return False
         for info, _ in finished_episodes(self.locals):
             self._last.append(info["accuracy"])
-            self._settled = (
-                len(self._last) == self._last.maxlen and statistics.pstdev(self._last) < self.tolerance
-            )
+            self._settled = len(self._last) == self._last.maxlen and statistics.pstdev(self._last) < self.tolerance
         return True
 
 

@@ -17,7 +17,8 @@ class Episode:
     Attributes:
         episode: counted from 1.
         reward: of the last step.
-        accuracy, best_accuracy: in percent; of this configuration, and the highest so far.
+        accuracy, best_accuracy: in percent; of this configuration, and of the best so far, which is the one that agrees
+            most with the float network.
         evaluations: passes over all search images since the search began.
         seconds: since the search began, without interruptions.
         agreement: share of images that get the float network's label, in percent.

@@ -67,9 +67,7 @@ class Options:
         """Refuse impossible values before anything is done; raises ``AdrlGymError``."""
         self._at_least_one("episodes", "images")
         if not self.budget <= 1:
-            raise AdrlGymError(
-                f"--budget {self.budget:g}: a share of the 32-bit size, so at most 1; 0.0625 is 1/16"
-            )
+            raise AdrlGymError(f"--budget {self.budget:g}: a share of the 32-bit size, so at most 1; 0.0625 is 1/16")
         if self.seed < 0:
             raise AdrlGymError(f"--seed {self.seed}: it starts at 0")
         if self.window < 2:

@@ -29,9 +29,7 @@ def draw_bits(result: SearchResult) -> Figure:
 
     bars = top.bar(at, bits, color=[COLOURS[kind] for kind in kinds], width=0.8)
     top.bar_label(bars, padding=1, fontsize=8)
-    line = top.axhline(
-        budget, color="black", linewidth=1, linestyle="--", label=f"budget: {budget:.3g} bits a weight"
-    )
+    line = top.axhline(budget, color="black", linewidth=1, linestyle="--", label=f"budget: {budget:.3g} bits a weight")
     top.set_ylim(0, max(*bits, budget) + 0.6)
     top.yaxis.set_major_locator(MaxNLocator(integer=True))
     top.set_ylabel("bits")
@@ -62,9 +60,7 @@ def draw_curve(result: SearchResult, episodes: Sequence[Episode]) -> Figure:
     for axes, x in zip(panels, (by_episode, by_evaluations), strict=True):
         axes.scatter(x, tried, s=16, color=BLUE, alpha=0.55, linewidths=0, label="configuration tried")
         axes.step(x, best, where="post", color=RED, linewidth=2, label="best so far")
-        axes.axhline(
-            result.float_search_accuracy, color="black", linewidth=1, linestyle="--", label="float network"
-        )
+        axes.axhline(result.float_search_accuracy, color="black", linewidth=1, linestyle="--", label="float network")
         axes.set_xlim(0, 1.03 * max(x))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
         _clean(axes)

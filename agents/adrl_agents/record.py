@@ -15,7 +15,11 @@ from adrl_gym.result import SearchResult, Status
 
 @dataclass(frozen=True)
 class Best:
-    """A configuration and its measurements on the search images (percent, percent, nats)."""
+    """A configuration and its measurements on the search images (percent, percent, nats).
+
+    The better of two is the one that agrees more with the float network, not the one with the higher accuracy:
+    among good configurations, accuracy on 1,000 images says little of accuracy on others, and agreement much.
+    """
 
     bits: tuple[int, ...]
     accuracy: float
@@ -24,11 +28,11 @@ class Best:
     size_ratio: float
 
     def beats(self, other: "Best | None") -> bool:
-        """Higher accuracy; at a tie lower divergence, then smaller size."""
+        """Higher agreement; at a tie lower divergence, then smaller size."""
         return other is None or self._rank() < other._rank()
 
     def _rank(self) -> tuple[float, float, float]:
-        return (-self.accuracy, self.kl, self.size_ratio)
+        return (-self.agreement, self.kl, self.size_ratio)
 
 
 class SearchRecord:

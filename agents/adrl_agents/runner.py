@@ -27,9 +27,7 @@ AnyOptions = TypeVar("AnyOptions", bound=Options)
 MakeAgent = Callable[[gym.Env[Any, Any]], OffPolicyAlgorithm]
 
 
-def run_command_line(
-    main: Callable[[AnyOptions], object], options: type[AnyOptions], description: str | None
-) -> int:
+def run_command_line(main: Callable[[AnyOptions], object], options: type[AnyOptions], description: str | None) -> int:
     """Read ``options`` from the command line, run ``main`` on them, and give the exit status.
 
     0 is success, 2 bad input (one line on standard error says what and what to do), 130 Ctrl-C.
@@ -135,9 +133,7 @@ def _make_env(options: Options) -> tuple[gym.Env[Any, Any], float]:
         "progress": sys.stderr.isatty(),
     }
     own = spec_of(options.env_id).kwargs
-    if isinstance(
-        own.get("network", ""), str
-    ):  # a named network; one's own brings its data and weights along
+    if isinstance(own.get("network", ""), str):  # a named network; one's own brings its data and weights along
         keywords |= {"data_root": options.data_root, "download": options.download, "weights": options.weights}
         if options.data != "auto" or "data" not in own:
             keywords["data"] = options.data

@@ -8,9 +8,7 @@ from adrl_gym.result import SearchResult
 
 def layer_table(result: SearchResult) -> Table:
     """A row for each layer: name, shape of the weights, their number, bits."""
-    table = Table(
-        title=f"Best of {result.episodes} configurations", box=box.SIMPLE_HEAD, title_justify="left"
-    )
+    table = Table(title=f"Best of {result.episodes} configurations", box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("layer", no_wrap=True)
     table.add_column("shape", no_wrap=True)
     table.add_column("parameters", justify="right")

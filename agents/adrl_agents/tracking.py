@@ -107,7 +107,5 @@ def _import_wandb() -> ModuleType:
     try:
         import wandb
     except ImportError as error:
-        raise AdrlGymError(
-            '--track needs wandb: pip install "adrl-gym[agents]", or leave --track out'
-        ) from error
+        raise AdrlGymError('--track needs wandb: pip install "adrl-gym[agents]", or leave --track out') from error
     return wandb

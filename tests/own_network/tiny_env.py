@@ -39,9 +39,7 @@ def tiny() -> tuple[Tiny, Tensor, Tensor]:
     network = Tiny().eval()
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.copy_(
-                torch.randn(parameter.shape, generator=generator) / max(parameter[0].numel(), 2) ** 0.5
-            )
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / max(parameter[0].numel(), 2) ** 0.5)
         images = torch.randn(60, 1, 8, 8, generator=generator)
         labels = network(images).argmax(1)
     labels[:6] = (labels[:6] + 1) % 10

@@ -84,9 +84,9 @@ class ADRL(HAQ):
             self.actor_target.scores.copy_(scores)
         return super()._setup_learn(*args, **kwargs)
 
-    @property
-    def _candidate_count(self) -> int:
-        return self.k
+    def _random_candidates(self) -> np.ndarray:
+        # Stratified: one from each of k equal shares of [-1, 1], so that some candidate is always near the best.
+        return np.stack([(2 * j + 1 - self.k + self.action_space.sample()) / self.k for j in range(self.k)])
 
     def _propose(self, observation: Tensor) -> Tensor:
         return self.actor.candidates(observation)[0]

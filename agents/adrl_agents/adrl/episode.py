@@ -22,7 +22,8 @@ class EpisodeTrace:
         Args:
             observation: ``(10,)``.
             layers: of the problem.
-            lowest, highest: the problem's range of bits.
+            lowest: smallest bit-width of the problem.
+            highest: largest bit-width of the problem.
 
         Raises:
             AdrlGymError: observations were left out.

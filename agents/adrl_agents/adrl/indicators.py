@@ -14,8 +14,8 @@ from adrl_gym.evaluation import SCORES, Score
 
 Context = Literal["single", "prefix", "completed"]
 
-#: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the layers before, ``candidates``
-#: the bit-widths proposed for the next layer; one score for each, higher is better. Any such callable will do.
+#: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the layers before,
+#: ``candidates`` the bit-widths proposed for the next layer; one score for each, higher is better.
 Indicator = Callable[[QuantProblem, tuple[int, ...], Sequence[int]], Sequence[float]]
 
 
@@ -47,6 +47,7 @@ class DistanceIndicator:
         self._known: LayerTable | None = None
 
     def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
+        """Scores of the candidate bit-widths for the next layer, higher is better."""
         if self._known is None or self._known.problem is not problem:
             self._known = LayerTable(problem, problem.distances)
         return [-float(self._known.priced[len(decided), b - problem.lowest]) for b in candidates]
@@ -69,7 +70,11 @@ class ProfilingIndicator:
     """
 
     def __init__(
-        self, context: Context = "completed", score: Score = "kl", images: int = 250, early_termination: bool = True
+        self,
+        context: Context = "completed",
+        score: Score = "kl",
+        images: int = 250,
+        early_termination: bool = True,
     ) -> None:
         if context not in get_args(Context):
             raise AdrlGymError(f"unknown context {context!r}: choose one of {', '.join(get_args(Context))}")
@@ -84,6 +89,7 @@ class ProfilingIndicator:
         self._known: LayerTable | None = None
 
     def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
+        """Scores of the candidate bit-widths for the next layer, higher is better."""
         table, layer = self._table(problem), len(decided)
         if self.context == "single":
             return [-float(table.priced[layer, b - problem.lowest]) for b in candidates]

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
-from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.td3.policies import Actor, TD3Policy
 from torch import Tensor, nn
 
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 class CandidateActor(Actor):
     """An actor whose head puts out ``(B, k, A)`` candidate actions, refined to one by a table of scores.
 
-    Its ``forward`` is the augmented policy approximator of the paper (actor and refinement), so that SB3's critic target and
-    actor loss use the refined action with no change to them, and gradients reach the chosen candidate alone.
+    Its ``forward`` is the augmented policy approximator of the paper (actor and refinement). So SB3's critic target
+    and actor loss use the refined action with no change to them, and gradients reach the chosen candidate alone.
 
     Args:
         k: number of candidates.
@@ -35,18 +34,21 @@ class CandidateActor(Actor):
                 self.features_dim, k * self.action_size, self.net_arch, self.activation_fn, squash_output=True
             )
             self.mu = nn.Sequential(*head)
+            last = next(layer for layer in reversed(head) if isinstance(layer, nn.Linear))
+            shares = (2 * torch.arange(k) + 1 - k) / k  # (k,) middles of k equal shares of [-1, 1]
+            with torch.no_grad():  # candidates begin spread over the range; tanh follows
+                last.bias.copy_(shares.atanh().repeat_interleave(self.action_size))
         self.register_buffer("scores", torch.zeros(layers, highest - lowest + 1))
 
-    def candidates(self, observation: PyTorchObs) -> Tensor:
+    def candidates(self, observation: Tensor) -> Tensor:
         """Candidate actions ``(B, k, A)`` for observations ``(B, 10)``."""
         return super().forward(observation).unflatten(1, (self.k, self.action_size))
 
-    def forward(self, observation: PyTorchObs) -> Tensor:
+    def forward(self, observation: Tensor) -> Tensor:
         """The refined action ``(B, A)``: the candidate that scores best; fewer bits at a tie."""
         candidates = self.candidates(observation)  # (B, k, A)
         if self.k == 1:
             return candidates[:, 0]  # (B, A)
-        assert isinstance(observation, Tensor)
         layer = (observation[:, 0] * (self.layers - 1)).round().long()  # (B,)
         width = self.widths(candidates[:, :, 0].detach())  # (B, k)
         scores = self.scores[layer].gather(1, width)  # (B, k)
@@ -73,6 +75,7 @@ class CandidatePolicy(TD3Policy):
         super().__init__(*args, **kwargs)
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> CandidateActor:
+        """A ``CandidateActor`` in the place of SB3's actor."""
         keywords = self._update_features_extractor(self.actor_kwargs, features_extractor)
         return CandidateActor(**keywords, **self.candidates).to(self.device)
 

@@ -95,7 +95,9 @@ class HAQ(DDPG):
             AdrlGymError: there is no environment, or it is not one of this package.
         """
         if self.env is None:
-            raise AdrlGymError(f"{type(self).__name__} has no environment: give one to set_env or to load(..., env=env)")
+            raise AdrlGymError(
+                f"{type(self).__name__} has no environment: give one to set_env or to load(..., env=env)"
+            )
         try:
             problem = self.env.get_attr("problem")[0]
         except AttributeError as error:
@@ -114,19 +116,19 @@ class HAQ(DDPG):
         """Explore: candidates, noise on each of them, then the choice of one; it is what runs and what is stored."""
         assert isinstance(self._last_obs, np.ndarray)
         if self.num_timesteps < learning_starts:
-            candidates = np.stack([self.action_space.sample() for _ in range(self._candidate_count)])  # (k, A)
+            candidates = self._random_candidates()  # (k, A)
         else:
             self.policy.set_training_mode(False)
             with torch.no_grad():
                 proposed = self._propose(torch.as_tensor(self._last_obs, device=self.device))  # (k, A)
-            # Actions span [-1, 1], twice the range that sigma refers to.
-            candidates = truncated_normal(proposed, 2 * self.current_sigma).cpu().numpy()  # (k, A)
+            # Actions span [-1, 1], twice the range that sigma refers to; each of k candidates explores its share of it.
+            candidates = truncated_normal(proposed, 2 * self.current_sigma / len(proposed)).cpu().numpy()  # (k, A)
         action = self._choose(self._last_obs[0], candidates)[None]  # (1, A)
         return action, action
 
-    @property
-    def _candidate_count(self) -> int:
-        return 1
+    def _random_candidates(self) -> np.ndarray:
+        """Uniformly random candidate actions ``(k, A)`` for the warm-up."""
+        return self.action_space.sample()[None]
 
     def _propose(self, observation: Tensor) -> Tensor:
         """The actor's candidate actions ``(k, A)`` for one observation ``(1, 10)``."""

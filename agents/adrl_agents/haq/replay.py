@@ -30,6 +30,7 @@ class EpisodeReplayBuffer(ReplayBuffer):
         done: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
+        """Keep the transition until its episode ends, then store the whole episode."""
         self._episode.append((obs.copy(), next_obs.copy(), action, done, infos))
         if done.all():
             for obs_, next_obs_, action_, done_, infos_ in self._episode:
