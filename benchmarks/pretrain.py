@@ -28,6 +28,7 @@ from adrl_gym.networks.checkpoints import SHIPPED, save_checkpoint
 from adrl_gym.networks.statistics import collect_statistics
 
 LOGS = Path(__file__).parent / "results" / "pretrain"
+RE_ESTIMATION_IMAGES = 20_000
 PEAK_LEARNING_RATE = {"resnet20": 0.2, "cifarnet": 0.05}  # without batch norm, a smaller one
 
 
@@ -139,18 +140,30 @@ def train(options: Options, data: ImageSet) -> tuple[nn.Module, list[dict[str, f
 
 
 def export(network: nn.Module, images: Tensor, path: Path) -> str:
-    """Write the checkpoint in half precision, which it is rounded to once and for all; returns its hash.
+    """Write the checkpoint with its weights in half precision, to which they are rounded once and for all.
 
-    A network without batch norm has nothing that remembers its activations, so their means and variances
-    over the training images ``(N, 3, 32, 32)`` are stored beside its weights.
+    Training in bfloat16 leaves batch norms the moments of bfloat16 activations, so they are estimated again in
+    float32 on augmented training images ``(N, 3, 32, 32)`` (Wu and Johnson 2021, "Rethinking Batch in BatchNorm", section 3).
+    A network without batch norm has nothing that remembers its activations: their means and variances over the
+    training images are stored beside its weights. Returns the content hash.
     """
     state = {
         name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in network.state_dict().items()
     }
     network.load_state_dict(state)
-    normed = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    statistics = {} if normed else collect_statistics(network.eval(), images.split(250))
-    return save_checkpoint(path, state, statistics)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return save_checkpoint(path, state, collect_statistics(network.eval(), images.split(250)))
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over all batches
+    network.train()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for batch in images[:RE_ESTIMATION_IMAGES].split(500):
+            network(augment(batch, generator).to(memory_format=torch.channels_last))
+    state |= {name: tensor for name, tensor in network.state_dict().items() if ".running_" in name}
+    return save_checkpoint(path, state, {})
 
 
 def main(options: Options) -> None:
