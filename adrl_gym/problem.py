@@ -92,13 +92,15 @@ class QuantProblem:
             [self._evaluator.logits(images) for images, _ in splits.search.batches(BATCH)]
         )  # (N, K)
         self._memo: dict[tuple[tuple[int | None, ...], int], Metrics] = {}
+        # Where a pass was stopped: the least cost that is certain.
+        self._least_cost: dict[tuple[tuple[int | None, ...], int, Score], float] = {}
         self.evaluations = 0.0
         self.memo_hits = self.memo_misses = 0
 
     @cached_property
     def float_search(self) -> Metrics:
         """The float network on the search images."""
-        return self._pass((None,) * len(self.layers), len(self.splits.search), "kl", math.inf)[0]
+        return self._pass((None,) * len(self.layers), len(self.splits.search), "kl", math.inf).metrics()
 
     @cached_property
     def float_test(self) -> Metrics | None:
@@ -139,19 +141,20 @@ class QuantProblem:
     def _ask(self, bits: Bits, images: int | None, score: Score, limit: float) -> Metrics | None:
         count = min(images or len(self.splits.search), len(self.splits.search))
         key = tuple(bits), count
-        if key in self._memo:
+        if key in self._memo or self._least_cost.get((*key, score), 0.0) > limit:
             self.memo_hits += 1
-            return self._memo[key]
+            return self._memo.get(key)
         self.memo_misses += 1
-        metrics, seen = self._pass(key[0], count, score, limit)
-        self.evaluations += seen / len(self.splits.search)
-        if seen == count:
-            self._memo[key] = metrics
-            return metrics
-        return None
+        tally = self._pass(key[0], count, score, limit)
+        self.evaluations += tally.images / len(self.splits.search)
+        if tally.images == count:
+            self._memo[key] = tally.metrics()
+        else:
+            self._least_cost[(*key, score)] = tally.least_cost(score, count)
+        return self._memo.get(key)
 
-    def _pass(self, bits: Bits, count: int, score: Score, limit: float) -> tuple[Metrics, int]:
-        """Metrics over the images seen, and how many of ``count`` those are (all, unless ``limit`` was passed)."""
+    def _pass(self, bits: Bits, count: int, score: Score, limit: float) -> Tally:
+        """Sums over the first ``count`` search images, or over fewer once it is certain that ``limit`` is passed."""
         self._evaluator.set_bits(bits)
         tally = Tally()
         for images, labels in self.splits.search.first(count).batches(BATCH):
@@ -159,7 +162,7 @@ class QuantProblem:
             tally.add(self._evaluator.logits(images), reference, _to(labels, self.device))
             if tally.least_cost(score, count) > limit:
                 break
-        return tally.metrics(), tally.images
+        return tally
 
     @cached_property
     def _float_test_logits(self) -> list[Tensor]:

@@ -113,6 +113,9 @@ def test_profiling_stops_only_when_the_answer_is_certain(tiny: nn.Module, batche
         cost = problem.evaluate(worst).cost(score)
         problem._memo.clear()
         assert problem.profile(worst, score, limit=cost / 2) == float("inf")
+        before = problem.evaluations
+        assert problem.profile(worst, score, limit=cost / 2) == float("inf")
+        assert problem.evaluations == before  # what was certain stays certain
         assert problem.profile(worst, score, limit=cost) == cost  # the stopped pass was not taken for a whole one
 
 

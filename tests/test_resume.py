@@ -73,10 +73,10 @@ def test_a_killed_search_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
     process.wait()
 
     killed = SearchResult.load(output / "result.json")
-    best = max(accuracy for _, _, accuracy, _ in tried(output))
+    best = max(episode.agreement for episode in load_history(output / "episodes.csv"))
     assert killed.status == "running"
     assert 4 <= killed.episodes < 24
-    assert killed.search_accuracy >= best
+    assert killed.search_agreement >= best
     result = train("train_haq", options(Options, output, episodes=24, resume=True))
     assert (result.status, result.episodes) == ("finished", 24)
     train("train_haq", options(Options, tmp_path / "whole", episodes=24))
@@ -91,7 +91,7 @@ def test_the_best_of_episodes_that_the_agent_does_not_know_is_kept(tmp_path: Pat
     second = train("train_haq", options(Options, output, episodes=20, resume=True))
     (output / "agent.zip").write_bytes(agent)  # as it was after 3 episodes
     third = train("train_haq", options(Options, output, episodes=21, resume=True))
-    assert first.search_accuracy <= second.search_accuracy <= third.search_accuracy
+    assert first.search_agreement <= second.search_agreement <= third.search_agreement
     assert third.episodes == 21
     assert [episode for episode, *_ in tried(output)] == list(range(1, 22))
 

@@ -76,7 +76,7 @@ def test_a_tracked_run_can_be_read_back(options: Options, capfd: pytest.CaptureF
     (path,) = options.output.glob("wandb/offline-run-*/*.wandb")
     found = list(records(path))
 
-    (run,) = [record.run for record in found if record.HasField("run")]
+    run = next(record.run for record in found if record.HasField("run"))
     assert (run.project, run.run_group, run.display_name) == ("adrl-gym", "Tiny-haq-0.1", "Tiny-haq-0.1-s3")
     assert run.run_id == result.wandb_run
     assert {"haq", "gptq", "own"} <= set(run.tags)
