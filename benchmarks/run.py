@@ -29,6 +29,7 @@ NETWORKS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/Ci
 SETTINGS = (("linear", 0.1), ("gptq", 0.0625))  # quantizer, size over 32-bit size
 SEEDS = range(5)
 HAQ_EPISODES = 300
+CHOICES_SEEDS = 1
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,11 @@ def choices() -> list[Run]:
         {"score": "agreement"},
         {"k": 1},
         {"k": 2},
-        {"k": 8},
-        {"profile-images": 1000},
+        {"k": 4},
     ]
-    return [Run("resnet20", "linear", 0.1, "adrl", seed, options) for seed in range(2) for options in varied]
+    return [
+        Run("resnet20", "linear", 0.1, "adrl", seed, options) for seed in range(CHOICES_SEEDS) for options in varied
+    ]
 
 
 SUITES = {"comparison": comparison, "choices": choices}

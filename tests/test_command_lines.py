@@ -1,11 +1,8 @@
 """The command lines: what a user sees, the files of a run, and one clear message for each mistake."""
 
-import ast
 import csv
 import dataclasses
 import importlib
-import inspect
-import itertools
 import json
 import os
 import re
@@ -13,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +18,6 @@ from PIL import Image
 from adrl_agents import ADRL, HAQ
 from adrl_agents.options import ADRLOptions, Options
 from adrl_agents.runner import run_command_line
-from adrl_gym.quantizers import QUANTIZERS
 from adrl_gym.result import SearchResult
 
 ROOT = Path(__file__).parents[1]
@@ -153,36 +148,6 @@ def test_a_result_on_the_shipped_network_needs_no_download(tmp_path: Path) -> No
     assert result.data == "data-free"
     assert list(result.bits) == ["conv1", "conv2", "fc1", "fc2", "fc3"]
     assert "test_accuracy" not in json.loads((tmp_path / "run" / "result.json").read_text())
-
-
-@pytest.mark.parametrize("options", [ADRLOptions, Options])
-def test_help_explains_every_option(
-    options: type[Options],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["train.py", "--help"])
-    with pytest.raises(SystemExit) as ended:
-        run_command_line(print, options, "About.")
-    assert ended.value.code == 0
-    text = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
-    helps = dict(pair for kind in reversed(options.__mro__[:-1]) for pair in help_texts(kind))
-    for field in dataclasses.fields(options):
-        assert re.search(rf"--{field.name.replace('_', '-')}\b.{{0,60}}{re.escape(helps[field.name])}", text)
-
-
-def help_texts(kind: type) -> Iterator[tuple[str, str]]:
-    """Name and help of each field of a dataclass: the string below it."""
-    (definition,) = ast.parse(inspect.getsource(kind)).body
-    assert isinstance(definition, ast.ClassDef)
-    for node, below in itertools.pairwise(definition.body):
-        if isinstance(node, ast.AnnAssign):
-            assert isinstance(below, ast.Expr), f"{ast.unparse(node)} has no help"
-            yield ast.unparse(node.target), ast.literal_eval(below.value)
-
-
-def test_the_quantizers_are_those_of_the_package() -> None:
-    assert set(Options.__annotations__["quantizer"].__args__) == set(QUANTIZERS)
 
 
 @pytest.mark.parametrize(

@@ -97,9 +97,9 @@ class Options:
 class ADRLOptions(Options):
     """Options of ADRL."""
 
-    episodes: int = 30
+    episodes: int = 25
     """Bit configurations to try."""
-    k: int = 4
+    k: int = 8
     """Candidate bit-widths that the actor proposes for a layer; 1 is HAQ."""
     indicator: Literal["profiling", "distance"] = "profiling"
     """What chooses among candidates: measured predictions (P-ADRL) or distance of the weights (D-ADRL)."""

@@ -43,7 +43,7 @@ class ADRL(HAQ):
         self,
         policy: str | type[CandidatePolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        k: int = 4,
+        k: int = 8,
         indicator: str | Indicator = "profiling",
         context: Context = "completed",
         score: Score = "kl",

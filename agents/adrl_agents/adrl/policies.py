@@ -7,6 +7,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.td3.policies import Actor, TD3Policy
 from torch import Tensor, nn
 
+HEAD_INIT = 0.003  # range of the head's initial weights, as in HAQ's code: candidates begin where their biases say
+
 
 class CandidateActor(Actor):
     """An actor whose head puts out ``(B, k, A)`` candidate actions, refined to one by a table of scores.
@@ -36,6 +38,7 @@ class CandidateActor(Actor):
             self.mu = nn.Sequential(*head)
             last = next(layer for layer in reversed(head) if isinstance(layer, nn.Linear))
             shares = (2 * torch.arange(k) + 1 - k) / k  # (k,) middles of k equal shares of [-1, 1]
+            nn.init.uniform_(last.weight, -HEAD_INIT, HEAD_INIT)
             with torch.no_grad():  # candidates begin spread over the range; tanh follows
                 last.bias.copy_(shares.atanh().repeat_interleave(self.action_size))
         self.register_buffer("scores", torch.zeros(layers, highest - lowest + 1))
