@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -171,6 +172,9 @@ def write_whole(path: Path, content: bytes) -> None:
         part.replace(path)
     except OSError as error:
         raise AdrlGymError(f"cannot write {path}: {error.strerror}; free the disk or choose another folder") from error
+    finally:
+        with suppress(OSError):  # what a failed or interrupted write leaves
+            part.unlink()
 
 
 def _fits(value: Any, hint: Any) -> bool:

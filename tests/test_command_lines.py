@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import matplotlib
 import pytest
 from PIL import Image
 
@@ -32,6 +33,7 @@ def own_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "agents")
     monkeypatch.setenv("PYTHONPATH", str(OWN), prepend=os.pathsep)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # or every process would look for fonts anew
 
 
 def train(script: str, options: Options) -> SearchResult:
@@ -55,7 +57,7 @@ def arguments(output: Path, **changes: object) -> list[str]:
 
 def run(script: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", f"agents/{script}.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
 def run_here(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> int:
@@ -249,16 +251,15 @@ def test_files_of_unknown_origin_are_not_overwritten(
 
 def test_ctrl_c_keeps_the_result_so_far(tmp_path: Path) -> None:
     output = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "agents/train_adrl.py", *arguments(output, episodes=5000)],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TINY_SECONDS": "0.01"},
-    )
-    wait_for(output / "curve.png")
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    command = [sys.executable, "agents/train_adrl.py", *arguments(output, episodes=5000)]
+    environment = {**os.environ, "TINY_SECONDS": "0.01"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_for(output / "curve.png")
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=300)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert error == f"the best so far is in {output}; go on with --resume\ninterrupted\n"
     result = SearchResult.load(output / "result.json")
@@ -268,7 +269,7 @@ def test_ctrl_c_keeps_the_result_so_far(tmp_path: Path) -> None:
 
 
 def wait_for(path: Path) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not path.exists():
         assert time.monotonic() < end, f"{path} does not come"
         time.sleep(0.02)

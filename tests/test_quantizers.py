@@ -73,7 +73,7 @@ def test_gptq_refuses_moments_that_are_missing_or_of_another_layer() -> None:
     with pytest.raises(AdrlGymError, match="layer fc: gptq needs the second moments"):
         quantize(weight, BITS, "gptq", layer="fc")
     for other in (moment[:, :4, :4], moment[:, 0], torch.cat([moment, moment[:1]])):
-        with pytest.raises(AdrlGymError, match="layer fc: second moments .* do not fit"):
+        with pytest.raises(AdrlGymError, match=r"layer fc: second moments .* do not fit"):
             quantize(weight, BITS, "gptq", second_moment=other, layer="fc")
     with pytest.raises(AdrlGymError, match="layer fc: the moments of its inputs hold NaN"):
         quantize(weight, BITS, "gptq", second_moment=moment * float("nan"), layer="fc")

@@ -2,13 +2,13 @@
 
 import importlib
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pytest
 
 from adrl_agents.history import load_history
@@ -27,6 +27,7 @@ def own_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "agents")
     monkeypatch.setenv("PYTHONPATH", str(OWN), prepend=os.pathsep)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # or every process would look for fonts anew
 
 
 def train(script: str, options: Options) -> SearchResult:
@@ -59,18 +60,16 @@ def test_a_resumed_search_is_the_uninterrupted_one(tmp_path: Path, script: str, 
 def test_a_killed_search_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
     output = tmp_path / "killed"
     flags = ["--env-id", "tiny_env:Tiny-v0", "--budget", "0.1", "--images", "40", "--episodes", "24"]
-    process = subprocess.Popen(
-        [sys.executable, "agents/train_haq.py", *flags, "--output", str(output)],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "TINY_SECONDS": "0.05"},
-    )
-    end = time.monotonic() + 120
-    while not (output / "episodes.csv").exists() or len(tried(output)) < 4:
-        assert time.monotonic() < end, "the search does not begin"
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    command = [sys.executable, "agents/train_haq.py", *flags, "--output", str(output)]
+    environment = {**os.environ, "TINY_SECONDS": "0.05"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 300
+        try:
+            while not (output / "episodes.csv").exists() or len(tried(output)) < 4:
+                assert time.monotonic() < end, "the search does not begin"
+                time.sleep(0.01)
+        finally:
+            process.kill()
 
     killed = SearchResult.load(output / "result.json")
     best = max(episode.agreement for episode in load_history(output / "episodes.csv"))
