@@ -144,8 +144,8 @@ def export(network: nn.Module, images: Tensor, path: Path) -> str:
 
     Training in bfloat16 leaves batch norms the moments of bfloat16 activations, so they are estimated again in
     float32 on augmented training images ``(N, 3, 32, 32)`` (Wu and Johnson 2021, "Rethinking Batch in BatchNorm",
-    section 3). A network without batch norm has nothing that remembers its activations: their means and variances over the
-    training images are stored beside its weights. Returns the content hash.
+    section 3). A network without batch norm has nothing that remembers its activations: their means and variances
+    over the training images are stored beside its weights. Returns the content hash.
     """
     state = {
         name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in network.state_dict().items()

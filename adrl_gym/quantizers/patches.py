@@ -32,14 +32,14 @@ def patch_sums(module: nn.Conv2d, x: Tensor) -> tuple[Tensor, Tensor, int]:
     groups, channels, _, image_rows, positions = columns.shape
     out = (image_rows - dilation * (height - 1) - 1) // stride + 1  # H_out
 
-    def under(a: int, first: int, count: int) -> slice:
-        """Image rows that kernel row ``a`` meets at ``count`` output rows from ``first``."""
-        top = a * dilation + first * stride
+    def under(a: int, start: int, count: int) -> slice:
+        """Image rows that kernel row ``a`` meets at ``count`` output rows from ``start``."""
+        top = a * dilation + start * stride
         return slice(top, top + (count - 1) * stride + 1, stride)
 
-    def products(a: int, b: int, first: int, count: int) -> Tensor:
-        """Kernel row ``a`` with kernel row ``b``: ``(G, I/G kW, I/G kW)``."""
-        one, two = (columns[:, :, :, under(row, first, count)].flatten(3).flatten(1, 2) for row in (a, b))
+    def products(a: int, b: int, start: int, count: int) -> Tensor:
+        """What kernel rows ``a`` and ``b`` meet, multiplied and summed: ``(G, I/G kW, I/G kW)``."""
+        one, two = (columns[:, :, :, under(row, start, count)].flatten(3).flatten(1, 2) for row in (a, b))
         return one @ two.mT
 
     # Kernel rows that are ``period`` apart see the same image rows, at output rows that are ``moved`` apart.
@@ -60,7 +60,8 @@ def patch_sums(module: nn.Conv2d, x: Tensor) -> tuple[Tensor, Tensor, int]:
             second[:, :, b, :, :, a] = block.permute(0, 3, 4, 1, 2)
 
     row_sums = columns.sum(4)  # (G, I/G, kW, H)
-    first = torch.stack([row_sums[..., under(a, 0, out)].sum(3) for a in range(height)], dim=2)  # (G, I/G, kH, kW)
+    sums = [row_sums[..., under(a, 0, out)].sum(3) for a in range(height)]  # (G, I/G, kW) each
+    first = torch.stack(sums, dim=2)  # (G, I/G, kH, kW)
     inputs = channels * height * width
     return second.reshape(groups, inputs, inputs), first.reshape(groups, inputs), out * positions
 
