@@ -28,6 +28,7 @@ from adrl_gym.networks import load_network
 from adrl_gym.networks.checkpoints import SHIPPED, load_checkpoint
 
 GREY_LEVELS = 16  # of each colour channel in the file: 4 bits a pixel before compression
+CLEARNESS = 4.0  # of the mixtures of classes: the log odds of an image's first class go from 0 to this
 SHIFT = 3  # pixels; each step sees the images rolled by up to so many in both directions
 
 Moments = tuple[Tensor, Tensor]  # mean and variance of each channel, (C,) both
@@ -111,12 +112,23 @@ def first_images(count: int, generator: torch.Generator) -> Tensor:
     return (0.5 + 0.25 * clouds).clamp(0, 1)
 
 
+def drawn_labels(count: int, generator: torch.Generator) -> Tensor:
+    """A probability for each class, ``(N, 10)``: from an even mixture of two classes to almost one alone.
+
+    Images of one class alone are so clear that even 3-bit networks agree on all of them, and rank no configuration.
+    """
+    first = torch.arange(count) % 10  # (N,)
+    second = (first + torch.randint(1, 10, (count,), generator=generator)) % 10  # (N,)
+    share = torch.sigmoid(CLEARNESS * torch.rand(count, 1, generator=generator))  # (N, 1) in [0.5, 0.98]
+    return share * F.one_hot(first, 10) + (1 - share) * F.one_hot(second, 10)
+
+
 def distill(network: nn.Module, statistics: dict[str, Tensor], options: Options, batch: int) -> Tensor:
     """One batch of images, in grey levels; uint8 ``(B, 3, 32, 32)``."""
     generator = torch.Generator().manual_seed(1000 * options.seed + batch)
     mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]  # (3, 1, 1) each
     pixels = first_images(options.batch_size, generator).requires_grad_()  # (B, 3, 32, 32)
-    labels = torch.arange(options.batch_size) % 10  # (B,)
+    labels = drawn_labels(options.batch_size, generator)  # (B, 10)
     optimizer = torch.optim.Adam([pixels], options.learning_rate, betas=(0.5, 0.9))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.steps)
     with (

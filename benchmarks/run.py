@@ -29,7 +29,7 @@ NETWORKS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/Ci
 SETTINGS = (("linear", 0.1), ("gptq", 0.0625))  # quantizer, size over 32-bit size
 SEEDS = range(5)
 HAQ_EPISODES = 300
-CHOICES_SEEDS = 1
+CHOICES_EPISODES = 25
 
 
 @dataclass(frozen=True)
@@ -79,19 +79,17 @@ def comparison() -> list[Run]:
 def choices() -> list[Run]:
     """ADRL's open choices, one changed at a time, on ResNet20."""
     varied: list[dict[str, Any]] = [
-        {},
-        {"indicator": "distance"},
         {"context": "single"},
         {"context": "prefix"},
+        {"context": "completed"},
+        {"indicator": "distance"},
         {"score": "accuracy"},
         {"score": "agreement"},
         {"k": 1},
         {"k": 2},
         {"k": 4},
     ]
-    return [
-        Run("resnet20", "linear", 0.1, "adrl", seed, options) for seed in range(CHOICES_SEEDS) for options in varied
-    ]
+    return [Run("resnet20", "linear", 0.1, "adrl", 0, {**options, "episodes": CHOICES_EPISODES}) for options in varied]
 
 
 SUITES = {"comparison": comparison, "choices": choices}

@@ -97,13 +97,13 @@ class Options:
 class ADRLOptions(Options):
     """Options of ADRL."""
 
-    episodes: int = 25
+    episodes: int = 40
     """Bit configurations to try."""
     k: int = 8
     """Candidate bit-widths that the actor proposes for a layer; 1 is HAQ."""
     indicator: Literal["profiling", "distance"] = "profiling"
     """What chooses among candidates: measured predictions (P-ADRL) or distance of the weights (D-ADRL)."""
-    context: Literal["single", "prefix", "completed"] = "completed"
+    context: Literal["single", "prefix", "completed"] = "single"
     """Other layers while profiling: float, those before as decided, or the rest completed as well."""
     score: Literal["accuracy", "agreement", "kl"] = "kl"
     """What profiling measures: accuracy, agreement with the float network, or divergence from it."""

@@ -45,7 +45,7 @@ class ADRL(HAQ):
         env: GymEnv | str | None = None,
         k: int = 8,
         indicator: str | Indicator = "profiling",
-        context: Context = "completed",
+        context: Context = "single",
         score: Score = "kl",
         profile_images: int = 250,
         early_termination: bool = True,

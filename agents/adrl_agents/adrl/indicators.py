@@ -71,7 +71,7 @@ class ProfilingIndicator:
 
     def __init__(
         self,
-        context: Context = "completed",
+        context: Context = "single",
         score: Score = "kl",
         images: int = 250,
         early_termination: bool = True,
