@@ -91,6 +91,7 @@ def test_a_run_leaves_its_folder_and_prints_the_bits(tmp_path: Path) -> None:
     assert [float(row["best_accuracy"]) for row in rows] == [accuracies[i] for i in best_so_far]
     assert [str(bits) for bits in result.bits.values()] == rows[best_so_far[-1]]["bits"].split()
     assert result.search_accuracy == accuracies[best_so_far[-1]]
+    assert result.seconds == float(rows[-1]["seconds"])
     assert len(set(accuracies)) > 3, "the search tried different configurations"
     assert float(rows[-1]["reward"]) == pytest.approx(0.1 * (accuracies[-1] - result.float_search_accuracy), abs=1e-5)
 

@@ -28,7 +28,7 @@ def draw_bits(result: SearchResult) -> Figure:
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
 
     bars = top.bar(at, bits, color=[COLOURS[kind] for kind in kinds], width=0.8)
-    top.bar_label(bars, padding=1, fontsize=8)
+    top.bar_label(bars, padding=2, fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6})
     line = top.axhline(budget, color="black", linewidth=1, linestyle="--", label=f"budget: {budget:.3g} bits a weight")
     top.set_ylim(0, max(*bits, budget) + 0.6)
     top.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -59,7 +59,7 @@ def draw_curve(result: SearchResult, episodes: Sequence[Episode]) -> Figure:
     panels: Sequence[Axes] = figure.subplots(1, 2, sharey=True)
     for axes, x in zip(panels, (by_episode, by_evaluations), strict=True):
         axes.scatter(x, tried, s=16, color=BLUE, alpha=0.55, linewidths=0, label="configuration tried")
-        axes.step(x, best, where="post", color=RED, linewidth=2, label="best so far")
+        axes.step(x, best, where="post", color=RED, linewidth=2, label="best so far, by agreement with the float network")
         axes.axhline(result.float_search_accuracy, color="black", linewidth=1, linestyle="--", label="float network")
         axes.set_xlim(0, 1.03 * max(x))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))

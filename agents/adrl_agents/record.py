@@ -154,7 +154,8 @@ class SearchRecord:
             memo_hits=progress.memo_hits,
             memo_misses=progress.memo_misses,
             preparation_seconds=round(self.preparation_seconds, 3),
-            seconds=round(progress.seconds, 3),
+            # Until the last episode: neither tests nor pictures are part of the search.
+            seconds=self.episodes[-1].seconds if self.episodes else round(self._before.seconds, 3),
             checkpoint=problem.checkpoint,
             wandb_run=self.wandb_run,
             **self._provenance,
