@@ -193,6 +193,9 @@ def test_price_of_size_meets_the_budget(env: gym.Env[np.ndarray, Any]) -> None:
     table = LayerTable(problem, problem.distances)
     chosen = [int(b) + problem.lowest for b in table.priced.argmin(1)]
     assert problem.size_ratio(chosen) <= problem.budget
+    assert table.completion.least_rest(()) == pytest.approx(
+        sum(problem.distances[i, b - 2] for i, b in enumerate(table.completion.complete(())))
+    )
     assert problem.project(table.completion.complete(())) == table.completion.complete(())
 
 
@@ -258,9 +261,10 @@ def test_another_environment_is_refused() -> None:
         HAQ(env=gym.make("Pendulum-v1"))
 
 
-def test_distance_indicator_prefers_near_weights_at_the_same_price(env: gym.Env[np.ndarray, Any]) -> None:
+def test_distance_indicator_prefers_near_weights_within_the_budget(env: gym.Env[np.ndarray, Any]) -> None:
     problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
-    scores = DistanceIndicator()(problem, (), [2, 3, 4])
-    priced = LayerTable(problem, problem.distances).priced[0]
-    assert scores == [-float(x) for x in priced]
+    for decided in itertools.product([2, 3, 4], repeat=3):  # at the last layer the rest costs nothing
+        scores = np.array(DistanceIndicator()(problem, decided, [2, 3, 4]))
+        fits = np.array([problem.size_ratio((*decided, b)) <= problem.budget for b in (2, 3, 4)])
+        np.testing.assert_allclose(scores, np.where(fits, -problem.distances[3], -np.inf))
     assert (np.diff(problem.distances, axis=1) <= 0).all()

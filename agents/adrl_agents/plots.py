@@ -59,7 +59,9 @@ def draw_curve(result: SearchResult, episodes: Sequence[Episode]) -> Figure:
     panels: Sequence[Axes] = figure.subplots(1, 2, sharey=True)
     for axes, x in zip(panels, (by_episode, by_evaluations), strict=True):
         axes.scatter(x, tried, s=16, color=BLUE, alpha=0.55, linewidths=0, label="configuration tried")
-        axes.step(x, best, where="post", color=RED, linewidth=2, label="best so far, by agreement with the float network")
+        axes.step(
+            x, best, where="post", color=RED, linewidth=2, label="best so far, by agreement with the float network"
+        )
         axes.axhline(result.float_search_accuracy, color="black", linewidth=1, linestyle="--", label="float network")
         axes.set_xlim(0, 1.03 * max(x))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))

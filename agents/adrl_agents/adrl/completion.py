@@ -26,6 +26,8 @@ class Completion:
     (2, 2)
     >>> Completion(costs, [10, 10], allowed=40, lowest=1).complete((1,))
     (1, 3)
+    >>> Completion(costs, [10, 10], allowed=40, lowest=1).least_costs((), [1, 2, 3])
+    [9.0, 3.0, 3.0]
     """
 
     def __init__(self, costs: np.ndarray, parameters: Sequence[int], allowed: float, lowest: int) -> None:
@@ -36,22 +38,36 @@ class Completion:
         # Rounded up where the unit is coarser than a layer: a completion never breaks the budget.
         self._sizes = -(-np.outer(parameters, bits) // unit)  # (n, widths)
         self._capacity = int(allowed // unit)
-        # least[c]: the smallest cost of the layers from i on within size c; choice[i, c]: the width that gives it.
-        least = np.zeros(self._capacity + 1)
+        # least[i, c]: the smallest cost of the layers from i on within size c; choice[i, c]: the width that gives it.
+        self._costs = costs
+        self._least = np.zeros((layers + 1, self._capacity + 1))
         self._choice = np.zeros((layers, self._capacity + 1), dtype=np.int8)
         self._feasible = np.zeros(layers + 1, dtype=np.int64)  # smallest size that layers i.. can have
         for i in reversed(range(layers)):
             options = np.full((widths, self._capacity + 1), np.inf)  # (widths, c)
             for w, size in enumerate(self._sizes[i]):
                 if size <= self._capacity:
-                    options[w, size:] = costs[i, w] + least[: self._capacity + 1 - size]
+                    options[w, size:] = costs[i, w] + self._least[i + 1, : self._capacity + 1 - size]
             self._choice[i] = options.argmin(axis=0)  # fewer bits at a tie
-            least = options.min(axis=0)
+            self._least[i] = options.min(axis=0)
             self._feasible[i] = self._feasible[i + 1] + self._sizes[i, 0]
+
+    def least_costs(self, decided: Sequence[int], candidates: Sequence[int]) -> list[float]:
+        """For each bit-width of the next layer, its cost and the least cost of all layers after it."""
+        column = self._costs[len(decided)]  # (widths,)
+        return [float(column[b - self.lowest]) + self.least_rest((*decided, b)) for b in candidates]
+
+    def least_rest(self, decided: Sequence[int]) -> float:
+        """The least cost of the layers still to come; infinite where nothing fits the budget any more."""
+        left = self._left(decided)
+        return float(self._least[len(decided), left]) if left >= 0 else math.inf
+
+    def _left(self, decided: Sequence[int]) -> int:
+        return self._capacity - sum(int(self._sizes[i, b - self.lowest]) for i, b in enumerate(decided))
 
     def complete(self, decided: Sequence[int]) -> tuple[int, ...]:
         """``decided`` bits of the first layers, then the best of the others; the lowest where nothing else fits."""
-        left = self._capacity - sum(int(self._sizes[i, b - self.lowest]) for i, b in enumerate(decided))
+        left = self._left(decided)
         bits = list(decided)
         for i in range(len(decided), len(self._choice)):
             width = int(self._choice[i, left]) if left >= self._feasible[i] else 0

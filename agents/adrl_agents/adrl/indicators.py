@@ -22,25 +22,27 @@ Indicator = Callable[[QuantProblem, tuple[int, ...], Sequence[int]], Sequence[fl
 class LayerTable:
     """What each layer alone costs at each bit-width, and what follows from that for one problem's budget.
 
+    Cost alone always prefers more bits; both of these feel the budget.
+
     Attributes:
-        price: cost that one weight bit is worth at the budget (``price_of_size``).
-        priced: ``(n, widths)``, cost plus price times size. Cost alone always prefers more bits.
-        completion: completes half-decided configurations.
+        completion: what the layers still to come cost at least, within the size that is left.
+        priced: ``(n, widths)``, cost plus size at the budget's price, for states that do not tell what is left.
     """
 
     def __init__(self, problem: QuantProblem, costs: np.ndarray) -> None:
         self.problem = problem
         bits = np.arange(problem.lowest, problem.highest + 1)
         allowed = problem.budget * FLOAT_BITS * sum(problem.parameters)
-        self.price = price_of_size(costs, problem.parameters, allowed, problem.lowest)
-        self.priced = costs + self.price * np.outer(problem.parameters, bits)  # (n, widths)
+        price = price_of_size(costs, problem.parameters, allowed, problem.lowest)
+        self.priced = costs + price * np.outer(problem.parameters, bits)  # (n, widths)
         self.completion = Completion(costs, problem.parameters, allowed, problem.lowest)
 
 
 class DistanceIndicator:
     """D-ADRL: the nearer the quantized weights are to the float ones, the better.
 
-    The distance is the squared error over the squared weights of the layer; size is charged at the budget's price.
+    A candidate's cost is its layer's squared error over squared weights, plus the least that the layers still to come
+    cost by the same measure within the budget that is left.
     """
 
     def __init__(self) -> None:
@@ -48,9 +50,16 @@ class DistanceIndicator:
 
     def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
         """Scores of the candidate bit-widths for the next layer, higher is better."""
+        return [-cost for cost in self._table(problem).completion.least_costs(decided, candidates)]
+
+    def replay_scores(self, problem: QuantProblem) -> np.ndarray:
+        """Scores for refining replayed states, ``(n, widths)``."""
+        return -self._table(problem).priced
+
+    def _table(self, problem: QuantProblem) -> LayerTable:
         if self._known is None or self._known.problem is not problem:
             self._known = LayerTable(problem, problem.distances)
-        return [-float(self._known.priced[len(decided), b - problem.lowest]) for b in candidates]
+        return self._known
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": None}  # an agent's file holds no networks and no images
@@ -60,10 +69,10 @@ class ProfilingIndicator:
     """P-ADRL: measure the network with the candidate's bits on a little data.
 
     Args:
-        context: the other layers while a candidate is measured. ``single``: all float. ``prefix``: those before as
-            decided, the rest float. ``completed``: those before as decided, the rest as integer programming on
-            the one-layer table would have them within the budget that is left, so that the score is that
-            of a whole configuration. In the first two, size is charged at the budget's price.
+        context: the other layers while a candidate is measured. ``single``: all float, a table that is made once.
+            ``prefix``: those before as decided, the rest float. ``completed``: those before as decided, the rest as
+            integer programming on that table would have them within the budget that is left, so that the cost is
+            that of a whole configuration. In the first two, the least that the rest costs by the table is added.
         score: ``accuracy``, ``agreement`` with the float network or ``kl`` divergence from it.
         images: how many search images.
         early_termination: stop measuring a candidate once it cannot win any more. The choice stays the same.
@@ -90,26 +99,29 @@ class ProfilingIndicator:
 
     def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
         """Scores of the candidate bit-widths for the next layer, higher is better."""
-        table, layer = self._table(problem), len(decided)
+        completion, layer = self._table(problem).completion, len(decided)
         if self.context == "single":
-            return [-float(table.priced[layer, b - problem.lowest]) for b in candidates]
+            return [-cost for cost in completion.least_costs(decided, candidates)]
         # The likeliest winner first: the sooner a low cost is known, the sooner the others can stop.
-        likely = table.completion.complete(decided)[layer]
+        likely = completion.complete(decided)[layer]
         costs: dict[int, float] = {}
         for b in sorted(set(candidates), key=lambda b: (abs(b - likely), b)):
             if self.context == "prefix":
-                charge = table.price * problem.parameters[layer] * b
+                rest = completion.least_rest((*decided, b))
                 configuration = (*decided, b, *[None] * (len(problem.layers) - layer - 1))
             else:
-                charge = 0.0
-                configuration = problem.project(table.completion.complete((*decided, b)))
-            limit = min(costs.values(), default=math.inf) - charge if self.early_termination else math.inf
-            costs[b] = charge + problem.profile(configuration, self.score, self.images, limit)
+                rest = 0.0
+                configuration = problem.project(completion.complete((*decided, b)))
+            if rest == math.inf:  # whatever the rest does, the budget is broken
+                costs[b] = math.inf
+                continue
+            limit = min(costs.values(), default=math.inf) - rest if self.early_termination else math.inf
+            costs[b] = rest + problem.profile(configuration, self.score, self.images, limit)
         return [-costs[b] for b in candidates]
 
-    def for_replay(self) -> "ProfilingIndicator":
-        """The same in the ``single`` context, so that replayed states are refined by look-up."""
-        return ProfilingIndicator("single", self.score, self.images, self.early_termination)
+    def replay_scores(self, problem: QuantProblem) -> np.ndarray:
+        """Scores for refining replayed states, ``(n, widths)``: those of each layer alone, by look-up."""
+        return -self._table(problem).priced
 
     def _table(self, problem: QuantProblem) -> LayerTable:
         if self._known is None or self._known.problem is not problem:
@@ -129,10 +141,11 @@ class ProfilingIndicator:
 def score_table(indicator: Indicator, problem: QuantProblem) -> np.ndarray:
     """The indicator's scores of every layer and bit-width, ``(n, widths)``, for refining replayed states.
 
-    A replayed state does not tell the bits of the layers before it. Indicators that need them say with ``for_replay``
-    what to use instead; any other callable sees uniform bits that fit the budget.
+    A replayed state does not tell the bits of the layers before it. Indicators say with ``replay_scores`` what to use
+    instead; a plain callable sees uniform bits that fit the budget.
     """
-    for_replay: Indicator = indicator.for_replay() if isinstance(indicator, ProfilingIndicator) else indicator
+    if isinstance(indicator, DistanceIndicator | ProfilingIndicator):
+        return indicator.replay_scores(problem)
     uniform = problem.project([problem.highest] * len(problem.layers))
     widths = list(range(problem.lowest, problem.highest + 1))
-    return np.array([for_replay(problem, uniform[:layer], widths) for layer in range(len(problem.layers))])
+    return np.array([indicator(problem, uniform[:layer], widths) for layer in range(len(problem.layers))])
