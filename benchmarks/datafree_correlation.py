@@ -21,7 +21,7 @@ import tyro
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from adrl_gym.data import Splits, load_splits
+from adrl_gym.data import ImageSet, Splits, load_splits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.networks import load_network
 from adrl_gym.problem import QuantProblem
@@ -43,6 +43,8 @@ class Options:
     """How weights are rounded."""
     configurations: int = 120
     """How many random configurations."""
+    test_images: int = 10_000
+    """How many of the test images."""
     seed: int = 0
     """Seed of the configurations."""
     threads: int = 0
@@ -96,13 +98,14 @@ def main(options: Options) -> None:
     loaded = load_network(options.network)
     datafree = load_splits(options.network, "data-free")
     real = load_splits(options.network, "cifar10", data_root=options.data_root, images=1)
-    splits = Splits(datafree.search, real.test, datafree.source, datafree.name)
+    assert isinstance(real.test, ImageSet)
+    test = real.test.first(options.test_images)
+    splits = Splits(datafree.search, test, datafree.source, datafree.name)
     problem = QuantProblem(
         loaded.network, splits, quantizer=options.quantizer, budget=1.0, bits=(LOWEST, HIGHEST), progress=True
     )
     name = f"{options.network}-{options.quantizer}"
     rows = measure(problem, options, RESULTS / f"{name}.csv")
-    assert real.test is not None
     assert problem.float_test is not None
     accuracies = [float(row["test_accuracy"]) for row in rows]
     summary = {
@@ -112,7 +115,7 @@ def main(options: Options) -> None:
         "configurations": len(rows),
         "bits": [LOWEST, HIGHEST],
         "datafree_images": len(datafree.search),
-        "test_images": len(real.test),
+        "test_images": len(test),
         "float_test_accuracy": problem.float_test.accuracy,
         "test_accuracy_range": [min(accuracies), max(accuracies)],
         "spearman_with_test_accuracy": summarise(rows),

@@ -2,7 +2,7 @@
 
     python benchmarks/distill.py --network resnet20
 
-Gradient descent on the pixels until each batch of images has the channel means and variances that the
+Gradient descent until each batch of images has the channel means and variances that the
 training images had in every layer, and every image looks like its drawn class to the network (ZeroQ, Cai et
 al. 2020, section 3.1; DeepInversion, Yin et al. 2020, equation 4). No real image is ever looked at.
 Resumable: each batch is kept in ``output``, and a second call goes on with the next one.
@@ -28,8 +28,11 @@ from adrl_gym.networks import load_network
 from adrl_gym.networks.checkpoints import SHIPPED, load_checkpoint
 
 GREY_LEVELS = 16  # of each colour channel in the file: 4 bits a pixel before compression
-CLEARNESS = 4.0  # of the mixtures of classes: the log odds of an image's first class go from 0 to this
+CLEARNESS = 6.0  # of the mixtures of classes: the log odds of an image's first class go from 0 to this
+COLOUR = 0.1  # share of colour in the variance of the first images; the rest is grey
 SHIFT = 3  # pixels; each step sees the images rolled by up to so many in both directions
+BLACK = -torch.tensor(MEAN)[:, None, None] / torch.tensor(STD)[:, None, None]  # a normalised black pixel, (3, 1, 1)
+WHITE = 1 / torch.tensor(STD)[:, None, None]  # from black to white, (3, 1, 1)
 
 Moments = tuple[Tensor, Tensor]  # mean and variance of each channel, (C,) both
 
@@ -43,10 +46,10 @@ class Options:
     output: Path = Path("runs/distill")
     """Folder for finished batches."""
     images: int = 1000
-    """How many images; a multiple of the batch size."""
+    """How many images, in whole batches."""
     batch_size: int = 250
     """Images whose statistics are matched together."""
-    steps: int = 300
+    steps: int = 100
     """Steps of gradient descent on each batch."""
     learning_rate: float = 0.1
     """Of Adam at the first step; it falls to 0 along a cosine."""
@@ -56,8 +59,6 @@ class Options:
     """Seed of the first images, the drawn classes and the shifts."""
     threads: int = 0
     """CPU threads; 0 is PyTorch's choice."""
-    bfloat16: bool = False
-    """Run the network in bfloat16 autocast (for processors that compute it natively)."""
 
 
 @contextmanager
@@ -101,15 +102,24 @@ def statistics_loss(pairs: list[tuple[Moments, Moments]]) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def first_images(count: int, generator: torch.Generator) -> Tensor:
-    """Random clouds in [0, 1], ``(N, 3, 32, 32)``; amplitudes fall with frequency as in natural scenes."""
+def clouds(noise: Tensor) -> Tensor:
+    """White noise to images whose amplitudes fall with frequency as in natural scenes (Field 1987).
+
+    Descent on such noise rather than on pixels keeps images smooth (cf. Olah et al. 2017, "Feature Visualization").
+    That matters: an error in a first layer's filter weighs as much as the light that falls on all of it.
+
+    Args:
+        noise: one plane of grey and three of colour, ``(N, 4, 32, 32)``.
+
+    Returns:
+        Normalised images ``(N, 3, 32, 32)``.
+    """
     frequency = torch.fft.fftfreq(32)
-    falling = 1 / (frequency[:, None].square() + frequency.square()).sqrt().clamp_min(1 / 32)  # (32, 32)
-    colour = torch.randn(count, 3, 32, 32, generator=generator)
-    grey = torch.randn(count, 1, 32, 32, generator=generator)
-    clouds = torch.fft.ifft2(torch.fft.fft2(colour + 2 * grey) * falling).real  # (N, 3, 32, 32)
-    clouds = clouds / clouds.std(dim=(1, 2, 3), keepdim=True)
-    return (0.5 + 0.25 * clouds).clamp(0, 1)
+    falling = 1 / (frequency[:, None].square() + frequency.square()).sqrt().clamp_min(1 / 64)  # (32, 32)
+    falling = falling / falling.square().mean().sqrt()
+    mixed = (1 - COLOUR) ** 0.5 * noise[:, :1] + COLOUR**0.5 * noise[:, 1:]  # (N, 3, 32, 32)
+    images = torch.fft.ifft2(torch.fft.fft2(mixed) * falling).real  # (N, 3, 32, 32)
+    return images.clamp(BLACK, BLACK + WHITE)
 
 
 def drawn_labels(count: int, generator: torch.Generator) -> Tensor:
@@ -119,37 +129,31 @@ def drawn_labels(count: int, generator: torch.Generator) -> Tensor:
     """
     first = torch.arange(count) % 10  # (N,)
     second = (first + torch.randint(1, 10, (count,), generator=generator)) % 10  # (N,)
-    share = torch.sigmoid(CLEARNESS * torch.rand(count, 1, generator=generator))  # (N, 1) in [0.5, 0.98]
+    share = torch.sigmoid(CLEARNESS * torch.rand(count, 1, generator=generator))  # (N, 1) in [0.5, 0.998]
     return share * F.one_hot(first, 10) + (1 - share) * F.one_hot(second, 10)
 
 
 def distill(network: nn.Module, statistics: dict[str, Tensor], options: Options, batch: int) -> Tensor:
     """One batch of images, in grey levels; uint8 ``(B, 3, 32, 32)``."""
     generator = torch.Generator().manual_seed(1000 * options.seed + batch)
-    mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]  # (3, 1, 1) each
-    pixels = first_images(options.batch_size, generator).requires_grad_()  # (B, 3, 32, 32)
+    noise = torch.randn(options.batch_size, 4, 32, 32, generator=generator).requires_grad_()
     labels = drawn_labels(options.batch_size, generator)  # (B, 10)
-    optimizer = torch.optim.Adam([pixels], options.learning_rate, betas=(0.5, 0.9))
+    optimizer = torch.optim.Adam([noise], options.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.steps)
-    with (
-        observed(network, statistics) as pairs,
-        tqdm(range(options.steps), f"batch {batch}", disable=None) as bar,
-    ):
+    with observed(network, statistics) as pairs, tqdm(range(options.steps), f"batch {batch}", disable=None) as bar:
         for _ in bar:
             down, right = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator).tolist()
             pairs.clear()
-            images = (pixels.roll((down, right), (2, 3)) - mean) / std  # (B, 3, 32, 32)
-            with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16):
-                logits = network(images.contiguous(memory_format=torch.channels_last)).float()  # (B, 10)
+            images = clouds(noise).roll((down, right), (2, 3))  # (B, 3, 32, 32)
+            logits = network(images.contiguous(memory_format=torch.channels_last))  # (B, 10)
             matched, classified = statistics_loss(pairs), F.cross_entropy(logits, labels)
             optimizer.zero_grad()
             (matched + options.class_weight * classified).backward()
             optimizer.step()
             schedule.step()
-            with torch.no_grad():
-                pixels.clamp_(0, 1)
             bar.set_postfix(statistics=f"{matched.item():.4f}", classes=f"{classified.item():.3f}")
-    return (pixels.detach() * (GREY_LEVELS - 1)).round().to(torch.uint8)
+    levels = (clouds(noise.detach()) - BLACK) / WHITE * (GREY_LEVELS - 1)  # (B, 3, 32, 32)
+    return levels.round().to(torch.uint8)
 
 
 def main(options: Options) -> None:
@@ -167,9 +171,8 @@ def main(options: Options) -> None:
             path.with_suffix(".part").replace(path)
         batches.append(torch.load(path, weights_only=True))
     levels = torch.cat(batches)  # (N, 3, 32, 32)
-    mean, std = torch.tensor(MEAN), torch.tensor(STD)  # (3,) each
     target = FOLDER / f"{options.network}.npz"
-    save_datafree(target, levels, -mean / std, 1 / (GREY_LEVELS - 1) / std, loaded.checkpoint)
+    save_datafree(target, levels, BLACK.flatten(), WHITE.flatten() / (GREY_LEVELS - 1), loaded.checkpoint)
     images = load_datafree(target, loaded.checkpoint)
     print(f"{target}: {len(images):,} images, {target.stat().st_size / 1e6:.2f} MB")
 

@@ -24,8 +24,9 @@ def save_datafree(path: Path, levels: Tensor, low: Tensor, step: Tensor, checkpo
         checkpoint: content hash of the checkpoint that they were distilled from.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Channels first: a channel's levels are more alike, and pack better, than an image's.
     np.savez_compressed(
-        path, levels=levels.numpy(), low=low.numpy(), step=step.numpy(), checkpoint=np.array(checkpoint)
+        path, levels=levels.transpose(0, 1).numpy(), low=low.numpy(), step=step.numpy(), checkpoint=np.array(checkpoint)
     )
 
 
@@ -45,7 +46,8 @@ def load_datafree(path: Path, checkpoint: str) -> ImageSet:
             f"the weights in use are {checkpoint[:12]}: give real images (--data, --data-root)"
         )
     low, step = (torch.from_numpy(content[name])[:, None, None] for name in ("low", "step"))  # (C, 1, 1) each
-    return ImageSet(low + step * torch.from_numpy(content["levels"]).float(), None)
+    levels = torch.from_numpy(content["levels"]).transpose(0, 1)  # (N, C, H, W)
+    return ImageSet((low + step * levels.float()).contiguous(), None)
 
 
 def datafree_splits(network: str, images: int, checkpoint: str) -> Splits:
