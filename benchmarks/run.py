@@ -111,13 +111,21 @@ class Options:
     """Folder of the CSV files."""
     only: str = ""
     """Only runs whose name contains this."""
+    gather: bool = False
+    """Run nothing, gather what is finished."""
+
+
+def finished(run: Run, options: Options) -> bool:
+    """Whether the run's result is there."""
+    result_file = options.runs / run.name / "result.json"
+    return result_file.exists() and SearchResult.load(result_file).status == "finished"
 
 
 def execute(run: Run, options: Options) -> SearchResult:
     """Run one command unless its result is there; raises ``RuntimeError`` with the output's end if it fails."""
     output = options.runs / run.name
     result_file = output / "result.json"
-    if result_file.exists() and SearchResult.load(result_file).status == "finished":
+    if finished(run, options):
         return SearchResult.load(result_file)
     command = [
         sys.executable,
@@ -202,6 +210,8 @@ def write(rows: list[dict[str, Any]], path: Path) -> None:
 def main(options: Options) -> None:
     options.data_root, options.runs = options.data_root.resolve(), options.runs.resolve()
     runs = [run for run in SUITES[options.suite]() if options.only in run.name]
+    if options.gather:
+        runs = [run for run in runs if finished(run, options)]
     path = options.results / f"{options.suite}.csv"
     rows: list[dict[str, Any]] = []
     with ThreadPoolExecutor(options.processes) as pool:

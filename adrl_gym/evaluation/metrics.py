@@ -57,8 +57,8 @@ class Tally:
 
     def metrics(self) -> Metrics:
         """Means over the images seen."""
-        share = 100 / self.images
-        return Metrics(100 - share * self.wrong, 100 - share * self.disagreeing, self.kl / self.images)
+        right, agreeing = self.images - self.wrong, self.images - self.disagreeing
+        return Metrics(100 * right / self.images, 100 * agreeing / self.images, self.kl / self.images)
 
     def least_cost(self, score: Score, images: int) -> float:
         """The smallest cost over ``images`` images that is still possible."""
