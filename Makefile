@@ -14,7 +14,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 train: $(VENV)/agents.done ## find the bit-widths of ResNet20; options: ARGS="--budget 0.05 --seed 1"
-	$(BIN)/python agents/train_adrl.py $(ARGS)
+	$(BIN)/python agents/train_adrl.py --resume $(ARGS)
 
 test: check ## lint, types and every test; options of pytest: ARGS="-k budget"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
