@@ -254,7 +254,15 @@ def test_ctrl_c_keeps_the_result_so_far(tmp_path: Path) -> None:
     output = tmp_path / "run"
     command = [sys.executable, "agents/train_adrl.py", *arguments(output, episodes=5000)]
     environment = {**os.environ, "TINY_SECONDS": "0.01"}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background, the shell has them ignore SIGINT, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
         try:
             wait_for(output / "curve.png")
             process.send_signal(signal.SIGINT)

@@ -176,7 +176,7 @@ def test_make_train_installs_once(checkout: Checkout) -> None:
     assert [line.split(" data=")[0] for line in first] == [
         "python3 -m venv --clear .venv",
         "pip install --quiet --disable-pip-version-check --editable .[agents]",
-        "python agents/train_adrl.py --seed 1",
+        "python agents/train_adrl.py --resume --seed 1",
     ]
     assert len(checkout.run("make", "train")) == 1
     later = (checkout.folder / ".venv/agents.done").stat().st_mtime + 10
