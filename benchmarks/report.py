@@ -106,7 +106,10 @@ def datafree() -> str:
     """How well the data-free sets rank configurations."""
     lines = []
     for network, name in NAMES.items():
-        summary = json.loads((RESULTS / "datafree" / f"{network}-gptq.json").read_text())
+        path = RESULTS / "datafree" / f"{network}-gptq.json"
+        if not path.exists():
+            continue
+        summary = json.loads(path.read_text())
         spearman = summary["spearman_with_test_accuracy"]
         columns = (spearman["agreement"], spearman["kl"], spearman["average_bits"])
         lines.append([name, str(summary["configurations"]), *(f"{value:.3f}" for value in columns)])
