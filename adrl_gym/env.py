@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from adrl_gym.bits import bits_from_action
 from adrl_gym.data import load_splits, own_splits
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.evaluation import KEEP_BYTES
 from adrl_gym.layers import FEATURES, layer_features
 from adrl_gym.networks import load_network
 from adrl_gym.problem import QuantProblem
@@ -64,7 +65,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
     data_root, download, weights: folder of the data set, leave to download it, and a file of weights; for a
         named network.
     images: how many search images.
-    budget, quantizer, bits, bias_correction, device: see ``QuantProblem``.
+    budget, quantizer, bits, bias_correction, device, memo, keep: see ``QuantProblem``.
     action_type: ``continuous`` or ``discrete``.
     render_mode: ``ansi`` (a text table) or ``rgb_array`` (the same as a picture).
     progress: show a bar while the layers are quantized.
@@ -92,6 +93,8 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         bias_correction: bool = True,
         device: str = "auto",
         action_type: Literal["continuous", "discrete"] = "continuous",
+        memo: str | Path | None = None,
+        keep: int = KEEP_BYTES,
         render_mode: Literal["ansi", "rgb_array"] | None = None,
         progress: bool = False,
     ) -> None:
@@ -124,6 +127,8 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
             bias_correction=bias_correction,
             device=device,
             name=name,
+            memo=memo,
+            keep=keep,
             progress=progress,
         )
         self._features = layer_features(self.problem.layers)  # (n, 10)

@@ -1,8 +1,8 @@
 """The quantization problem: one network, its layers, a quantizer, images and a budget."""
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,12 +13,13 @@ from adrl_gym.bits import check_bits
 from adrl_gym.data.fit import check_fit
 from adrl_gym.data.splits import Splits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import Evaluator, Metrics, Score, Tally, prepare_layers
-from adrl_gym.evaluation.evaluator import BATCH
+from adrl_gym.evaluation import KEEP_BYTES, Bits, Engine, Memo, Metrics, Outcomes, Score, prepare_layers, race
+from adrl_gym.evaluation.fingerprint import fingerprint
+from adrl_gym.evaluation.outcomes import compare
 from adrl_gym.layers import find_layers, quantizable
 from adrl_gym.networks.checkpoints import content_hash
 
-Bits = Sequence[int | None]  # a bit-width for every layer; None leaves the layer float
+ERROR_RATE = 0.05  # that a comparison drops the best candidate; measured in benchmarks/results/speed.csv
 
 
 class QuantProblem:
@@ -31,13 +32,16 @@ class QuantProblem:
         budget: largest size over the 32-bit size, for example 0.0625 for 16 times smaller.
         bits: lowest and highest bit-width, within 1 to 8.
         bias_correction: let each layer's bias absorb the mean error of its quantized weights.
-        device: ``auto`` (CUDA where there is one), or any torch device.
+        device: ``auto`` (CUDA where there is any), or any torch device; several, divided by commas, share the images.
         name: of the network, for results.
+        memo: SQLite file of what is known already, shared by runs and processes (see ``Memo``); ``None`` for none.
+        keep: bytes that kept activations may take; 0 keeps none.
         progress: show a bar while the layers are quantized.
 
     Attributes:
         layers: the quantizable layers in forward order.
-        evaluations: work done so far, in passes of all search images through the whole network.
+        images: how many search images there are.
+        slice_size: how many of them run at a time.
         memo_hits, memo_misses: questions answered from the memo, and those that had to be computed.
 
     Raises:
@@ -55,6 +59,8 @@ class QuantProblem:
         bias_correction: bool = True,
         device: str = "auto",
         name: str = "own",
+        memo: str | Path | None = None,
+        keep: int = KEEP_BYTES,
         progress: bool = False,
     ) -> None:
         self.lowest, self.highest = bits
@@ -68,12 +74,13 @@ class QuantProblem:
         self.name, self.quantizer, self.budget = name, quantizer, budget
         self.bias_correction, self.splits = bias_correction, splits
         self.checkpoint = content_hash(network.state_dict())
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.images = len(splits.search)
+        devices = _devices(device)
         self.layers = find_layers(network, tuple(splits.search.images.shape[1:]))
         self.parameters = tuple(layer.parameters for layer in self.layers)
         widths = range(self.lowest, self.highest + 1)
         versions = prepare_layers(
-            network.to(self.device),
+            network.to(devices[0]),
             self.layers,
             splits.search.images,
             quantizer=quantizer,
@@ -87,20 +94,27 @@ class QuantProblem:
                 for layer, table in zip(self.layers, versions, strict=True)
             ]
         )
-        self._evaluator = Evaluator(network, self.layers, versions, self.device)
-        self._float_logits = torch.cat(
-            [self._evaluator.logits(images) for images, _ in splits.search.batches(BATCH)]
-        )  # (N, K)
-        self._memo: dict[tuple[tuple[int | None, ...], int], Metrics] = {}
-        # Where a pass was stopped: the least cost that is certain.
-        self._least_cost: dict[tuple[tuple[int | None, ...], int, Score], float] = {}
-        self.evaluations = 0.0
+        self._engine = Engine(network, self.layers, versions, splits.search, devices, keep=keep)
+        self.slice_size = self._engine.size
+        self._memo = Memo(
+            None if memo is None else Path(memo),
+            fingerprint(network, self.layers, splits.search, quantizer=quantizer, bias_correction=bias_correction),
+        )
         self.memo_hits = self.memo_misses = 0
+
+    @property
+    def evaluations(self) -> float:
+        """Work done so far, in passes of all search images through the whole network.
+
+        A pass over part of the images or of the network counts as its share of multiply-accumulates; what the memo
+        answers counts nothing.
+        """
+        return self._engine.passes
 
     @cached_property
     def float_search(self) -> Metrics:
         """The float network on the search images."""
-        return self._pass((None,) * len(self.layers), len(self.splits.search), "kl", math.inf).metrics()
+        return self.evaluate((None,) * len(self.layers))
 
     @cached_property
     def float_test(self) -> Metrics | None:
@@ -109,18 +123,37 @@ class QuantProblem:
 
     def evaluate(self, bits: Bits, images: int | None = None) -> Metrics:
         """A configuration on the first ``images`` search images (default: all). The same question is computed once."""
-        metrics = self._ask(bits, images, "kl", math.inf)
-        assert metrics is not None
-        return metrics
+        return self._ask([bits], 0, images or self.images)[0].metrics()
 
-    def profile(self, bits: Bits, score: Score, images: int | None = None, limit: float = math.inf) -> float:
-        """The cost of a configuration under ``score`` (see ``Metrics.cost``), or infinity once it passes ``limit``.
+    def costs(self, configurations: Sequence[Bits], score: Score, begin: int = 0, end: int | None = None) -> np.ndarray:
+        """Costs of configurations on each of the search images ``begin`` to ``end``, float64 ``(m, end - begin)``.
 
-        Profiling stops early as soon as the images seen cost more than ``limit`` would over all images: the answer
-        is then certain, not estimated (costs never fall as images come in).
+        Together they cost less than one by one: what several have in common, from the first layer on, runs once.
         """
-        metrics = self._ask(bits, images, score, limit)
-        return math.inf if metrics is None else metrics.cost(score)
+        return np.stack([found.costs(score) for found in self._ask(configurations, begin, end or self.images)])
+
+    def compare(
+        self,
+        configurations: Sequence[Bits],
+        score: Score,
+        *,
+        offsets: Sequence[float] | None = None,
+        images: int | None = None,
+        error_rate: float = ERROR_RATE,
+    ) -> list[float]:
+        """Costs of configurations under ``score`` (see ``Metrics.cost``) plus offsets; infinite once one cannot win.
+
+        See ``race``: ``error_rate`` is the probability that the cheapest one drops out; 0 runs all on all images.
+        """
+        count = min(images or self.images, self.images)
+        return race(
+            lambda chosen, begin, end: self.costs([configurations[i] for i in chosen], score, begin, end),
+            [0.0] * len(configurations) if offsets is None else offsets,
+            count,
+            error_rate,
+            unit=0.0 if score == "kl" else 100.0,
+            step=self.slice_size,
+        )
 
     def test(self, bits: Sequence[int]) -> Metrics | None:
         """A configuration on the test images, if there are any; for reports, never for the search."""
@@ -138,53 +171,51 @@ class QuantProblem:
         """Bits a weight."""
         return sizes.average_bits(bits, self.parameters)
 
-    def _ask(self, bits: Bits, images: int | None, score: Score, limit: float) -> Metrics | None:
-        count = min(images or len(self.splits.search), len(self.splits.search))
-        key = tuple(bits), count
-        if key in self._memo or self._least_cost.get((*key, score), 0.0) > limit:
-            self.memo_hits += 1
-            return self._memo.get(key)
-        self.memo_misses += 1
-        tally = self._pass(key[0], count, score, limit)
-        self.evaluations += tally.images / len(self.splits.search)
-        if tally.images == count:
-            self._memo[key] = tally.metrics()
-        else:
-            self._least_cost[(*key, score)] = tally.least_cost(score, count)
-        return self._memo.get(key)
-
-    def _pass(self, bits: Bits, count: int, score: Score, limit: float) -> Tally:
-        """Sums over the first ``count`` search images, or over fewer once it is certain that ``limit`` is passed."""
-        self._evaluator.set_bits(bits)
-        tally = Tally()
-        for images, labels in self.splits.search.first(count).batches(BATCH):
-            reference = self._float_logits[tally.images : tally.images + len(images)]  # (B, K)
-            tally.add(self._evaluator.logits(images), reference, _to(labels, self.device))
-            if tally.least_cost(score, count) > limit:
-                break
-        return tally
+    def _ask(self, configurations: Sequence[Bits], begin: int, end: int) -> list[Outcomes]:
+        """Outcomes of configurations on search images ``begin`` to ``end``, from the memo where they are known."""
+        size = self.slice_size
+        slices = range(begin // size, -(-min(end, self.images) // size))
+        missing: dict[tuple[int, ...], list[Bits]] = {}  # slices -> configurations that are not known there
+        for bits in dict.fromkeys(map(tuple, configurations)):
+            lacking = tuple(s for s in slices if s not in self._memo.get(bits))
+            if any(b is not None for b in bits):  # the float network is a reference, not a question
+                self.memo_hits += not lacking
+                self.memo_misses += bool(lacking)
+            if lacking:
+                missing.setdefault(lacking, []).append(bits)
+        for lacking, asked in missing.items():
+            found = self._engine.measure(asked, lacking)  # [configuration][slice]
+            self._memo.put(
+                (bits, s, outcomes)
+                for bits, row in zip(asked, found, strict=True)
+                for s, outcomes in zip(lacking, row, strict=True)
+            )
+        offset = begin - slices.start * size
+        answers = []
+        for asked_bits in configurations:
+            known = self._memo.get(asked_bits)
+            answers.append(Outcomes.join([known[s] for s in slices], offset, offset + min(end, self.images) - begin))
+        return answers
 
     @cached_property
-    def _float_test_logits(self) -> list[Tensor]:
-        """The float network's logits on every batch of test images, ``(B, K)`` each."""
+    def _float_test_logits(self) -> Tensor:
+        """The float network's logits on the test images, ``(N, K)``."""
         assert self.splits.test is not None
-        self._evaluator.set_bits((None,) * len(self.layers))
-        return [self._evaluator.logits(images) for images, _ in self.splits.test.batches(BATCH)]
+        return self._engine.logits(self.splits.test, (None,) * len(self.layers))
 
     def _test(self, bits: Bits) -> Metrics | None:
         if self.splits.test is None:
             return None
-        tally, references = Tally(), self._float_test_logits
-        self._evaluator.set_bits(bits)
-        for reference, (images, labels) in zip(references, self.splits.test.batches(BATCH), strict=True):
-            tally.add(self._evaluator.logits(images), reference, _to(labels, self.device))
-        return tally.metrics()
+        logits = self._engine.logits(self.splits.test, bits)  # (N, K)
+        return compare(logits[None], self._float_test_logits, self.splits.test.labels)[0].metrics()
+
+
+def _devices(names: str) -> list[torch.device]:
+    if names == "auto":
+        names = ",".join(f"cuda:{index}" for index in range(torch.cuda.device_count())) or "cpu"
+    return [torch.device(name.strip()) for name in names.split(",")]
 
 
 def _relative_error(weight: Tensor, quantized: Tensor) -> float:
     scale = float(weight.square().sum())
     return float((weight - quantized).square().sum()) / scale if scale else 0.0
-
-
-def _to(labels: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if labels is None else labels.to(device)

@@ -23,6 +23,7 @@ def main(options: ADRLOptions) -> SearchResult:
             context=options.context,
             score=options.score,
             profile_images=options.profile_images,
+            early_termination=options.early_termination,
             seed=options.seed,
         )
 

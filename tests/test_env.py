@@ -14,6 +14,7 @@ from torch import nn
 
 from adrl_gym import AdrlGymError, MixedPrecisionQuantEnv
 from adrl_gym.bits import action_from_bits
+from adrl_gym.evaluation import prepare_layers
 from adrl_gym.registration import IDS
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
@@ -78,8 +79,13 @@ def test_the_reward_is_a_tenth_of_the_accuracy_lost(tiny: nn.Module, batches: Ba
     assert info["bits"] == info["chosen_bits"] == (8, 3, 2, 1)
     # measured by hand: the quantized network on all search images
     images, labels = (torch.cat(part) for part in zip(*batches, strict=True))
-    problem._evaluator.set_bits((8, 3, 2, 1))
-    right = (problem._evaluator.network(images).argmax(1) == labels).float().mean()
+    versions = prepare_layers(
+        tiny, problem.layers, images, quantizer=problem.quantizer, bits=range(1, 9), bias_correction=True
+    )
+    for layer, table, b in zip(problem.layers, versions, (8, 3, 2, 1), strict=True):
+        module = tiny.get_submodule(layer.name)
+        module.load_state_dict(table[b]._asdict())
+    right = (tiny(images).argmax(1) == labels).float().mean()
     assert info["accuracy"] == pytest.approx(100 * float(right), abs=1e-4)
 
 
@@ -104,19 +110,6 @@ def test_a_question_asked_twice_is_computed_once(tiny: nn.Module, batches: Batch
     assert (problem.memo_hits, problem.memo_misses, problem.evaluations) == (0, 1, 1.0)
     play(env, [0.0] * 4)
     assert (problem.memo_hits, problem.memo_misses, problem.evaluations) == (1, 1, 1.0)
-
-
-def test_profiling_stops_only_when_the_answer_is_certain(tiny: nn.Module, batches: Batches) -> None:
-    problem = make(tiny, batches).unwrapped.problem  # type: ignore[attr-defined]
-    worst = (1, 1, 1, 1)
-    for score in ("accuracy", "agreement", "kl"):
-        cost = problem.evaluate(worst).cost(score)
-        problem._memo.clear()
-        assert problem.profile(worst, score, limit=cost / 2) == float("inf")
-        before = problem.evaluations
-        assert problem.profile(worst, score, limit=cost / 2) == float("inf")
-        assert problem.evaluations == before  # what was certain stays certain
-        assert problem.profile(worst, score, limit=cost) == cost  # the stopped pass was not taken for a whole one
 
 
 def test_quantized_weights_never_reach_the_user_s_network(tiny: nn.Module, batches: Batches) -> None:

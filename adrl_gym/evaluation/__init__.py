@@ -1,7 +1,26 @@
 """From quantized layers to the accuracy of a whole network."""
 
-from adrl_gym.evaluation.evaluator import Evaluator
-from adrl_gym.evaluation.metrics import SCORES, Metrics, Score, Tally
+from adrl_gym.evaluation.engine import KEEP_BYTES, Engine
+from adrl_gym.evaluation.memo import Memo
+from adrl_gym.evaluation.outcomes import SCORES, Metrics, Outcomes, Score
+from adrl_gym.evaluation.plain import PlainEvaluator
 from adrl_gym.evaluation.prepare import LayerVersion, prepare_layers
+from adrl_gym.evaluation.race import looks, paired, race
+from adrl_gym.evaluation.runner import Bits
 
-__all__ = ["SCORES", "Evaluator", "LayerVersion", "Metrics", "Score", "Tally", "prepare_layers"]
+__all__ = [
+    "KEEP_BYTES",
+    "SCORES",
+    "Bits",
+    "Engine",
+    "LayerVersion",
+    "Memo",
+    "Metrics",
+    "Outcomes",
+    "PlainEvaluator",
+    "Score",
+    "looks",
+    "paired",
+    "prepare_layers",
+    "race",
+]

@@ -17,7 +17,7 @@ GENERIC_ID = "adrl_gym/MixedPrecisionQuant-v0"
 Switch: TypeAlias = Annotated[bool, tyro.conf.FlagCreatePairsOff]  # --resume, without a --no-resume
 
 # Options that say where things lie or what is done beside the search; all others make a run what it is.
-ASIDE = ("data_root", "download", "output", "resume", "track", "wandb_project", "wandb_group")
+ASIDE = ("data_root", "download", "memo", "keep_gib", "output", "resume", "track", "wandb_project", "wandb_group")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,11 @@ class Options:
     seed: int = 0
     """Seed of everything random; the same seed gives the same search."""
     device: str = "auto"
-    """Device that measures configurations; auto takes CUDA where there is one."""
+    """Device that measures configurations, or several with commas; auto takes every CUDA device, else the CPU."""
+    memo: str | None = None
+    """File of what is known of configurations, shared by runs; or none. Without it, memo.sqlite beside the output."""
+    keep_gib: float = 2.0
+    """Memory for activations that later configurations can begin from, in GiB; 0 keeps none."""
     output: Path | None = None
     """Folder of this run; without it, runs/<env>-<agent>-<budget>-s<seed>."""
     resume: Switch = False
@@ -74,6 +78,8 @@ class Options:
             raise AdrlGymError(f"--window {self.window}: a spread needs at least 2 episodes")
         if not self.tolerance >= 0:
             raise AdrlGymError(f"--tolerance {self.tolerance}: 0 (never end early) or more is needed")
+        if not self.keep_gib >= 0:
+            raise AdrlGymError(f"--keep-gib {self.keep_gib:g}: 0 (keep nothing) or more is needed")
         spec_of(self.env_id)
         check_device(self.device)
 
@@ -86,6 +92,12 @@ class Options:
         """``<env>-<agent>-<budget>``, for folders and groups."""
         env = self.env_id.rpartition("/")[2].rpartition(":")[2].rpartition("-v")[0]
         return f"{env}-{agent}-{self.budget:g}"
+
+    def memo_file(self) -> Path | None:
+        """Of this run, if it has one."""
+        if self.memo is None:
+            return (self.output.parent if self.output else Path("runs")) / "memo.sqlite"
+        return None if self.memo == "none" else Path(self.memo)
 
     def recorded(self) -> dict[str, Any]:
         """The options that make the run what it is, as JSON values."""
@@ -108,7 +120,9 @@ class ADRLOptions(Options):
     score: Literal["accuracy", "agreement", "kl"] = "kl"
     """What profiling measures: accuracy, agreement with the float network, or divergence from it."""
     profile_images: int = 250
-    """How many of the search images profiling uses."""
+    """How many of the search images profiling uses at most."""
+    early_termination: bool = True
+    """Stop profiling a candidate once a paired test says that it has lost."""
 
     def check(self) -> None:
         """As for all agents, and ADRL's own."""
@@ -139,9 +153,14 @@ def spec_of(env_id: str) -> EnvSpec:
 
 def check_device(device: str) -> None:
     """Raises ``AdrlGymError`` unless tensors can be put on ``device``."""
-    if device == "auto":
-        return
+    for name in device.split(","):
+        if name != "auto" and not _usable(name.strip()):
+            raise AdrlGymError(f"--device {name} cannot be used here; choose auto or cpu")
+
+
+def _usable(device: str) -> bool:
     try:
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise AdrlGymError(f"--device {device} cannot be used here; choose auto or cpu") from error
+    except (RuntimeError, AssertionError):
+        return False
+    return True

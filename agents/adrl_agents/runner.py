@@ -130,6 +130,8 @@ def _make_env(options: Options) -> tuple[gym.Env[Any, Any], float]:
         "bias_correction": options.bias_correction,
         "images": options.images,
         "device": options.device,
+        "memo": options.memo_file(),
+        "keep": int(options.keep_gib * 2**30),
         "progress": sys.stderr.isatty(),
     }
     own = spec_of(options.env_id).kwargs

@@ -1,41 +1,20 @@
 """Q-value indicators: what a candidate bit-width is worth, by knowledge of the domain instead of by learning."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
-from tqdm import tqdm
 
-from adrl_agents.adrl.completion import Completion, price_of_size
+from adrl_agents.adrl.table import LayerTable, measure_table
 from adrl_gym import AdrlGymError, QuantProblem
-from adrl_gym.budget import FLOAT_BITS
-from adrl_gym.evaluation import SCORES, Score
+from adrl_gym.evaluation import SCORES, Bits, Score
+from adrl_gym.problem import ERROR_RATE
 
 Context = Literal["single", "prefix", "completed"]
 
 #: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the layers before,
 #: ``candidates`` the bit-widths proposed for the next layer; one score for each, higher is better.
 Indicator = Callable[[QuantProblem, tuple[int, ...], Sequence[int]], Sequence[float]]
-
-
-class LayerTable:
-    """What each layer alone costs at each bit-width, and what follows from that for one problem's budget.
-
-    Cost alone always prefers more bits; both of these feel the budget.
-
-    Attributes:
-        completion: what the layers still to come cost at least, within the size that is left.
-        priced: ``(n, widths)``, cost plus size at the budget's price, for states that do not tell what is left.
-    """
-
-    def __init__(self, problem: QuantProblem, costs: np.ndarray) -> None:
-        self.problem = problem
-        bits = np.arange(problem.lowest, problem.highest + 1)
-        allowed = problem.budget * FLOAT_BITS * sum(problem.parameters)
-        price = price_of_size(costs, problem.parameters, allowed, problem.lowest)
-        self.priced = costs + price * np.outer(problem.parameters, bits)  # (n, widths)
-        self.completion = Completion(costs, problem.parameters, allowed, problem.lowest)
 
 
 class DistanceIndicator:
@@ -75,7 +54,7 @@ class ProfilingIndicator:
             that of a whole configuration. In the first two, the least that the rest costs by the table is added.
         score: ``accuracy``, ``agreement`` with the float network or ``kl`` divergence from it.
         images: how many search images.
-        early_termination: stop measuring a candidate once it cannot win any more. The choice stays the same.
+        early_termination: stop measuring a candidate once it has clearly lost (see ``race`` and ``measure_table``).
     """
 
     def __init__(
@@ -94,7 +73,7 @@ class ProfilingIndicator:
         self.context: Context = context
         self.score: Score = score
         self.images = images
-        self.early_termination = early_termination
+        self._error_rate = ERROR_RATE if early_termination else 0.0
         self._known: LayerTable | None = None
 
     def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
@@ -102,22 +81,17 @@ class ProfilingIndicator:
         completion, layer = self._table(problem).completion, len(decided)
         if self.context == "single":
             return [-cost for cost in completion.least_costs(decided, candidates)]
-        # The likeliest winner first: the sooner a low cost is known, the sooner the others can stop.
-        likely = completion.complete(decided)[layer]
-        costs: dict[int, float] = {}
-        for b in sorted(set(candidates), key=lambda b: (abs(b - likely), b)):
-            if self.context == "prefix":
-                rest = completion.least_rest((*decided, b))
-                configuration = (*decided, b, *[None] * (len(problem.layers) - layer - 1))
-            else:
-                rest = 0.0
-                configuration = problem.project(completion.complete((*decided, b)))
-            if rest == math.inf:  # whatever the rest does, the budget is broken
-                costs[b] = math.inf
-                continue
-            limit = min(costs.values(), default=math.inf) - rest if self.early_termination else math.inf
-            costs[b] = rest + problem.profile(configuration, self.score, self.images, limit)
-        return [-costs[b] for b in candidates]
+        unique, n = sorted(set(candidates)), len(problem.layers)
+        if self.context == "prefix":
+            rest = [completion.least_rest((*decided, b)) for b in unique]
+            configurations: list[Bits] = [(*decided, b, *[None] * (n - layer - 1)) for b in unique]
+        else:
+            rest = [0.0] * len(unique)
+            configurations = [problem.project(completion.complete((*decided, b))) for b in unique]
+        costs = problem.compare(
+            configurations, self.score, offsets=rest, images=self.images, error_rate=self._error_rate
+        )
+        return [-costs[unique.index(b)] for b in candidates]
 
     def replay_scores(self, problem: QuantProblem) -> np.ndarray:
         """Scores for refining replayed states, ``(n, widths)``: those of each layer alone, by look-up."""
@@ -125,12 +99,7 @@ class ProfilingIndicator:
 
     def _table(self, problem: QuantProblem) -> LayerTable:
         if self._known is None or self._known.problem is not problem:
-            n, widths = len(problem.layers), range(problem.lowest, problem.highest + 1)
-            costs = np.empty((n, len(widths)))
-            for layer in tqdm(range(n), "profiling layers", leave=False, disable=None):
-                for column, b in enumerate(widths):
-                    alone = [None] * layer + [b] + [None] * (n - layer - 1)
-                    costs[layer, column] = problem.profile(alone, self.score, self.images)
+            costs = measure_table(problem, self.score, self.images, self._error_rate)
             self._known = LayerTable(problem, costs)
         return self._known
 

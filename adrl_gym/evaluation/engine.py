@@ -1,0 +1,228 @@
+"""Many configurations on many images, in as little time as the device allows."""
+
+import contextlib
+import copy
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adrl_gym.data.images import Images
+from adrl_gym.evaluation.cut import CannotCutError, Versions, cut
+from adrl_gym.evaluation.kept import KeptActivations
+from adrl_gym.evaluation.outcomes import Outcomes, compare
+from adrl_gym.evaluation.prepare import LayerVersion
+from adrl_gym.evaluation.runner import Bits, CutRunner, Runner, WholeRunner
+from adrl_gym.layers import LayerSpec, quantizable
+
+KEEP_BYTES = 2 << 30  # of kept activations
+PIXELS = 50 * 32 * 32  # of a slice: larger slices fall out of the processor's cache
+SMALLEST_SLICE, LARGEST_SLICE = 8, 50
+
+
+def slice_size(image_shape: Sequence[int]) -> int:
+    """How many images of ``(C, H, W)`` run at a time: 50 of 32 x 32 pixels, 8 of 224 x 224.
+
+    >>> slice_size((3, 32, 32)), slice_size((3, 224, 224))
+    (50, 8)
+    """
+    pixels = max(1, int(torch.Size(image_shape[1:]).numel()))
+    return max(SMALLEST_SLICE, min(LARGEST_SLICE, PIXELS // pixels))
+
+
+class Engine:
+    """Runs configurations on the search images, slice by slice, and on any other images.
+
+    On a CPU, slices run side by side, each on one thread: that is faster than all threads on one slice, and makes
+    results independent of the number of threads. On CUDA, TF32 is off, so that predictions are those of the CPU
+    up to rounding.
+
+    Args:
+        network: in evaluation mode; copied, never changed.
+        layers: its quantizable layers.
+        versions: for every layer, bit-width -> what it computes with.
+        search: the search images.
+        devices: where it runs; slices are shared out evenly. One CPU device stands for all its threads.
+        dtype: ``torch.float32`` or ``torch.bfloat16``.
+        keep: bytes of kept activations; 0 keeps none.
+
+    Attributes:
+        slices: of the search images.
+        size: images in a slice; the last one may be smaller.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: Sequence[LayerSpec],
+        versions: Sequence[dict[int, LayerVersion]],
+        search: Images,
+        devices: Sequence[torch.device],
+        *,
+        dtype: torch.dtype = torch.float32,
+        keep: int = KEEP_BYTES,
+    ) -> None:
+        network = copy.deepcopy(network).eval().requires_grad_(False).cpu()
+        everything: list[Versions] = []
+        for layer, table in zip(layers, versions, strict=True):
+            module = quantizable(network, layer)
+            table = {b: LayerVersion(w.cpu(), None if bias is None else bias.cpu()) for b, (w, bias) in table.items()}
+            both: Versions = {None: LayerVersion(module.weight.data, module.bias)}
+            both.update(table.items())
+            everything.append(both)
+        batches = list(search.batches(slice_size(search_shape(search))))
+        self.size, self.slices = len(batches[0][0]), len(batches)
+        self._one_pass = len(search) * sum(layer.macs for layer in layers)
+        self._dtype = dtype
+        self._kept = KeptActivations(keep)
+        self._runners = self._make_runners(network, layers, everything, devices, batches[0][0])
+        # Slice s always runs on runner s modulo their number, so that what is kept of it lies on that device.
+        self._batches = [
+            (self._placed(images, self._home(s)), None if labels is None else labels.to(self._home(s)))
+            for s, (images, labels) in enumerate(batches)
+        ]
+        self._references: dict[int, Tensor] = {}  # slice -> the float network's logits (B, K)
+        self._float: Bits = (None,) * len(layers)
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def passes(self) -> float:
+        """Work done on search images, in passes of all of them through the whole network."""
+        return sum(runner.work for runner in self._runners) / self._one_pass
+
+    def measure(self, configurations: Sequence[Bits], slices: Sequence[int]) -> list[list[Outcomes]]:
+        """Outcomes of every configuration on every one of ``slices`` (indices into the search images)."""
+        if not configurations or not slices:
+            return [[] for _ in configurations]
+        by_slice = self._spread(slices, lambda runner, s: self._slice(runner, s, configurations))
+        return [[by_slice[s][c] for s in slices] for c in range(len(configurations))]
+
+    def logits(self, images: Images, bits: Bits) -> Tensor:
+        """Logits ``(N, K)`` of one configuration on other images, which are read batch by batch; on the CPU."""
+        nothing = KeptActivations(0)
+
+        def run(job: tuple[Runner, torch.device, Tensor]) -> Tensor:
+            runner, device, batch = job
+            before = runner.work
+            logits = runner.logits(self._placed(batch, device), [bits], -1, nothing)[0]  # (B, K)
+            runner.work = before  # other images than those of the search
+            return logits.float().cpu()
+
+        found: list[Tensor] = []
+        for chunk in _chunks((x for x, _ in images.batches(self.size)), len(self._runners)):
+            found += self._map(run, list(zip(self._runners, self._devices, chunk, strict=False)))
+        return torch.cat(found)  # (N, K)
+
+    def forget(self) -> None:
+        """Let go of the kept activations."""
+        self._kept.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pool": None}
+
+    def _make_runners(
+        self,
+        network: nn.Module,
+        layers: Sequence[LayerSpec],
+        versions: Sequence[Versions],
+        devices: Sequence[torch.device],
+        images: Tensor,
+    ) -> list[Runner]:
+        try:
+            segments, folded = cut(network, layers, versions)
+        except CannotCutError as reason:
+            warnings.warn(
+                f"torch.fx cannot cut {type(network).__name__} at its layers ({reason}), so every evaluation is a "
+                "whole pass: right, but slower",
+                stacklevel=2,
+            )
+            segments = None
+        self._devices, runners = [], []
+        for device in devices:
+            copies = torch.get_num_threads() if device.type == "cpu" and len(devices) == 1 else 1
+            if segments is None:
+                there = [{b: _to(v, device, self._dtype) for b, v in table.items()} for table in versions]
+                module = copy.deepcopy(network).to(device, self._dtype).to(memory_format=torch.channels_last)
+                runner: Runner = WholeRunner(module, layers, there)
+            else:
+                there = [{b: _to(v, device, self._dtype) for b, v in table.items()} for table in folded]
+                moved = copy.deepcopy(segments)
+                for segment in moved:
+                    segment.run.to(device, self._dtype).to(memory_format=torch.channels_last)
+                runner = CutRunner(moved, layers, there, self.slices)
+            runners.append(runner)
+            runners += [runner.replica() for _ in range(copies - 1)]
+            self._devices += [device] * copies
+        return runners
+
+    def _home(self, slice_: int) -> torch.device:
+        return self._devices[slice_ % len(self._devices)]
+
+    def _placed(self, images: Tensor, device: torch.device) -> Tensor:
+        layout = torch.channels_last if images.dim() == 4 else torch.contiguous_format
+        return images.to(device, self._dtype, memory_format=layout)
+
+    def _slice(self, runner: Runner, slice_: int, configurations: Sequence[Bits]) -> list[Outcomes]:
+        self._slice_reference(runner, slice_)
+        (images, labels), reference = self._batches[slice_], self._references[slice_]
+        if configurations == [self._float]:
+            return compare(reference[None], reference, labels)
+        logits = runner.logits(images, configurations, slice_, self._kept).float()  # (M, B, K)
+        return compare(logits, reference, labels)
+
+    def _slice_reference(self, runner: Runner, slice_: int) -> None:
+        if slice_ not in self._references:
+            before = runner.work
+            logits = runner.logits(self._batches[slice_][0], [self._float], slice_, self._kept)  # (1, B, K)
+            self._references[slice_] = logits[0].float()  # (B, K)
+            runner.work = before  # not part of any question
+
+    def _spread(self, slices: Sequence[int], work: Any) -> dict[int, Any]:
+        """``work(runner, slice)`` of every slice, runners side by side."""
+
+        def share(r: int) -> dict[int, Any]:
+            return {s: work(self._runners[r], s) for s in slices if s % len(self._runners) == r}
+
+        found: dict[int, Any] = {}
+        for part in self._map(share, range(len(self._runners))):
+            found |= part
+        return found
+
+    def _map(self, function: Any, items: Sequence[Any]) -> list[Any]:
+        exact = (
+            torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+            if any(device.type == "cuda" for device in self._devices)
+            else contextlib.nullcontext()
+        )
+        with exact:
+            if len(self._runners) == 1:
+                return [function(item) for item in items]
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(len(self._runners), initializer=torch.set_num_threads, initargs=(1,))
+            return list(self._pool.map(function, items))
+
+
+def search_shape(images: Images) -> tuple[int, ...]:
+    """``(C, H, W)`` of one image."""
+    batch, _ = next(images.batches(1))
+    return tuple(batch.shape[1:])
+
+
+def _to(version: LayerVersion, device: torch.device, dtype: torch.dtype) -> LayerVersion:
+    layout = torch.channels_last if version.weight.dim() == 4 else torch.contiguous_format
+    weight = version.weight.detach().to(device, dtype, memory_format=layout)
+    return LayerVersion(weight, None if version.bias is None else version.bias.detach().to(device, dtype))
+
+
+def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    chunk: list[Any] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

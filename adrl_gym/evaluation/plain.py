@@ -1,0 +1,40 @@
+"""The plain way to evaluate a configuration: what the fast ``Engine`` is compared with."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from adrl_gym.data.images import Images
+from adrl_gym.evaluation.kept import KeptActivations
+from adrl_gym.evaluation.prepare import LayerVersion
+from adrl_gym.evaluation.runner import Bits, WholeRunner
+from adrl_gym.layers import LayerSpec, quantizable
+
+BATCH = 250  # images
+
+
+class PlainEvaluator:
+    """Weights in place, whole passes through the network as it is: batch norm as modules, contiguous tensors.
+
+    Args:
+        network: in evaluation mode; copied, never changed.
+        layers: its quantizable layers.
+        versions: for every layer, bit-width -> what it computes with.
+    """
+
+    def __init__(
+        self, network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[dict[int, LayerVersion]]
+    ) -> None:
+        network = copy.deepcopy(network).eval().requires_grad_(False).cpu()
+        modules = [quantizable(network, layer) for layer in layers]
+        original = [LayerVersion(module.weight.data, module.bias) for module in modules]
+        everything = [{None: own, **table} for own, table in zip(original, versions, strict=True)]
+        self._runner = WholeRunner(network, layers, everything)
+
+    def logits(self, images: Images, bits: Bits) -> Tensor:
+        """Logits ``(N, K)`` of one configuration."""
+        nothing = KeptActivations(0)
+        batches = [self._runner.logits(batch, [bits], 0, nothing)[0] for batch, _ in images.batches(BATCH)]
+        return torch.cat(batches)  # (N, K)

@@ -1,0 +1,86 @@
+"""What each layer alone costs at each bit-width, and what follows from it under a budget."""
+
+from statistics import NormalDist
+
+import numpy as np
+from tqdm import tqdm
+
+from adrl_agents.adrl.completion import Completion, price_of_size
+from adrl_gym import QuantProblem
+from adrl_gym.budget import FLOAT_BITS
+from adrl_gym.evaluation import Score, looks, paired
+
+TOLERANCE = 0.02  # share of the best configuration's cost that an entry must promise to be worth more images
+
+
+class LayerTable:
+    """One-layer costs, and what follows from them for one problem's budget.
+
+    Cost alone always prefers more bits; both of these feel the budget.
+
+    Attributes:
+        completion: what the layers still to come cost at least, within the size that is left.
+        priced: ``(n, widths)``, cost plus size at the budget's price, for states that do not tell what is left.
+    """
+
+    def __init__(self, problem: QuantProblem, costs: np.ndarray) -> None:
+        self.problem = problem
+        bits = np.arange(problem.lowest, problem.highest + 1)
+        allowed = problem.budget * FLOAT_BITS * sum(problem.parameters)
+        price = price_of_size(costs, problem.parameters, allowed, problem.lowest)
+        self.priced = costs + price * np.outer(problem.parameters, bits)  # (n, widths)
+        self.completion = Completion(costs, problem.parameters, allowed, problem.lowest)
+
+
+def measure_table(problem: QuantProblem, score: Score, images: int, error_rate: float) -> np.ndarray:
+    """Costs of every layer at every bit-width, all other layers float; ``(n, widths)``.
+
+    All entries run on the same images, a share at a time. After each share, the best configuration within the budget
+    is found by integer programming on the costs so far, and so is the best one with each entry in it: how much dearer
+    that one is, is the entry's gap (Chen et al. 2014, "Combinatorial Pure Exploration of Multi-Armed Bandits",
+    definition of the gap). Entries that by a paired test promise no gain above ``TOLERANCE`` see no more images: the
+    configuration does not hang on them.
+
+    Args:
+        problem: to profile.
+        score: of the costs.
+        images: at most how many search images.
+        error_rate: of all tests together; 0 gives every entry all images.
+    """
+    n, widths = len(problem.layers), problem.highest - problem.lowest + 1
+    images = min(images, problem.images)
+    seen = np.full((n, widths, images), np.nan)
+    alive = np.ones((n, widths), dtype=bool)
+    begin, ends = 0, looks(images, error_rate, problem.slice_size)
+    with tqdm(total=n * widths * images, desc="profiling layers", leave=False, disable=None, unit=" images") as bar:
+        for end in ends:
+            for layer in range(n):  # from the last on would share no less
+                chosen = [w for w in range(widths) if alive[layer, w]]
+                alone = [[None] * layer + [problem.lowest + w] + [None] * (n - layer - 1) for w in chosen]
+                if chosen:
+                    seen[layer, chosen, begin:end] = problem.costs(alone, score, begin, end)
+            bar.update(n * widths * (end - begin))
+            if end < images:
+                alive &= _undecided(problem, seen, end, error_rate / (n * widths * (len(ends) - 1)))
+            begin = end
+    return np.asarray(np.nanmean(seen, axis=2))
+
+
+def _undecided(problem: QuantProblem, seen: np.ndarray, end: int, error_rate: float) -> np.ndarray:
+    """Which entries may still make a better configuration, ``(n, widths)``, after ``end`` images."""
+    means = np.nanmean(seen[:, :, :end], axis=2)  # (n, widths)
+    completion = LayerTable(problem, means).completion
+    best = np.array(completion.complete(())) - problem.lowest  # (n,) widths
+    slack = TOLERANCE * float(means[np.arange(len(means)), best].sum())
+    bound = NormalDist().inv_cdf(1 - error_rate)  # standard errors
+    undecided = np.zeros(means.shape, dtype=bool)
+    for layer in range(len(means)):
+        for width, bits in enumerate(completion.best_with(layer)):
+            if bits is None:
+                continue
+            other = np.array(bits) - problem.lowest  # (n,) widths
+            (changed,) = np.nonzero(other != best)
+            gaps = (seen[changed, other[changed], :end] - seen[changed, best[changed], :end]).sum(axis=0)  # (end,)
+            margin, error = paired(gaps[~np.isnan(gaps)])  # an entry that was left out has seen fewer images
+            undecided[layer, width] = margin + slack <= bound * error
+    return undecided
