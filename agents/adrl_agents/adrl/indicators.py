@@ -14,15 +14,15 @@ from adrl_gym.evaluation import SCORES, Score
 
 Context = Literal["single", "prefix", "completed"]
 
-#: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the layers before,
-#: ``candidates`` the bit-widths proposed for the next layer; one score for each, higher is better.
+#: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the searched layers before
+#: (``problem.free``), ``candidates`` the bit-widths proposed for the next one; one score for each, higher is better.
 Indicator = Callable[[QuantProblem, tuple[int, ...], Sequence[int]], Sequence[float]]
 
 
 class LayerTable:
-    """What each layer alone costs at each bit-width, and what follows from that for one problem's budget.
+    """What each searched layer alone costs at each bit-width, and what follows from that for one problem's budget.
 
-    Cost alone always prefers more bits; both of these feel the budget.
+    Cost alone always prefers more bits; both of these feel the budget, of which kept layers take their share first.
 
     Attributes:
         completion: what the layers still to come cost at least, within the size that is left.
@@ -32,10 +32,12 @@ class LayerTable:
     def __init__(self, problem: QuantProblem, costs: np.ndarray) -> None:
         self.problem = problem
         bits = np.arange(problem.lowest, problem.highest + 1)
-        allowed = problem.budget * FLOAT_BITS * sum(problem.parameters)
-        price = price_of_size(costs, problem.parameters, allowed, problem.lowest)
-        self.priced = costs + price * np.outer(problem.parameters, bits)  # (n, widths)
-        self.completion = Completion(costs, problem.parameters, allowed, problem.lowest)
+        parameters = [problem.parameters[index] for index in problem.free]
+        kept = sum(problem.parameters[index] * b for index, b in problem.kept.items())
+        allowed = problem.budget * FLOAT_BITS * sum(problem.parameters) - kept
+        price = price_of_size(costs, parameters, allowed, problem.lowest)
+        self.priced = costs + price * np.outer(parameters, bits)  # (n, widths)
+        self.completion = Completion(costs, parameters, allowed, problem.lowest)
 
 
 class DistanceIndicator:
@@ -58,7 +60,7 @@ class DistanceIndicator:
 
     def _table(self, problem: QuantProblem) -> LayerTable:
         if self._known is None or self._known.problem is not problem:
-            self._known = LayerTable(problem, problem.distances)
+            self._known = LayerTable(problem, problem.distances[list(problem.free)])
         return self._known
 
     def __getstate__(self) -> dict[str, Any]:
@@ -69,10 +71,11 @@ class ProfilingIndicator:
     """P-ADRL: measure the network with the candidate's bits on a little data.
 
     Args:
-        context: the other layers while a candidate is measured. ``single``: all float, a table that is made once.
-            ``prefix``: those before as decided, the rest float. ``completed``: those before as decided, the rest as
-            integer programming on that table would have them within the budget that is left, so that the cost is
-            that of a whole configuration. In the first two, the least that the rest costs by the table is added.
+        context: the other searched layers while a candidate is measured (kept ones always have their bits).
+            ``single``: all float, a table that is made once. ``prefix``: those before as decided, the rest float.
+            ``completed``: those before as decided, the rest as integer programming on that table would have them
+            within the budget that is left, so that the cost is that of a whole configuration. In the first two, the
+            least that the rest costs by the table is added.
         score: ``accuracy``, ``agreement`` with the float network or ``kl`` divergence from it.
         images: how many search images.
         early_termination: stop measuring a candidate once it cannot win any more. The choice stays the same.
@@ -108,10 +111,10 @@ class ProfilingIndicator:
         for b in sorted(set(candidates), key=lambda b: (abs(b - likely), b)):
             if self.context == "prefix":
                 rest = completion.least_rest((*decided, b))
-                configuration = (*decided, b, *[None] * (len(problem.layers) - layer - 1))
+                configuration = problem.with_kept((*decided, b, *[None] * (len(problem.free) - layer - 1)))
             else:
                 rest = 0.0
-                configuration = problem.project(completion.complete((*decided, b)))
+                configuration = problem.project(problem.with_kept(completion.complete((*decided, b))))
             if rest == math.inf:  # whatever the rest does, the budget is broken
                 costs[b] = math.inf
                 continue
@@ -125,12 +128,12 @@ class ProfilingIndicator:
 
     def _table(self, problem: QuantProblem) -> LayerTable:
         if self._known is None or self._known.problem is not problem:
-            n, widths = len(problem.layers), range(problem.lowest, problem.highest + 1)
+            n, widths = len(problem.free), range(problem.lowest, problem.highest + 1)
             costs = np.empty((n, len(widths)))
             for layer in tqdm(range(n), "profiling layers", leave=False, disable=None):
                 for column, b in enumerate(widths):
                     alone = [None] * layer + [b] + [None] * (n - layer - 1)
-                    costs[layer, column] = problem.profile(alone, self.score, self.images)
+                    costs[layer, column] = problem.profile(problem.with_kept(alone), self.score, self.images)
             self._known = LayerTable(problem, costs)
         return self._known
 
@@ -139,13 +142,14 @@ class ProfilingIndicator:
 
 
 def score_table(indicator: Indicator, problem: QuantProblem) -> np.ndarray:
-    """The indicator's scores of every layer and bit-width, ``(n, widths)``, for refining replayed states.
+    """The indicator's scores of every searched layer and bit-width, ``(n, widths)``, for refining replayed states.
 
     A replayed state does not tell the bits of the layers before it. Indicators say with ``replay_scores`` what to use
     instead; a plain callable sees uniform bits that fit the budget.
     """
     if isinstance(indicator, DistanceIndicator | ProfilingIndicator):
         return indicator.replay_scores(problem)
-    uniform = problem.project([problem.highest] * len(problem.layers))
+    projected = problem.project([problem.highest] * len(problem.layers))
+    uniform = tuple(projected[index] for index in problem.free)
     widths = list(range(problem.lowest, problem.highest + 1))
-    return np.array([indicator(problem, uniform[:layer], widths) for layer in range(len(problem.layers))])
+    return np.array([indicator(problem, uniform[:layer], widths) for layer in range(len(uniform))])
