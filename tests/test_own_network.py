@@ -181,8 +181,8 @@ def test_preprocessing_is_torchvision_s(name: str, size: tuple[int, int]) -> Non
 def test_grey_networks_get_grey_images() -> None:
     preprocess = Preprocessing.from_config({"input_size": (1, 4, 4), "mean": [0.5], "std": [0.5]}, "grey")
     assert torch.equal(preprocess(Image.new("RGB", (9, 5), "white")), torch.ones(1, 4, 4))
-    assert torch.equal(preprocess.white, torch.ones(1))
     assert torch.equal(preprocess.black, -torch.ones(1))
+    assert torch.equal(preprocess.black + preprocess.span, torch.ones(1))
 
 
 def test_a_flat_folder_is_halved(images: Path) -> None:

@@ -95,9 +95,9 @@ class Preprocessing:
         return -torch.tensor(self.mean) / torch.tensor(self.std)
 
     @property
-    def white(self) -> Tensor:
-        """What a white pixel becomes, ``(C,)``."""
-        return (1 - torch.tensor(self.mean)) / torch.tensor(self.std)
+    def span(self) -> Tensor:
+        """From black to white, ``(C,)``."""
+        return 1 / torch.tensor(self.std)
 
     def _resized(self, width: int, height: int) -> list[int]:
         """Height and width of a picture of this size after resizing."""

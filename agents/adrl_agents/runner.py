@@ -26,7 +26,7 @@ from adrl_gym.layers import shared_weights
 from adrl_gym.problem import QuantProblem
 from adrl_gym.result import SearchResult
 
-AnyOptions = TypeVar("AnyOptions", bound=Options)
+AnyOptions = TypeVar("AnyOptions")
 MakeAgent = Callable[[gym.Env[Any, Any]], OffPolicyAlgorithm]
 
 
