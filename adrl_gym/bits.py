@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
+from adrl_gym.budget import NONE_KEPT
 from adrl_gym.errors import AdrlGymError
 
 SCHEMA = 1
@@ -91,12 +93,57 @@ def action_from_bits(bits: int, lowest: int, highest: int) -> float:
     return 2 * (bits - lowest + 0.5) / (highest - lowest + 1) - 1
 
 
-def check_bits(bits: Iterable[int], layers: int, lowest: int, highest: int) -> tuple[int, ...]:
-    """``bits`` as a tuple of ``layers`` integers from ``lowest`` to ``highest``, or an ``AdrlGymError``."""
+def parse_keep(texts: Iterable[str]) -> dict[str, int]:
+    """Patterns of layer names and their bits, as command lines give them; raises ``AdrlGymError`` on anything else.
+
+    >>> parse_keep(["conv1=8", "layer4.*=4,fc=8"])
+    {'conv1': 8, 'layer4.*': 4, 'fc': 8}
+    """
+    keep: dict[str, int] = {}
+    for part in (part for text in texts for part in text.split(",")):
+        pattern, _, bits = part.rpartition("=")
+        if not (pattern.strip() and bits.strip().isdecimal()):
+            raise AdrlGymError(f"--keep {part}: give a pattern of layer names and its bits, for example fc=8")
+        keep[pattern.strip()] = int(bits)
+    return keep
+
+
+def match_keep(keep: Mapping[str, int], names: Sequence[str]) -> dict[int, int]:
+    """Index of each layer that a pattern matches -> its bits; of several patterns, the last one counts.
+
+    Args:
+        keep: pattern (``*`` and ``?`` stand for any characters, as in a shell) -> bits from 1 to 8.
+        names: of all layers, at least one of which must be matched by no pattern.
+
+    Raises:
+        AdrlGymError: a pattern that matches nothing, bits out of range, nothing left to search.
+
+    >>> match_keep({"layer*": 4, "*.conv1": 8}, ["conv1", "layer1.conv1", "layer1.conv2"])
+    {1: 8, 2: 4}
+    """
+    kept: dict[int, int] = {}
+    for pattern, bits in keep.items():
+        if type(bits) is not int or not 1 <= bits <= 8:
+            raise AdrlGymError(f"keep {pattern}={bits!r}: a bit-width is an integer from 1 to 8")
+        matched = [index for index, name in enumerate(names) if fnmatchcase(name, pattern)]
+        if not matched:
+            raise AdrlGymError(f"keep {pattern}={bits}: no layer has such a name; there are {', '.join(names)}")
+        kept |= dict.fromkeys(matched, bits)
+    if len(kept) == len(names):
+        raise AdrlGymError(f"keep {', '.join(keep)}: all {len(names)} layers are kept, so there is nothing to search")
+    return dict(sorted(kept.items()))
+
+
+def check_bits(
+    bits: Iterable[int], layers: int, lowest: int, highest: int, kept: Mapping[int, int] = NONE_KEPT
+) -> tuple[int, ...]:
+    """``bits`` as a tuple of ``layers`` integers from ``lowest`` to ``highest``, or as kept; or an ``AdrlGymError``."""
     checked = tuple(int(b) for b in bits)
     if len(checked) != layers:
         raise AdrlGymError(f"{len(checked)} bit-widths for a network of {layers} quantizable layers")
     for index, b in enumerate(checked):
-        if not lowest <= b <= highest:
+        if index in kept and b != kept[index]:
+            raise AdrlGymError(f"layer {index}: {b} bits, but this problem keeps it at {kept[index]}")
+        if index not in kept and not lowest <= b <= highest:
             raise AdrlGymError(f"layer {index}: {b} bits are outside the range {lowest} to {highest} of this problem")
     return checked

@@ -3,11 +3,13 @@
 Size counts weight bits over 32-bit weight bits, as the papers do: biases, norms and scales are left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from adrl_gym.errors import AdrlGymError
 
 FLOAT_BITS = 32
+NONE_KEPT: Mapping[int, int] = MappingProxyType({})
 
 
 def weight_bits(bits: Sequence[int], parameters: Sequence[int]) -> int:
@@ -33,21 +35,30 @@ def average_bits(bits: Sequence[int], parameters: Sequence[int]) -> float:
     return weight_bits(bits, parameters) / sum(parameters)
 
 
-def check_budget(budget: float, lowest: int) -> None:
-    """Refuse a budget that no configuration meets.
+def check_budget(budget: float, parameters: Sequence[int], lowest: int, kept: Mapping[int, int] = NONE_KEPT) -> None:
+    """Refuse a budget that no configuration meets; arguments as for ``project``.
 
     Raises:
         AdrlGymError: says the smallest possible budget.
     """
-    smallest = lowest / FLOAT_BITS
-    if not budget > 0 or budget < smallest:
+    smallest = size_ratio([kept.get(index, lowest) for index in range(len(parameters))], parameters)
+    if not budget >= smallest:
+        how = f"all layers at {lowest} bits"
+        if kept:
+            how = f"{len(kept)} layers kept at their bits, the others at {lowest}"
         raise AdrlGymError(
             f"no configuration meets a budget of {budget:g} times the 32-bit size: "
-            f"the smallest possible is {smallest:g} (all layers at {lowest} bits)"
+            f"the smallest possible is {smallest:g} ({how})"
         )
 
 
-def project(bits: Sequence[int], parameters: Sequence[int], budget: float, lowest: int) -> tuple[int, ...]:
+def project(
+    bits: Sequence[int],
+    parameters: Sequence[int],
+    budget: float,
+    lowest: int,
+    kept: Mapping[int, int] = NONE_KEPT,
+) -> tuple[int, ...]:
     """HAQ's action wall: take bits away until the configuration fits the budget.
 
     From the last layer backwards every layer gives one bit, round after round, and it stops as soon as the size
@@ -58,19 +69,22 @@ def project(bits: Sequence[int], parameters: Sequence[int], budget: float, lowes
         parameters: weights of each layer.
         budget: largest size over the 32-bit size.
         lowest: no layer goes below.
+        kept: index of a layer -> bits that it has whatever ``bits`` say, and that it never gives.
 
     >>> project([4, 4], [100, 100], budget=0.1, lowest=1)
     (3, 3)
+    >>> project([4, 4], [100, 100], budget=0.1, lowest=1, kept={1: 4})
+    (2, 4)
     """
-    check_budget(budget, lowest)
+    check_budget(budget, parameters, lowest, kept)
     allowed = budget * FLOAT_BITS * sum(parameters)
-    projected = list(bits)
+    projected = [kept.get(index, b) for index, b in enumerate(bits)]
     size = weight_bits(projected, parameters)
     while size > allowed:
         for index in reversed(range(len(projected))):
             if size <= allowed:
                 break
-            if projected[index] > lowest:
+            if index not in kept and projected[index] > lowest:
                 projected[index] -= 1
                 size -= parameters[index]
     return tuple(projected)

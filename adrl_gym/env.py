@@ -1,6 +1,6 @@
 """The Gymnasium environment: one step a layer, one episode a bit configuration."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +10,11 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from adrl_gym.bits import bits_from_action
-from adrl_gym.data import load_splits, own_splits
+from adrl_gym.data import find_splits, own_splits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import KEEP_BYTES
+from adrl_gym.evaluation import ACTIVATION_MEMORY
 from adrl_gym.layers import FEATURES, layer_features
-from adrl_gym.networks import load_network
+from adrl_gym.networks import load_network, own_network
 from adrl_gym.problem import QuantProblem
 from adrl_gym.render import render_ansi, render_image
 
@@ -22,7 +22,7 @@ PREVIOUS_ACTION = 9  # the observation's last feature; only this one changes fro
 
 
 class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
-    """Choose the bit-width of every layer of a network, under a budget of model size.
+    """Choose the bit-width of every layer of a network that is not kept at one, under a budget of model size.
 
     ## Action Space
     ``Box(-1, 1, (1,), float32)``: ``u = (a + 1) / 2`` is HAQ's action in [0, 1] and means
@@ -31,7 +31,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
 
     ## Observation Space
     ``Box(0, 1, (10,), float32)``, the features of the layer to decide next (HAQ, section 3.1), each
-    min-max scaled over the network's layers; a feature that is the same in all layers is 0.
+    min-max scaled over the layers that are searched; a feature that is the same in all layers is 0.
 
     | index | meaning                                   | range  |
     |-------|-------------------------------------------|--------|
@@ -55,17 +55,20 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
 
     ## Episode End
     ``terminated`` on the last layer, never ``truncated``. The configuration is then projected onto the budget by HAQ's
-    action wall, and measured. ``info`` of that step: ``bits`` (as measured, after the wall), ``chosen_bits`` (as the
-    actions said), ``accuracy``, ``agreement`` (percent), ``kl`` (nats), ``size_ratio``, ``average_bits``,
-    ``evaluations`` (passes over all search images so far), ``memo_hits``.
+    action wall, and measured. ``info`` of that step: ``bits`` of all layers (as measured, after the wall),
+    ``chosen_bits`` (as the actions said, before it), ``accuracy``, ``agreement`` (percent), ``kl`` (nats),
+    ``size_ratio``, ``average_bits``, ``evaluations`` (passes over all search images so far), ``memo_hits``.
 
     ## Arguments
-    network: a name (``resnet20``, ``cifarnet``, ``alexnet``, ``resnet50``) or any ``nn.Module``.
-    data: ``auto``, ``cifar10``, ``imagenet``, ``data-free``, or any iterable of (images, labels) batches.
-    data_root, download, weights: folder of the data set, leave to download it, and a file of weights; for a
-        named network.
+    network: a name (``resnet20``, ``cifarnet``, ``alexnet``, ``resnet50``), ``torchvision:NAME``, ``timm:NAME``,
+        ``FILE.py:FACTORY`` (see ``load_network``), or any ``nn.Module``.
+    data: ``auto``, ``cifar10``, ``imagenet``, ``data-free``, the name of a ``.npz`` file that was distilled from the
+        network, or any iterable of (images, labels) batches.
+    data_root: folder of the data set; for one's own network, of one folder of images a class, which are prepared as
+        the network's weights or its attribute ``pretrained_cfg`` say.
+    download, weights: leave to download the data set, and a file of weights; for a network given by name.
     images: how many search images.
-    budget, quantizer, bits, bias_correction, device, memo, keep: see ``QuantProblem``.
+    budget, quantizer, bits, bias_correction, keep, device, memo, activation_memory: see ``QuantProblem``.
     action_type: ``continuous`` or ``discrete``.
     render_mode: ``ansi`` (a text table) or ``rgb_array`` (the same as a picture).
     progress: show a bar while the layers are quantized.
@@ -91,10 +94,11 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         quantizer: str = "gptq",
         bits: tuple[int, int] = (1, 8),
         bias_correction: bool = True,
+        keep: Mapping[str, int] | None = None,
         device: str = "auto",
         action_type: Literal["continuous", "discrete"] = "continuous",
         memo: str | Path | None = None,
-        keep: int = KEEP_BYTES,
+        activation_memory: int = ACTIVATION_MEMORY,
         render_mode: Literal["ansi", "rgb_array"] | None = None,
         progress: bool = False,
     ) -> None:
@@ -102,43 +106,41 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
             raise AdrlGymError(f"unknown action_type {action_type!r}: choose continuous or discrete")
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise AdrlGymError(f"unknown render_mode {render_mode!r}: choose ansi or rgb_array")
-        checkpoint: str | None = None
         if isinstance(network, str):
             loaded = load_network(network, weights)
-            name, module, checkpoint = network, loaded.network, loaded.checkpoint
         elif weights is not None:
             raise AdrlGymError("weights names a file for a named network; load it into your own network yourself")
         else:
-            name, module = type(network).__name__, network
-        if not isinstance(data, str):
-            splits = own_splits(data, images)
-        elif isinstance(network, str):
-            splits = load_splits(
-                network, data, data_root=data_root, download=download, images=images, checkpoint=checkpoint
-            )
+            loaded = own_network(network)
+        if isinstance(data, str):
+            splits = find_splits(loaded, data, data_root=data_root, download=download, images=images)
         else:
-            raise AdrlGymError(f"data={data!r} goes with a named network; give your own one (images, labels) batches")
+            splits = own_splits(data, images)
         self.problem = QuantProblem(
-            module,
+            loaded.network,
             splits,
             quantizer=quantizer,
             budget=budget,
             bits=bits,
             bias_correction=bias_correction,
-            device=device,
-            name=name,
-            memo=memo,
             keep=keep,
+            device=device,
+            name=loaded.name,
+            memo=memo,
+            activation_memory=activation_memory,
             progress=progress,
         )
-        self._features = layer_features(self.problem.layers)  # (n, 10)
+        if self.problem.left_float is not None:
+            gym.logger.warn(self.problem.left_float)
+        searched = tuple(self.problem.layers[index] for index in self.problem.free)
+        self._features = layer_features(searched)  # (n, 10)
         widths = self.problem.highest - self.problem.lowest + 1
         self.observation_space = spaces.Box(0.0, 1.0, (FEATURES,), np.float32)
         self.action_space: spaces.Space[Any] = (
             spaces.Box(-1.0, 1.0, (1,), np.float32) if action_type == "continuous" else spaces.Discrete(widths)
         )
         self.render_mode = render_mode
-        self._chosen: list[int] = []  # bit-widths of this episode's layers so far
+        self._chosen: list[int] = []  # bit-widths of this episode's searched layers so far
         self._last: dict[str, Any] = {}  # info of the last finished episode
 
     def reset(
@@ -153,7 +155,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         """Give the next layer its bit-width; on the last one, project and measure."""
         bits, share = self._decode(action)
         self._chosen.append(bits)
-        if len(self._chosen) < len(self.problem.layers):
+        if len(self._chosen) < len(self.problem.free):
             return self._observation(share), 0.0, False, False, {}
         self._last = self._measure()
         reward = 0.1 * (self._last["accuracy"] - self.problem.float_search.accuracy)
@@ -165,7 +167,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
             gym.logger.warn('render() shows nothing: make the environment with render_mode="ansi" or "rgb_array"')
             return None
         draw = render_ansi if self.render_mode == "ansi" else render_image
-        return draw([layer.name for layer in self.problem.layers], self._chosen, self._last, self.problem)
+        return draw(self._chosen, self._last, self.problem)
 
     def _decode(self, action: Any) -> tuple[int, float]:
         """The bit-width, and the action as ``u`` in [0, 1]."""
@@ -188,11 +190,12 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
 
     def _measure(self) -> dict[str, Any]:
         problem = self.problem
-        bits = problem.project(self._chosen)
+        chosen = problem.with_kept(self._chosen)
+        bits = problem.project(chosen)
         metrics = problem.evaluate(bits)
         return {
             "bits": bits,
-            "chosen_bits": tuple(self._chosen),
+            "chosen_bits": chosen,
             "accuracy": metrics.accuracy,
             "agreement": metrics.agreement,
             "kl": metrics.kl,

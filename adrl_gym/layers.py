@@ -1,7 +1,8 @@
 """Find the quantizable layers of any network, and describe each by HAQ's ten features."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,11 +23,13 @@ class LayerSpec:
         kind: ``conv`` (``nn.Conv2d``) or ``linear`` (``nn.Linear``).
         weight_shape: ``(O, I / groups, kH, kW)`` or ``(O, I)``.
         parameters: number of weights; biases stay float and are not counted.
-        macs: multiply-accumulates for one image.
+        macs: multiply-accumulates for one image, in all uses.
         in_channels, out_channels: channels (features of a linear layer).
         kernel, stride: of the height; 1 for a linear layer.
         input_size: height of the input feature map in pixels; 1 for a linear layer.
         groups: groups of a convolution; 1 for a linear layer.
+        uses: how often one forward pass uses the weights.
+        shared: paths of other modules that hold the very same weights.
     """
 
     name: str
@@ -40,6 +43,8 @@ class LayerSpec:
     stride: int
     input_size: int
     groups: int
+    uses: int = 1
+    shared: tuple[str, ...] = ()
 
     @property
     def depthwise(self) -> bool:
@@ -54,19 +59,21 @@ def find_layers(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[Layer
         network: in evaluation mode.
         image_shape: ``(C, H, W)`` of one input image.
 
-    A layer that is used several times stands once, at its first use.
+    Weights that are used several times, by one module or by several that share them, stand once, at their first use.
 
     Raises:
         AdrlGymError: nothing to quantize.
     """
-    found: dict[str, LayerSpec] = {}
-    weights: set[int] = set()
+    found: dict[int, LayerSpec] = {}  # by the identity of the weights
 
     def describe(name: str, module: nn.Conv2d | nn.Linear, inputs: tuple[Any, ...], output: Tensor) -> None:
-        if name in found or id(module.weight) in weights:
+        if not isinstance(module.weight, nn.Parameter):  # computed anew in every pass, as by weight norm
             return
-        weights.add(id(module.weight))
-        found[name] = _describe(name, module, inputs[0], output)
+        layer = _describe(name, module, inputs[0], output)
+        first = found.setdefault(id(module.weight), layer)
+        if first is not layer:
+            shared = first.shared if name in (first.name, *first.shared) else (*first.shared, name)
+            found[id(module.weight)] = replace(first, uses=first.uses + 1, shared=shared, macs=first.macs + layer.macs)
 
     handles = [
         module.register_forward_hook(lambda m, i, o, name=name: describe(name, m, i, o))
@@ -85,6 +92,42 @@ def find_layers(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[Layer
             f"{type(network).__name__} has nothing to quantize: no Conv2d or Linear layer ran in its forward pass"
         )
     return tuple(found.values())
+
+
+def shared_weights(layers: Sequence[LayerSpec]) -> list[str]:
+    """One line for people for each layer whose weights are used more than once."""
+    lines = []
+    for layer in layers:
+        if layer.shared:
+            lines.append(f"{layer.name} shares its weights with {', '.join(layer.shared)}: they are quantized once")
+        elif layer.uses > 1:
+            lines.append(f"{layer.name} is used {layer.uses} times in a forward pass: its weights are quantized once")
+    return lines
+
+
+def left_float(network: nn.Module, layers: Sequence[LayerSpec]) -> str | None:
+    """One line for people on the weights that no layer covers; ``None`` if there are none.
+
+    That is where no ``Conv2d`` or ``Linear`` module runs with them: embeddings, for example, or all of
+    ``nn.MultiheadAttention``, which computes with bare parameters and never runs its ``out_proj`` as a module.
+    Vectors (biases, norms) do not count.
+
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ConvTranspose2d(4, 4, 1), nn.Flatten(), nn.Linear(4, 2))
+    >>> left_float(network, find_layers(network, (3, 1, 1)))
+    '16 of 36 weights stay float and count in no size, as no Conv2d or Linear module runs with them: 1.weight'
+    """
+    known = {id(quantizable(network, layer).weight) for layer in layers}
+    matrices = {name: parameter for name, parameter in network.named_parameters() if parameter.dim() > 1}
+    left = {name: parameter.numel() for name, parameter in matrices.items() if id(parameter) not in known}
+    if not left:
+        return None
+    total = sum(parameter.numel() for parameter in matrices.values())
+    largest = sorted(left, key=lambda name: -left[name])[:3]
+    others = f" and {len(left) - 3} others" if len(left) > 3 else ""
+    return (
+        f"{sum(left.values()):,} of {total:,} weights stay float and count in no size, as no Conv2d or Linear module "
+        f"runs with them: {', '.join(largest)}{others}"
+    )
 
 
 def quantizable(network: nn.Module, layer: LayerSpec) -> nn.Conv2d | nn.Linear:

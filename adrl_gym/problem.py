@@ -1,24 +1,26 @@
 """The quantization problem: one network, its layers, a quantizer, images and a budget."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from adrl_gym import budget as sizes
-from adrl_gym.bits import check_bits
+from adrl_gym.bits import check_bits, match_keep
 from adrl_gym.data.fit import check_fit
 from adrl_gym.data.splits import Splits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import KEEP_BYTES, Bits, Engine, Memo, Metrics, Outcomes, Score, prepare_layers, race
+from adrl_gym.evaluation import ACTIVATION_MEMORY, Bits, Engine, Memo, Metrics, Outcomes, Score, prepare_layers, race
 from adrl_gym.evaluation.fingerprint import fingerprint
 from adrl_gym.evaluation.outcomes import compare
-from adrl_gym.layers import find_layers, quantizable
+from adrl_gym.layers import find_layers, left_float, quantizable
 from adrl_gym.networks.checkpoints import content_hash
 
+Width = TypeVar("Width", int, int | None)
 ERROR_RATE = 0.05  # that a comparison drops the best candidate; measured in benchmarks/results/speed.csv
 
 
@@ -33,13 +35,18 @@ class QuantProblem:
         bits: lowest and highest bit-width, within 1 to 8.
         bias_correction: let each layer's bias absorb the mean error of its quantized weights.
         device: ``auto`` (CUDA where there is any), or any torch device; several, divided by commas, share the images.
+        keep: pattern of layer names -> bits of the layers that are not searched, for example ``{"fc": 8}``
+            (see ``match_keep``). They count in the size and the budget, and may be outside ``bits``.
         name: of the network, for results.
         memo: SQLite file of what is known already, shared by runs and processes (see ``Memo``); ``None`` for none.
-        keep: bytes that kept activations may take; 0 keeps none.
+        activation_memory: bytes that kept activations may take; 0 keeps none.
         progress: show a bar while the layers are quantized.
 
     Attributes:
-        layers: the quantizable layers in forward order.
+        layers: all quantizable layers in forward order. A configuration has a bit-width for each of them.
+        kept: index of each layer that is not searched -> its bits.
+        free: indices of the layers that are searched.
+        left_float: one line on weights that no layer covers, so that they stay float; ``None`` if there are none.
         images: how many search images there are.
         slice_size: how many of them run at a time.
         memo_hits, memo_misses: questions answered from the memo, and those that had to be computed.
@@ -58,15 +65,15 @@ class QuantProblem:
         bits: tuple[int, int] = (1, 8),
         bias_correction: bool = True,
         device: str = "auto",
+        keep: Mapping[str, int] | None = None,
         name: str = "own",
         memo: str | Path | None = None,
-        keep: int = KEEP_BYTES,
+        activation_memory: int = ACTIVATION_MEMORY,
         progress: bool = False,
     ) -> None:
         self.lowest, self.highest = bits
         if not 1 <= self.lowest <= self.highest <= 8:
             raise AdrlGymError(f"bits={bits}: the range needs 1 <= lowest <= highest <= 8")
-        sizes.check_budget(budget, self.lowest)
         network = network.eval()
         check_fit(network, splits.search)
         if splits.test is not None:
@@ -78,13 +85,17 @@ class QuantProblem:
         devices = _devices(device)
         self.layers = find_layers(network, tuple(splits.search.images.shape[1:]))
         self.parameters = tuple(layer.parameters for layer in self.layers)
+        self.left_float = left_float(network, self.layers)
+        self.kept = match_keep(keep or {}, [layer.name for layer in self.layers])
+        self.free = tuple(index for index in range(len(self.layers)) if index not in self.kept)
+        sizes.check_budget(budget, self.parameters, self.lowest, self.kept)
         widths = range(self.lowest, self.highest + 1)
         versions = prepare_layers(
             network.to(devices[0]),
             self.layers,
             splits.search.images,
             quantizer=quantizer,
-            bits=widths,
+            bits=sorted({*widths, *self.kept.values()}),
             bias_correction=bias_correction,
             progress=progress,
         )
@@ -94,7 +105,9 @@ class QuantProblem:
                 for layer, table in zip(self.layers, versions, strict=True)
             ]
         )
-        self._engine = Engine(network, self.layers, versions, splits.search, devices, keep=keep)
+        self._engine = Engine(
+            network, self.layers, versions, splits.search, devices, activation_memory=activation_memory
+        )
         self.slice_size = self._engine.size
         self._memo = Memo(
             None if memo is None else Path(memo),
@@ -157,11 +170,16 @@ class QuantProblem:
 
     def test(self, bits: Sequence[int]) -> Metrics | None:
         """A configuration on the test images, if there are any; for reports, never for the search."""
-        return self._test(check_bits(bits, len(self.layers), self.lowest, self.highest))
+        return self._test(check_bits(bits, len(self.layers), self.lowest, self.highest, self.kept))
 
     def project(self, bits: Sequence[int]) -> tuple[int, ...]:
-        """HAQ's action wall: the nearest configuration below that meets the budget."""
-        return sizes.project(bits, self.parameters, self.budget, self.lowest)
+        """HAQ's action wall: the nearest configuration below that meets the budget, kept layers at their bits."""
+        return sizes.project(bits, self.parameters, self.budget, self.lowest, self.kept)
+
+    def with_kept(self, bits: Sequence[Width]) -> tuple[Width | int, ...]:
+        """Bit-widths of the searched layers, ``len(free)`` of them, to those of all layers."""
+        whole: dict[int, Width | int] = {**self.kept, **dict(zip(self.free, bits, strict=True))}
+        return tuple(whole[index] for index in range(len(self.layers)))
 
     def size_ratio(self, bits: Sequence[int]) -> float:
         """Weight bits over 32-bit weight bits."""

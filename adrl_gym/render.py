@@ -12,35 +12,33 @@ COLUMN, ROW, MARGIN = 22, 20, 44  # pixels
 COLOURS = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725")  # viridis
 
 
-def render_ansi(names: Sequence[str], chosen: Sequence[int], last: dict[str, Any], problem: QuantProblem) -> str:
+def render_ansi(chosen: Sequence[int], last: dict[str, Any], problem: QuantProblem) -> str:
     """One line a layer with its bits as a bar, then accuracy and size.
 
     Args:
-        names: of the layers.
-        chosen: bits of this episode's layers so far; shown until a configuration has been measured.
+        chosen: bits of this episode's searched layers so far; shown until a configuration has been measured.
         last: ``info`` of the last finished episode, or empty.
         problem: for the float accuracy and the budget.
     """
-    bits = last.get("bits", tuple(chosen))
+    names = [layer.name for layer in problem.layers]
     width = max(len(name) for name in names)
-    lines = [f"{name:{width}}  {b}  {'#' * b}" for name, b in zip(names, bits, strict=False)]
+    lines = [f"{names[index]:{width}}  {b}  {'#' * b}" for index, b in _shown(chosen, last, problem).items()]
     return "\n".join([*lines, _summary(last, problem)])
 
 
-def render_image(
-    names: Sequence[str], chosen: Sequence[int], last: dict[str, Any], problem: QuantProblem
-) -> np.ndarray:
+def render_image(chosen: Sequence[int], last: dict[str, Any], problem: QuantProblem) -> np.ndarray:
     """The same as bars, one column a layer; ``(H, W, 3)`` uint8."""
-    bits = last.get("bits", tuple(chosen))
+    names, bits = [layer.name for layer in problem.layers], _shown(chosen, last, problem)
     width = max(2 * MARGIN + COLUMN * len(names), 480)
-    height = 2 * MARGIN + ROW * problem.highest
+    most = max(problem.highest, *problem.kept.values(), 1)
+    height = 2 * MARGIN + ROW * most
     image = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(image)
     floor = height - MARGIN
-    for b in range(1, problem.highest + 1):
+    for b in range(1, most + 1):
         draw.line([(MARGIN, floor - b * ROW), (width - MARGIN, floor - b * ROW)], fill="#e4e4e4")
         draw.text((MARGIN - 14, floor - b * ROW - 6), str(b), fill="#555555")
-    for index, b in enumerate(bits):
+    for index, b in bits.items():
         left = MARGIN + index * COLUMN
         draw.rectangle([left + 3, floor - b * ROW, left + COLUMN - 3, floor], fill=COLOURS[b - 1])
     draw.line([(MARGIN, floor), (width - MARGIN, floor)], fill="black")
@@ -48,6 +46,13 @@ def render_image(
     draw.text((MARGIN, 8), _summary(last, problem), fill="black")
     draw.text((MARGIN, floor + 8), f"layers in forward order: {names[0]} ... {names[-1]}", fill="black")
     return np.asarray(image)
+
+
+def _shown(chosen: Sequence[int], last: dict[str, Any], problem: QuantProblem) -> dict[int, int]:
+    """Index of each layer whose bits are known -> its bits, in forward order."""
+    if last:
+        return dict(enumerate(last["bits"]))
+    return dict(sorted({**problem.kept, **dict(zip(problem.free, chosen, strict=False))}.items()))
 
 
 def _summary(last: dict[str, Any], problem: QuantProblem) -> str:

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import re
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -13,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from adrl_gym.bits import BitConfig
 from adrl_gym.budget import average_bits, size_ratio
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.files import write_whole
 
 SCHEMA = 1
 
@@ -158,23 +158,6 @@ class SearchResult:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, AdrlGymError) as error:
             raise AdrlGymError(f"cannot read the search result {path}: {error}") from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace ``path`` in one step, so that a kill at any moment leaves the old content or the new one.
-
-    Raises:
-        AdrlGymError: the folder cannot be written.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        raise AdrlGymError(f"cannot write {path}: {error.strerror}; free the disk or choose another folder") from error
-    finally:
-        with suppress(OSError):  # what a failed or interrupted write leaves
-            part.unlink()
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from adrl_gym.data import ImageSet, Splits
 from adrl_gym.data.cifar10 import cifar10_splits
-from adrl_gym.evaluation import KEEP_BYTES, Bits, Engine, PlainEvaluator, prepare_layers
+from adrl_gym.evaluation import ACTIVATION_MEMORY, Bits, Engine, PlainEvaluator, prepare_layers
 from adrl_gym.evaluation.engine import slice_size
 from adrl_gym.layers import find_layers
 from adrl_gym.networks import load_network
@@ -81,11 +81,11 @@ def images(count: int, shape: tuple[int, ...] = (3, 8, 8)) -> ImageSet:
 
 
 def engines(
-    network: nn.Module, data: ImageSet, keep: int = KEEP_BYTES, bits: Sequence[int] = range(1, 9)
+    network: nn.Module, data: ImageSet, keep: int = ACTIVATION_MEMORY, bits: Sequence[int] = range(1, 9)
 ) -> tuple[Engine, PlainEvaluator, int]:
     layers = find_layers(network, tuple(data.images.shape[1:]))
     versions = prepare_layers(network, layers, data.images, quantizer="linear", bits=bits, bias_correction=True)
-    engine = Engine(network, layers, versions, data, [CPU], keep=keep)
+    engine = Engine(network, layers, versions, data, [CPU], activation_memory=keep)
     return engine, PlainEvaluator(network, layers, versions), len(layers)
 
 

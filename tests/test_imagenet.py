@@ -75,9 +75,7 @@ def test_search_images_come_from_train(imagenet: Path) -> None:
 
 def test_without_train_val_is_halved(only_val: Path) -> None:
     splits = load_splits("resnet50", data_root=only_val, images=6)
-    assert splits.source == (
-        "ImageNet: 6 search images drawn from one half of val/ (no train/ here), 6 test images from val/"
-    )
+    assert splits.source == ("ImageNet: 6 search images drawn from one half of val/, 6 test images from the other")
     assert splits.test is not None
     assert splits.search.labels is not None
     assert splits.test.labels is not None
@@ -88,7 +86,7 @@ def test_without_train_val_is_halved(only_val: Path) -> None:
         assert y is not None
         assert (round(float(x.mean()), 4), int(y)) not in found  # disjoint
     assert len(found) == 6
-    with pytest.raises(AdrlGymError, match=r"images=7: .* has 1 to 6 search images"):
+    with pytest.raises(AdrlGymError, match=r"images=7: .*/val has 1 to 6 search images"):
         load_splits("resnet50", data_root=only_val, images=7)
 
 

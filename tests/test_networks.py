@@ -1,5 +1,6 @@
 """Checkpoints, the registry of networks, and the door to torchvision."""
 
+import pickle
 import re
 import sys
 from pathlib import Path
@@ -85,15 +86,36 @@ def test_files_that_are_no_weights(tmp_path: Path, tiny: nn.Module) -> None:
     (tmp_path / "weights.bin").touch()
     with pytest.raises(AdrlGymError, match=r"give a .safetensors, .pt or .pth file"):
         load_checkpoint(tmp_path / "weights.bin")
-    torch.save(tiny, tmp_path / "module.pt")  # would run code when it is loaded
     (tmp_path / "text.pt").write_text("hello")
     (tmp_path / "empty.pth").touch()
-    for name in ("module.pt", "text.pt", "empty.pth"):
-        with pytest.raises(AdrlGymError, match="is damaged or holds more than tensors"):
+    for name in ("text.pt", "empty.pth"):
+        with pytest.raises(AdrlGymError, match=f"{name} is damaged: fetch an intact copy"):
             load_checkpoint(tmp_path / name)
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(AdrlGymError, match="holds no state dict"):
         load_checkpoint(tmp_path / "list.pt")
+
+
+class Code:
+    """Runs when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_files_that_would_run_code_are_refused(tmp_path: Path, tiny: nn.Module) -> None:
+    torch.save(tiny, tmp_path / "module.pt")
+    torch.save({**tiny.state_dict(), "x": Code(tmp_path / "ran")}, tmp_path / "code.pt")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Code(tmp_path / "ran")))
+    for name in ("module.pt", "code.pt", "plain.pth"):
+        with pytest.raises(AdrlGymError, match=rf"{name} holds more than tensors.*could run code, so it is refused"):
+            load_checkpoint(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+    pickle.loads((tmp_path / "plain.pth").read_bytes())
+    assert (tmp_path / "ran").exists()  # it would have
 
 
 def test_checkpoint_of_another_network(tiny: nn.Module) -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from adrl_gym import AdrlGymError
 from adrl_gym.budget import average_bits, size_ratio
-from adrl_gym.result import SearchResult, write_whole
+from adrl_gym.files import write_whole
+from adrl_gym.result import SearchResult
 
 percent = st.floats(0, 100)
 positive = st.floats(0, 1e9)

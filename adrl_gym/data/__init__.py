@@ -4,20 +4,63 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from adrl_gym.data.cifar10 import FOLDER as CIFAR10_FOLDER
 from adrl_gym.data.cifar10 import cifar10_splits
-from adrl_gym.data.datafree import datafree_splits
+from adrl_gym.data.datafree import distilled_splits, shipped_splits
+from adrl_gym.data.fit import count_outputs
+from adrl_gym.data.folder import folder_splits
 from adrl_gym.data.imagenet import imagenet_splits, is_imagenet
 from adrl_gym.data.images import ImageSet
 from adrl_gym.data.own import own_splits
 from adrl_gym.data.splits import Splits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.networks import NetworkSpec, find_network, load_network
+from adrl_gym.networks import LoadedNetwork, NetworkSpec, find_network, load_network
 from adrl_gym.networks.imagenet import preprocessing
 
-__all__ = ["ImageSet", "Splits", "default_cache", "load_splits", "own_splits"]
+__all__ = ["ImageSet", "Splits", "default_cache", "find_splits", "load_splits", "own_splits"]
 
 DATA = ("auto", "cifar10", "imagenet", "data-free")
+
+
+def find_splits(
+    loaded: LoadedNetwork,
+    data: str = "auto",
+    *,
+    data_root: str | Path | None = None,
+    download: bool = False,
+    images: int = 1000,
+) -> Splits:
+    """Search and test images for any network.
+
+    Args:
+        loaded: one of the named networks, for which see ``load_splits``, or one's own.
+        data: for any network, the name of a ``.npz`` file, distilled from it; for one's own otherwise ``auto``:
+            the images of ``data_root``.
+        data_root: one folder a class, perhaps below ``train/`` and ``val/``.
+        download: only for named networks.
+        images: how many search images.
+
+    Raises:
+        AdrlGymError: images that are not found, damaged, or of another network.
+    """
+    if data.endswith(".npz"):
+        return distilled_splits(Path(data), images, loaded.checkpoint)
+    if loaded.named:
+        checkpoint = loaded.checkpoint
+        return load_splits(
+            loaded.name, data, data_root=data_root, download=download, images=images, checkpoint=checkpoint
+        )
+    if data != "auto" or download or data_root is None:
+        asked = f"data {data!r} is for a named network" if data != "auto" else f"no images for {loaded.name}"
+        raise AdrlGymError(
+            f"{asked}: name a folder with one folder of images a class (--data-root), or, with none at all, "
+            "distil some with agents/distill.py and give the file (--data FILE.npz)"
+        )
+    preprocess = loaded.preprocessing()
+    classes = count_outputs(loaded.network, torch.zeros(preprocess.shape))
+    return folder_splits(data_root, images, preprocess=preprocess, classes=classes)
 
 
 def load_splits(
@@ -59,7 +102,7 @@ def load_splits(
             f"no {CIFAR10_FOLDER} in {_places(data_root)}: name the folder that holds it (--data-root), "
             "or fetch CIFAR-10 with --download"
         )
-    return datafree_splits(network, images, checkpoint or load_network(network).checkpoint)
+    return shipped_splits(network, images, checkpoint or load_network(network).checkpoint)
 
 
 def default_cache() -> Path:

@@ -8,17 +8,17 @@ import torch
 from adrl_gym.data.images import ImageSet
 from adrl_gym.data.splits import Splits, check_count
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.networks.preprocessing import CIFAR10
 from adrl_gym.vision import import_torchvision
 
 FOLDER = "cifar-10-batches-py"
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the 50,000 training images, per channel
 TRAIN_IMAGES = 45_000  # of the 50,000 training images; the other 5,000 are the search split
 
 
 def normalise(images: np.ndarray) -> torch.Tensor:
     """uint8 ``(N, 32, 32, 3)`` to normalised float32 ``(N, 3, 32, 32)``."""
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255  # (N, 3, 32, 32)
-    mean, std = torch.tensor(MEAN), torch.tensor(STD)
+    mean, std = torch.tensor(CIFAR10.mean), torch.tensor(CIFAR10.std)
     return ((x - mean[:, None, None]) / std[:, None, None]).contiguous()
 
 

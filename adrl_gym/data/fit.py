@@ -3,7 +3,7 @@
 from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from adrl_gym.data.images import Images
 from adrl_gym.errors import AdrlGymError
@@ -23,22 +23,9 @@ def check_fit(network: nn.Module, images: Images) -> None:
     name = type(network).__name__
     if len(images) == 0:
         raise AdrlGymError(f"no images for {name}: at least one is needed")
-    tensor = next(chain(network.parameters(), network.buffers()), torch.zeros(0))
-    image = next(images.batches(1))[0]  # (1, C, H, W)
-    try:
-        with torch.inference_mode():
-            output = network(image.to(tensor.device))  # (1, classes)
-    except (RuntimeError, ValueError, IndexError) as error:
-        reason = str(error).splitlines()[0]
-        raise AdrlGymError(
-            f"images of shape {tuple(image.shape[1:])} do not fit {name}{_first_weight(network)}: {reason}"
-        ) from error
-    if not isinstance(output, torch.Tensor) or output.dim() != 2:
-        shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise AdrlGymError(f"{name} returns {shape} for one image: logits (images, classes) are needed")
+    classes = count_outputs(network, next(images.batches(1))[0][0])
     if images.labels is None:
         return
-    classes = output.shape[1]
     wrong = ((images.labels < 0) | (images.labels >= classes)).nonzero()  # (wrong labels, 1)
     if len(wrong):
         index = int(wrong[0])
@@ -46,6 +33,32 @@ def check_fit(network: nn.Module, images: Images) -> None:
             f"label {int(images.labels[index])} of image {index} is out of range: {name} has {classes} "
             f"outputs, so labels go from 0 to {classes - 1}"
         )
+
+
+def count_outputs(network: nn.Module, image: Tensor) -> int:
+    """How many classes a network tells apart.
+
+    Args:
+        network: in evaluation mode.
+        image: ``(C, H, W)``.
+
+    Raises:
+        AdrlGymError: it cannot take the image, or returns something else than logits ``(1, classes)``.
+    """
+    name = type(network).__name__
+    tensor = next(chain(network.parameters(), network.buffers()), torch.zeros(0))
+    try:
+        with torch.inference_mode():
+            output = network(image[None].to(tensor.device))  # (1, classes)
+    except (RuntimeError, ValueError, IndexError, AssertionError) as error:  # timm's networks assert their image size
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise AdrlGymError(
+            f"images of shape {tuple(image.shape)} do not fit {name}{_first_weight(network)}: {reason}"
+        ) from error
+    if not isinstance(output, Tensor) or output.dim() != 2:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise AdrlGymError(f"{name} returns {shape} for one image: logits (images, classes) are needed")
+    return output.shape[1]
 
 
 def _first_weight(network: nn.Module) -> str:

@@ -1,6 +1,6 @@
 """From quantized layers to the accuracy of a whole network."""
 
-from adrl_gym.evaluation.engine import KEEP_BYTES, Engine
+from adrl_gym.evaluation.engine import ACTIVATION_MEMORY, Engine
 from adrl_gym.evaluation.memo import Memo
 from adrl_gym.evaluation.outcomes import SCORES, Metrics, Outcomes, Score
 from adrl_gym.evaluation.plain import PlainEvaluator
@@ -9,7 +9,7 @@ from adrl_gym.evaluation.race import looks, paired, race
 from adrl_gym.evaluation.runner import Bits
 
 __all__ = [
-    "KEEP_BYTES",
+    "ACTIVATION_MEMORY",
     "SCORES",
     "Bits",
     "Engine",

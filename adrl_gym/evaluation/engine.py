@@ -18,7 +18,7 @@ from adrl_gym.evaluation.prepare import LayerVersion
 from adrl_gym.evaluation.runner import Bits, CutRunner, Runner, WholeRunner
 from adrl_gym.layers import LayerSpec, quantizable
 
-KEEP_BYTES = 2 << 30  # of kept activations
+ACTIVATION_MEMORY = 2 << 30  # of kept activations
 PIXELS = 50 * 32 * 32  # of a slice: larger slices fall out of the processor's cache
 SMALLEST_SLICE, LARGEST_SLICE = 8, 50
 
@@ -47,7 +47,7 @@ class Engine:
         search: the search images.
         devices: where it runs; slices are shared out evenly. One CPU device stands for all its threads.
         dtype: ``torch.float32`` or ``torch.bfloat16``.
-        keep: bytes of kept activations; 0 keeps none.
+        activation_memory: bytes of kept activations; 0 keeps none.
 
     Attributes:
         slices: of the search images.
@@ -63,7 +63,7 @@ class Engine:
         devices: Sequence[torch.device],
         *,
         dtype: torch.dtype = torch.float32,
-        keep: int = KEEP_BYTES,
+        activation_memory: int = ACTIVATION_MEMORY,
     ) -> None:
         network = copy.deepcopy(network).eval().requires_grad_(False).cpu()
         everything: list[Versions] = []
@@ -77,7 +77,7 @@ class Engine:
         self.size, self.slices = len(batches[0][0]), len(batches)
         self._one_pass = len(search) * sum(layer.macs for layer in layers)
         self._dtype = dtype
-        self._kept = KeptActivations(keep)
+        self._kept = KeptActivations(activation_memory)
         self._runners = self._make_runners(network, layers, everything, devices, batches[0][0])
         # Slice s always runs on runner s modulo their number, so that what is kept of it lies on that device.
         self._batches = [

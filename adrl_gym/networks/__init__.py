@@ -1,19 +1,21 @@
-"""The named networks and their trained weights."""
+"""The named networks and one's own, with trained weights."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.networks.checkpoints import SHIPPED, content_hash, fill, load_checkpoint
+from adrl_gym.networks.checkpoints import SHIPPED, Checkpoint, content_hash, fill, load_checkpoint
 from adrl_gym.networks.cifarnet import cifarnet
-from adrl_gym.networks.imagenet import alexnet, download, resnet50
+from adrl_gym.networks.imagenet import alexnet, default_weights, download, preprocessing, resnet50
+from adrl_gym.networks.own import FORMS, make_own
+from adrl_gym.networks.preprocessing import CIFAR10, Preprocessing
 from adrl_gym.networks.resnet import resnet20
 
-__all__ = ["NETWORKS", "LoadedNetwork", "NetworkSpec", "find_network", "load_network"]
+__all__ = ["NETWORKS", "LoadedNetwork", "NetworkSpec", "find_network", "load_network", "own_network"]
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,29 @@ class LoadedNetwork:
 
     Attributes:
         network: float32, in evaluation mode.
-        name: its name in ``NETWORKS``.
+        name: its name in ``NETWORKS``; of one's own, that of the model, the factory or the class.
         checkpoint: content hash of its weights.
+        named: whether it is one of ``NETWORKS``.
+        statistics: means and variances of its layers' outputs (see ``Checkpoint``); empty where none are known.
+        images: how its images are made, where something besides the network says so.
     """
 
     network: nn.Module
     name: str
     checkpoint: str
+    named: bool = True
+    statistics: dict[str, Tensor] = field(default_factory=dict)
+    images: Preprocessing | None = None
+
+    def preprocessing(self) -> Preprocessing:
+        """How its images are made: what its weights or its own attribute ``pretrained_cfg`` say.
+
+        Raises:
+            AdrlGymError: nothing says so; the message shows what to add.
+        """
+        if self.images is not None:
+            return self.images
+        return Preprocessing.from_config(getattr(self.network, "pretrained_cfg", None), self.name)
 
 
 def find_network(name: str) -> NetworkSpec:
@@ -66,28 +84,50 @@ def find_network(name: str) -> NetworkSpec:
         AdrlGymError: there is none.
     """
     if name not in NETWORKS:
-        raise AdrlGymError(f"unknown network {name!r}: choose one of {', '.join(NETWORKS)}")
+        raise AdrlGymError(f"unknown network {name!r}: choose one of {', '.join(NETWORKS)}, or {FORMS}")
     return NETWORKS[name]
 
 
 def load_network(name: str, weights: str | Path | None = None) -> LoadedNetwork:
-    """A named network with the weights of a file, or else those that ship with the package or torchvision.
+    """A network with the weights of a file, or else those that ship with the package or its library.
+
+    Args:
+        name: one of ``NETWORKS``, ``torchvision:NAME``, ``timm:NAME``, or ``FILE.py:FACTORY``: what that function,
+            called without arguments, returns. That file is run; files of weights never are.
+        weights: a safetensors file, or a ``.pt`` or ``.pth`` file that holds nothing but tensors.
 
     Raises:
         AdrlGymError: no such network; a weights file that is missing, damaged or of another network; a
             download that fails.
     """
-    spec = find_network(name)
+    given, source = (None, "") if weights is None else (load_checkpoint(weights), f"weights file {weights}")
+    if ":" not in name:
+        return _named(find_network(name), given, source)
+    network, images = make_own(name, None if given is None else given.state)
+    if given is not None:
+        fill(network, given.state, source)
+    return own_network(network, name.rpartition(":")[2], images)
+
+
+def _named(spec: NetworkSpec, given: Checkpoint | None, source: str) -> LoadedNetwork:
     network = spec.make()
-    state, source = _state(spec, weights)
-    fill(network, state, source)
-    return LoadedNetwork(network.eval(), name, content_hash(network.state_dict()))
+    if given is None and spec.dataset == "cifar10":
+        path = SHIPPED / f"{spec.name}.safetensors"
+        given, source = load_checkpoint(path), f"weights file {path}"
+    if given is None:
+        fill(network, download(default_weights(spec.name), spec.name), f"torchvision's checkpoint of {spec.name}")
+    else:
+        fill(network, given.state, source)
+    return LoadedNetwork(
+        network.eval(),
+        spec.name,
+        content_hash(network.state_dict()),
+        statistics={} if given is None else given.statistics,
+        images=CIFAR10 if spec.dataset == "cifar10" else preprocessing(spec.name),
+    )
 
 
-def _state(spec: NetworkSpec, weights: str | Path | None) -> tuple[dict[str, Tensor], str]:
-    if weights is not None:
-        return load_checkpoint(weights).state, f"weights file {weights}"
-    if spec.dataset == "imagenet":
-        return download(spec.name), f"torchvision's checkpoint of {spec.name}"
-    path = SHIPPED / f"{spec.name}.safetensors"
-    return load_checkpoint(path).state, f"weights file {path}"
+def own_network(network: nn.Module, name: str | None = None, images: Preprocessing | None = None) -> LoadedNetwork:
+    """Any network, as it is; ``name`` is that of its class unless given."""
+    checkpoint = content_hash(network.state_dict())
+    return LoadedNetwork(network.eval(), name or type(network).__name__, checkpoint, named=False, images=images)

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import pickle
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -121,18 +123,21 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
+    advice = "save it with torch.save(network.state_dict(), path) or as safetensors"
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unusual pickle protocols
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
         raise AdrlGymError(
-            f"weights file {path} is damaged or holds more than tensors ({reason}): save it with "
-            "torch.save(network.state_dict(), path)"
+            f"weights file {path} holds more than tensors{f' ({found[1]})' if found else ''}, and loading that could "
+            f"run code, so it is refused: {advice}"
         ) from error
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise AdrlGymError(f"weights file {path} is damaged: fetch an intact copy, or {advice}") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
-        raise AdrlGymError(
-            f"weights file {path} holds no state dict: save it with torch.save(network.state_dict(), path)"
-        )
+        raise AdrlGymError(f"weights file {path} holds no state dict: {advice}")
     return content

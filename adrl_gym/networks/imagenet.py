@@ -1,11 +1,11 @@
 """AlexNet and ResNet50 for ImageNet, as torchvision has them."""
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.networks.preprocessing import Preprocessing
 from adrl_gym.vision import import_torchvision
 
 # Version 1 of ResNet50 (76.13 %), not the retrained version 2 (80.86 %): its accuracy is the float
@@ -23,20 +23,25 @@ def resnet50() -> nn.Module:
     return import_torchvision().models.resnet50()
 
 
-def preprocessing(name: str) -> Callable[[Any], Tensor]:
+def default_weights(name: str) -> Any:
+    """The member of torchvision's weights that goes with one of the two networks."""
+    return import_torchvision().models.get_weight(WEIGHTS[name])
+
+
+def preprocessing(name: str) -> Preprocessing:
     """The weights' own preprocessing: a PIL image to a normalised tensor ``(3, 224, 224)``."""
-    return import_torchvision().models.get_weight(WEIGHTS[name]).transforms()
+    return Preprocessing.from_preset(default_weights(name).transforms())
 
 
-def download(name: str) -> dict[str, Tensor]:
-    """Torchvision's weights, from its cache or from the network.
+def download(weights: Any, name: str) -> dict[str, Tensor]:
+    """The state dict of a member of torchvision's weights, from its cache or from the network.
 
     Raises:
-        AdrlGymError: they cannot be downloaded.
+        AdrlGymError: it cannot be downloaded.
     """
-    weights = import_torchvision().models.get_weight(WEIGHTS[name])
     try:
-        return weights.get_state_dict(progress=True, check_hash=True)
+        # With weights_only, nothing in the file can run code.
+        return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
         raise AdrlGymError(
             f"the weights of {name} could not be downloaded from {weights.url} ({error}): fetch that file "

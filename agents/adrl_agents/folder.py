@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from adrl_agents.history import Episode, history_csv, load_history
 from adrl_agents.plots import png
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.result import SearchResult, write_whole
+from adrl_gym.files import write_whole
+from adrl_gym.result import SearchResult
 
 # Options that may change on resume: the device, and the episodes if there are more of them.
 FREE = ("device", "episodes")

@@ -11,27 +11,33 @@ import torch
 import tyro
 from gymnasium.envs.registration import EnvSpec
 
+from adrl_gym.bits import parse_keep
 from adrl_gym.errors import AdrlGymError
 
+DEFAULT_ID = "adrl_gym/ResNet20-Cifar10-v0"
 GENERIC_ID = "adrl_gym/MixedPrecisionQuant-v0"
 Switch: TypeAlias = Annotated[bool, tyro.conf.FlagCreatePairsOff]  # --resume, without a --no-resume
 
 # Options that say where things lie or what is done beside the search; all others make a run what it is.
-ASIDE = ("data_root", "download", "memo", "keep_gib", "output", "resume", "track", "wandb_project", "wandb_group")
+ASIDE = ("data_root", "download", "memo", "activation_gib", "output", "resume", "track", "wandb_project", "wandb_group")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Options that all agents share."""
 
-    env_id: str = "adrl_gym/ResNet20-Cifar10-v0"
+    env_id: str = DEFAULT_ID
     """Environment to search in: an id of this package, or module:id of your own."""
+    network: str | None = None
+    """Your own network instead: torchvision:NAME, timm:NAME or FILE.py:FACTORY, a function without arguments."""
+    keep: tuple[str, ...] = ()
+    """Layers kept at fixed bits instead of searched: PATTERN=BITS ..., for example conv1=8 fc=8."""
     budget: float = 0.0625
     """Largest size of the weights over their size in 32 bits; 0.0625 is 16 times smaller."""
-    data: Literal["auto", "cifar10", "imagenet", "data-free"] = "auto"
-    """Images to search on; auto takes the network's data set where it is found, else the data-free set."""
+    data: str = "auto"
+    """Images to search on: cifar10, imagenet, data-free, a FILE.npz of agents/distill.py, or auto: what is found."""
     data_root: Path | None = None
-    """Folder of the data set; without it, $ADRL_GYM_DATA or the default cache."""
+    """Folder of the data set, for your own network of one folder of images a class; else $ADRL_GYM_DATA."""
     download: Switch = False
     """Download the data set if it is not there (CIFAR-10)."""
     images: int = 1000
@@ -41,7 +47,7 @@ class Options:
     bias_correction: bool = True
     """Let each layer's bias absorb the mean error of its quantized weights."""
     weights: Path | None = None
-    """File of the float network's weights, instead of the shipped or torchvision's own."""
+    """File of the float network's weights (.safetensors, .pt), instead of the shipped or its library's own."""
     episodes: int = 300
     """Bit configurations to try."""
     window: int = 20
@@ -54,7 +60,7 @@ class Options:
     """Device that measures configurations, or several with commas; auto takes every CUDA device, else the CPU."""
     memo: str | None = None
     """File of what is known of configurations, shared by runs; or none. Without it, memo.sqlite beside the output."""
-    keep_gib: float = 2.0
+    activation_gib: float = 2.0
     """Memory for activations that later configurations can begin from, in GiB; 0 keeps none."""
     output: Path | None = None
     """Folder of this run; without it, runs/<env>-<agent>-<budget>-s<seed>."""
@@ -78,9 +84,12 @@ class Options:
             raise AdrlGymError(f"--window {self.window}: a spread needs at least 2 episodes")
         if not self.tolerance >= 0:
             raise AdrlGymError(f"--tolerance {self.tolerance}: 0 (never end early) or more is needed")
-        if not self.keep_gib >= 0:
-            raise AdrlGymError(f"--keep-gib {self.keep_gib:g}: 0 (keep nothing) or more is needed")
-        spec_of(self.env_id)
+        if not self.activation_gib >= 0:
+            raise AdrlGymError(f"--activation-gib {self.activation_gib:g}: 0 (keep nothing) or more is needed")
+        if self.network is not None and self.env_id not in (DEFAULT_ID, GENERIC_ID):
+            raise AdrlGymError(f"--network {self.network}, --env-id {self.env_id}: these are two networks, give one")
+        parse_keep(self.keep)
+        spec_of(self.environment)
         check_device(self.device)
 
     def _at_least_one(self, *names: str) -> None:
@@ -88,9 +97,16 @@ class Options:
             if getattr(self, name) < 1:
                 raise AdrlGymError(f"--{name.replace('_', '-')} {getattr(self, name)}: at least 1 is needed")
 
+    @property
+    def environment(self) -> str:
+        """The id of the environment: with one's own network, that of any network."""
+        return self.env_id if self.network is None else GENERIC_ID
+
     def run_name(self, agent: str) -> str:
-        """``<env>-<agent>-<budget>``, for folders and groups."""
+        """``<env>-<agent>-<budget>``, for folders and groups; one's own network stands for its environment."""
         env = self.env_id.rpartition("/")[2].rpartition(":")[2].rpartition("-v")[0]
+        if self.network is not None:
+            env = self.network.rpartition(":")[2].replace("/", "-")
         return f"{env}-{agent}-{self.budget:g}"
 
     def memo_file(self) -> Path | None:
@@ -100,8 +116,9 @@ class Options:
         return None if self.memo == "none" else Path(self.memo)
 
     def recorded(self) -> dict[str, Any]:
-        """The options that make the run what it is, as JSON values."""
-        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in ASIDE}
+        """The options that make the run what it is, as JSON values; those that say nothing are left out."""
+        values = {**dataclasses.asdict(self), "env_id": self.environment, "keep": parse_keep(self.keep)}
+        values = {k: v for k, v in values.items() if k not in ASIDE and v not in (None, {})}
         return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
 
 

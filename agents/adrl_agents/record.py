@@ -132,7 +132,7 @@ class SearchRecord:
         problem, best, progress = self.problem, self.best, self.progress
         names = [layer.name for layer in problem.layers]
         return SearchResult(
-            env_id=self.options.env_id,
+            env_id=self.options.environment,
             agent=self.agent,
             seed=self.options.seed,
             options=self.options.recorded(),

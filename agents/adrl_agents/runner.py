@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,11 +20,13 @@ from adrl_agents.record import SearchRecord
 from adrl_agents.snapshot import Progress, load_agent
 from adrl_agents.tables import layer_table, totals
 from adrl_agents.tracking import Tracker
+from adrl_gym.bits import parse_keep
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.layers import shared_weights
 from adrl_gym.problem import QuantProblem
 from adrl_gym.result import SearchResult
 
-AnyOptions = TypeVar("AnyOptions", bound=Options)
+AnyOptions = TypeVar("AnyOptions")
 MakeAgent = Callable[[gym.Env[Any, Any]], OffPolicyAlgorithm]
 
 
@@ -66,6 +69,9 @@ def run_search(agent_name: str, options: Options, make_agent: MakeAgent) -> Sear
         agent = make_agent(env)
         problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
         print(f"data: {problem.splits.source}. {problem.splits.hint}".strip())
+        for note in (*shared_weights(problem.layers), problem.left_float):
+            if note is not None:
+                print(f"note: {note}")
         progress = Progress()
         if previous is not None:
             _check_same(previous, problem, folder)
@@ -89,7 +95,7 @@ def _search(agent: OffPolicyAlgorithm, record: SearchRecord, folder: RunFolder) 
     if options.tolerance > 0:
         history = [episode.accuracy for episode in record.episodes]
         callbacks.append(EarlyTermination(options.window, options.tolerance, history))
-    steps = (options.episodes - len(record.episodes)) * len(problem.layers)
+    steps = (options.episodes - len(record.episodes)) * len(problem.free)
     try:
         agent.learn(steps, callbacks, reset_num_timesteps=not record.episodes)
         result = recorder.save("finished", _test(record))
@@ -129,18 +135,23 @@ def _make_env(options: Options) -> tuple[gym.Env[Any, Any], float]:
         "quantizer": options.quantizer,
         "bias_correction": options.bias_correction,
         "images": options.images,
+        "keep": parse_keep(options.keep),
         "device": options.device,
         "memo": options.memo_file(),
-        "keep": int(options.keep_gib * 2**30),
+        "activation_memory": int(options.activation_gib * 2**30),
         "progress": sys.stderr.isatty(),
     }
-    own = spec_of(options.env_id).kwargs
+    own = spec_of(options.environment).kwargs
+    if options.network is not None:
+        keywords["network"] = options.network
     if isinstance(own.get("network", ""), str):  # a named network; one's own brings its data and weights along
         keywords |= {"data_root": options.data_root, "download": options.download, "weights": options.weights}
         if options.data != "auto" or "data" not in own:
             keywords["data"] = options.data
     start = time.monotonic()
-    return gym.make(options.env_id, **keywords), time.monotonic() - start
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* stay float", UserWarning)  # said later, as a note
+        return gym.make(options.environment, **keywords), time.monotonic() - start
 
 
 def _check_same(previous: SearchResult, problem: QuantProblem, folder: RunFolder) -> None:

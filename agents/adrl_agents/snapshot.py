@@ -17,7 +17,7 @@ import torch
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.result import write_whole
+from adrl_gym.files import write_whole
 
 MEMBER = "search.pkl"
 

@@ -70,7 +70,7 @@ class ADRL(HAQ):
             problem = self.problem
             self.policy_kwargs["candidates"] = {
                 "k": k,
-                "layers": len(problem.layers),
+                "layers": len(problem.free),
                 "lowest": problem.lowest,
                 "highest": problem.highest,
             }
@@ -99,7 +99,7 @@ class ADRL(HAQ):
         if self.k == 1:
             return candidates[0]
         problem = self.problem
-        decided = trace.follow(observation, len(problem.layers), problem.lowest, problem.highest)
+        decided = trace.follow(observation, len(problem.free), problem.lowest, problem.highest)
         bits = [bits_from_action(float(a[0]), problem.lowest, problem.highest) for a in candidates]
         scores = self.indicator(problem, decided, bits)
         return candidates[max(range(self.k), key=lambda i: (scores[i], -bits[i]))]

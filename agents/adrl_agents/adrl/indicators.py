@@ -12,8 +12,8 @@ from adrl_gym.problem import ERROR_RATE
 
 Context = Literal["single", "prefix", "completed"]
 
-#: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the layers before,
-#: ``candidates`` the bit-widths proposed for the next layer; one score for each, higher is better.
+#: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the searched layers before
+#: (``problem.free``), ``candidates`` the bit-widths proposed for the next one; one score for each, higher is better.
 Indicator = Callable[[QuantProblem, tuple[int, ...], Sequence[int]], Sequence[float]]
 
 
@@ -37,7 +37,7 @@ class DistanceIndicator:
 
     def _table(self, problem: QuantProblem) -> LayerTable:
         if self._known is None or self._known.problem is not problem:
-            self._known = LayerTable(problem, problem.distances)
+            self._known = LayerTable(problem, problem.distances[list(problem.free)])
         return self._known
 
     def __getstate__(self) -> dict[str, Any]:
@@ -48,10 +48,11 @@ class ProfilingIndicator:
     """P-ADRL: measure the network with the candidate's bits on a little data.
 
     Args:
-        context: the other layers while a candidate is measured. ``single``: all float, a table that is made once.
-            ``prefix``: those before as decided, the rest float. ``completed``: those before as decided, the rest as
-            integer programming on that table would have them within the budget that is left, so that the cost is
-            that of a whole configuration. In the first two, the least that the rest costs by the table is added.
+        context: the other searched layers while a candidate is measured (kept ones always have their bits).
+            ``single``: all float, a table that is made once. ``prefix``: those before as decided, the rest float.
+            ``completed``: those before as decided, the rest as integer programming on that table would have them
+            within the budget that is left, so that the cost is that of a whole configuration. In the first two, the
+            least that the rest costs by the table is added.
         score: ``accuracy``, ``agreement`` with the float network or ``kl`` divergence from it.
         images: how many search images.
         early_termination: stop measuring a candidate once it has clearly lost (see ``race`` and ``measure_table``).
@@ -81,13 +82,14 @@ class ProfilingIndicator:
         completion, layer = self._table(problem).completion, len(decided)
         if self.context == "single":
             return [-cost for cost in completion.least_costs(decided, candidates)]
-        unique, n = sorted(set(candidates)), len(problem.layers)
+        unique, others = sorted(set(candidates)), len(problem.free) - layer - 1
         if self.context == "prefix":
             rest = [completion.least_rest((*decided, b)) for b in unique]
-            configurations: list[Bits] = [(*decided, b, *[None] * (n - layer - 1)) for b in unique]
+            configurations: list[Bits] = [problem.with_kept((*decided, b, *[None] * others)) for b in unique]
         else:
             rest = [0.0] * len(unique)
-            configurations = [problem.project(completion.complete((*decided, b))) for b in unique]
+            whole = [problem.with_kept(completion.complete((*decided, b))) for b in unique]
+            configurations = [problem.project(bits) for bits in whole]
         costs = problem.compare(
             configurations, self.score, offsets=rest, images=self.images, error_rate=self._error_rate
         )
@@ -108,13 +110,14 @@ class ProfilingIndicator:
 
 
 def score_table(indicator: Indicator, problem: QuantProblem) -> np.ndarray:
-    """The indicator's scores of every layer and bit-width, ``(n, widths)``, for refining replayed states.
+    """The indicator's scores of every searched layer and bit-width, ``(n, widths)``, for refining replayed states.
 
     A replayed state does not tell the bits of the layers before it. Indicators say with ``replay_scores`` what to use
     instead; a plain callable sees uniform bits that fit the budget.
     """
     if isinstance(indicator, DistanceIndicator | ProfilingIndicator):
         return indicator.replay_scores(problem)
-    uniform = problem.project([problem.highest] * len(problem.layers))
+    projected = problem.project([problem.highest] * len(problem.layers))
+    uniform = tuple(projected[index] for index in problem.free)
     widths = list(range(problem.lowest, problem.highest + 1))
-    return np.array([indicator(problem, uniform[:layer], widths) for layer in range(len(problem.layers))])
+    return np.array([indicator(problem, uniform[:layer], widths) for layer in range(len(uniform))])

@@ -14,9 +14,9 @@ TOLERANCE = 0.02  # share of the best configuration's cost that an entry must pr
 
 
 class LayerTable:
-    """One-layer costs, and what follows from them for one problem's budget.
+    """What each searched layer alone costs at each bit-width, and what follows from that for one problem's budget.
 
-    Cost alone always prefers more bits; both of these feel the budget.
+    Cost alone always prefers more bits; both of these feel the budget, of which kept layers take their share first.
 
     Attributes:
         completion: what the layers still to come cost at least, within the size that is left.
@@ -26,14 +26,16 @@ class LayerTable:
     def __init__(self, problem: QuantProblem, costs: np.ndarray) -> None:
         self.problem = problem
         bits = np.arange(problem.lowest, problem.highest + 1)
-        allowed = problem.budget * FLOAT_BITS * sum(problem.parameters)
-        price = price_of_size(costs, problem.parameters, allowed, problem.lowest)
-        self.priced = costs + price * np.outer(problem.parameters, bits)  # (n, widths)
-        self.completion = Completion(costs, problem.parameters, allowed, problem.lowest)
+        parameters = [problem.parameters[index] for index in problem.free]
+        kept = sum(problem.parameters[index] * b for index, b in problem.kept.items())
+        allowed = problem.budget * FLOAT_BITS * sum(problem.parameters) - kept
+        price = price_of_size(costs, parameters, allowed, problem.lowest)
+        self.priced = costs + price * np.outer(parameters, bits)  # (n, widths)
+        self.completion = Completion(costs, parameters, allowed, problem.lowest)
 
 
 def measure_table(problem: QuantProblem, score: Score, images: int, error_rate: float) -> np.ndarray:
-    """Costs of every layer at every bit-width, all other layers float; ``(n, widths)``.
+    """Costs of every searched layer at every bit-width, all others float; ``(n, widths)``.
 
     All entries run on the same images, a share at a time. After each share, the best configuration within the budget
     is found by integer programming on the costs so far, and so is the best one with each entry in it: how much dearer
@@ -47,18 +49,19 @@ def measure_table(problem: QuantProblem, score: Score, images: int, error_rate: 
         images: at most how many search images.
         error_rate: of all tests together; 0 gives every entry all images.
     """
-    n, widths = len(problem.layers), problem.highest - problem.lowest + 1
+    n, widths = len(problem.free), problem.highest - problem.lowest + 1
     images = min(images, problem.images)
     seen = np.full((n, widths, images), np.nan)
     alive = np.ones((n, widths), dtype=bool)
     begin, ends = 0, looks(images, error_rate, problem.slice_size)
     with tqdm(total=n * widths * images, desc="profiling layers", leave=False, disable=None, unit=" images") as bar:
         for end in ends:
-            for layer in range(n):  # from the last on would share no less
+            for layer in range(n):
                 chosen = [w for w in range(widths) if alive[layer, w]]
                 alone = [[None] * layer + [problem.lowest + w] + [None] * (n - layer - 1) for w in chosen]
                 if chosen:
-                    seen[layer, chosen, begin:end] = problem.costs(alone, score, begin, end)
+                    configurations = [problem.with_kept(bits) for bits in alone]
+                    seen[layer, chosen, begin:end] = problem.costs(configurations, score, begin, end)
             bar.update(n * widths * (end - begin))
             if end < images:
                 alive &= _undecided(problem, seen, end, error_rate / (n * widths * (len(ends) - 1)))

@@ -1,0 +1,115 @@
+"""From a picture to what a network takes in."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.vision import import_torchvision
+
+KEYS = '{"input_size": (3, 224, 224), "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}'
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize a picture, crop its centre, normalise its channels: ``(x - mean) / std`` with ``x`` from 0 to 1.
+
+    Attributes:
+        shape: ``(C, H, W)`` of the result; of one channel, pictures are made grey.
+        mean, std: of each channel, ``(C,)``.
+        resize: height and width before cropping, at least ``(H, W)``.
+        squash: whether resizing gives up the picture's proportions; else it covers ``resize``.
+        interpolation: ``bilinear``, ``bicubic``, ``nearest`` or ``lanczos``.
+    """
+
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: tuple[int, int]
+    squash: bool = False
+    interpolation: str = "bilinear"
+
+    @classmethod
+    def from_config(cls, config: Any, network: str) -> "Preprocessing":
+        """From what timm's networks carry as ``pretrained_cfg``.
+
+        Args:
+            config: a mapping with ``input_size`` ``(C, H, W)``, ``mean`` and ``std`` ``(C,)``; optional are
+                ``interpolation`` (``bilinear``), ``crop_pct`` (1: nothing is cropped) and ``crop_mode`` (``center`` or
+                ``squash``).
+            network: its name, for messages.
+
+        Raises:
+            AdrlGymError: a key is missing or cannot be; says what a whole configuration looks like.
+
+        >>> config = {"input_size": (1, 28, 28), "mean": (0.13,), "std": (0.31,), "crop_pct": 0.875}
+        >>> Preprocessing.from_config(config, "mine").resize
+        (32, 32)
+        """
+        if not isinstance(config, Mapping):
+            raise AdrlGymError(
+                f"nothing says what images {network} takes: give the network an attribute as timm's have one, "
+                f"network.pretrained_cfg = {KEYS}"
+            )
+        try:
+            channels, height, width = (int(size) for size in config["input_size"])
+            mean, std = (tuple(float(value) for value in config[key]) for key in ("mean", "std"))
+            interpolation, mode = config.get("interpolation", "bilinear"), config.get("crop_mode", "center")
+            share = float(config.get("crop_pct", 1))
+            resize = (math.floor(height / share), math.floor(width / share))
+            fits = channels in (1, 3) and len(mean) == len(std) == channels and min(height, width, *std) > 0
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise AdrlGymError(f"pretrained_cfg of {network} is not whole ({error!r}): it looks like {KEYS}") from error
+        if not (fits and 0 < share <= 1 and mode in ("center", "squash")) or interpolation not in INTERPOLATIONS:
+            raise AdrlGymError(
+                f"pretrained_cfg of {network} cannot be: 1 or 3 channels with a mean and a positive std each, "
+                f"0 < crop_pct <= 1, crop_mode center or squash, interpolation one of {', '.join(INTERPOLATIONS)}"
+            )
+        return cls((channels, height, width), mean, std, resize, mode == "squash", interpolation)
+
+    @classmethod
+    def from_preset(cls, preset: Any) -> "Preprocessing":
+        """From the ``transforms()`` of torchvision's weights for classification."""
+        (resize,), (crop,) = preset.resize_size, preset.crop_size
+        return cls(
+            (3, crop, crop), tuple(preset.mean), tuple(preset.std), (resize, resize), False, preset.interpolation.value
+        )
+
+    def __call__(self, picture: Any) -> Tensor:
+        """A PIL image to a normalised tensor, float32 ``(C, H, W)``."""
+        transforms = import_torchvision().transforms
+        picture = picture.convert("L" if self.shape[0] == 1 else "RGB")
+        mode = transforms.InterpolationMode(self.interpolation)
+        picture = transforms.functional.resize(picture, self._resized(*picture.size), mode)
+        picture = transforms.functional.center_crop(picture, list(self.shape[1:]))
+        x = transforms.functional.to_tensor(picture)  # (C, H, W)
+        return transforms.functional.normalize(x, list(self.mean), list(self.std))  # (C, H, W)
+
+    @property
+    def black(self) -> Tensor:
+        """What a black pixel becomes, ``(C,)``."""
+        return -torch.tensor(self.mean) / torch.tensor(self.std)
+
+    @property
+    def span(self) -> Tensor:
+        """From black to white, ``(C,)``."""
+        return 1 / torch.tensor(self.std)
+
+    def _resized(self, width: int, height: int) -> list[int]:
+        """Height and width of a picture of this size after resizing."""
+        rows, columns = self.resize
+        if self.squash:
+            return [rows, columns]
+        if height * columns <= width * rows:  # the picture is the wider one
+            return [rows, rows * width // height]
+        return [columns * height // width, columns]
+
+
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
+
+# Means and deviations are of the 50,000 training images, per channel.
+CIFAR10 = Preprocessing((3, 32, 32), (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), (32, 32))

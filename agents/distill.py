@@ -1,0 +1,50 @@
+"""Distil images from your own network, for a search without any real image.
+
+    python agents/distill.py --network FILE.py:FACTORY --output FILE.npz
+    python agents/train_adrl.py --network FILE.py:FACTORY --data FILE.npz
+
+Works for networks with batch norm. Resumable: the same command goes on where an interrupted one stopped.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from adrl_agents.options import check_device
+from adrl_agents.runner import run_command_line
+from adrl_gym.data.distill import Distillation, distill
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.networks import load_network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Distillation):
+    """Options of the distillation."""
+
+    network: str
+    """torchvision:NAME, timm:NAME, FILE.py:FACTORY (a function without arguments), or a name as resnet20."""
+    output: Path
+    """The .npz file to write."""
+    weights: Path | None = None
+    """File of the network's weights (.safetensors, .pt), instead of its library's own."""
+    device: str = "cpu"
+    """Device that the network runs on."""
+
+
+def main(options: Options) -> None:
+    """One data-free set."""
+    options.check()
+    check_device(options.device)
+    if options.output.suffix != ".npz":
+        raise AdrlGymError(f"--output {options.output}: a file that ends in .npz is needed")
+    if options.output.exists():
+        raise AdrlGymError(f"--output {options.output} exists already: remove it, or choose another")
+    loaded = load_network(options.network, options.weights)
+    distill(loaded, options.output, options, device=options.device, progress=sys.stderr.isatty())
+    size = options.output.stat().st_size / 1e6
+    print(f"{options.output}: {options.images:,} images, {size:.2f} MB; to search on them:")
+    print(f"--network {options.network} --data {options.output}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main, Options, __doc__))
