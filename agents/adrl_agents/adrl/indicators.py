@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
-from tqdm import tqdm
 
 from adrl_agents.adrl.completion import Completion, price_of_size
+from adrl_agents.one_layer import one_layer_costs
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.budget import FLOAT_BITS
 from adrl_gym.evaluation import SCORES, Score
@@ -125,12 +125,7 @@ class ProfilingIndicator:
 
     def _table(self, problem: QuantProblem) -> LayerTable:
         if self._known is None or self._known.problem is not problem:
-            n, widths = len(problem.layers), range(problem.lowest, problem.highest + 1)
-            costs = np.empty((n, len(widths)))
-            for layer in tqdm(range(n), "profiling layers", leave=False, disable=None):
-                for column, b in enumerate(widths):
-                    alone = [None] * layer + [b] + [None] * (n - layer - 1)
-                    costs[layer, column] = problem.profile(alone, self.score, self.images)
+            costs = one_layer_costs(problem, self.score, self.images)
             self._known = LayerTable(problem, costs)
         return self._known
 

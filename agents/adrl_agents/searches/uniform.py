@@ -1,0 +1,14 @@
+"""The same bit-width for every layer."""
+
+from adrl_agents.options import SearchOptions
+from adrl_agents.searches.proposals import Proposals
+from adrl_gym import QuantProblem
+
+
+def uniform(problem: QuantProblem, options: SearchOptions) -> Proposals:  # noqa: ARG001 - as all methods
+    """The largest bit-width that fits; then the next one, projected: it uses up what is left of the budget."""
+    n = len(problem.layers)
+    fits = max(b for b in range(problem.lowest, problem.highest + 1) if problem.size_ratio([b] * n) <= problem.budget)
+    yield [fits] * n
+    if problem.size_ratio([fits] * n) < problem.budget and fits < problem.highest:
+        yield problem.project([fits + 1] * n)
