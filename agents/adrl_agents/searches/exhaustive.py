@@ -25,5 +25,5 @@ def exhaustive(problem: QuantProblem, options: SearchOptions) -> Proposals:
     for name, limit in (("episodes", options.episodes), ("evaluations", options.evaluations)):
         if limit is not None and limit < len(fitting):
             raise AdrlGymError(f"--{name} {limit}: an exhaustive search tries {len(fitting):,} configurations here")
-    for bits in fitting:
-        yield bits  # noqa: UP028 - "yield from" would hand what is told to the list, which takes nothing
+    for bits in fitting:  # noqa: UP028 - "yield from" would hand on what is told to a list, which takes nothing
+        yield bits
