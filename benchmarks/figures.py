@@ -141,7 +141,7 @@ def draw_learning(learning: Sequence[Row], title: str) -> Figure:
     measures = {"episodes": "episodes", "evaluations": "evaluations", "seconds": "seconds on one CPU core"}
     for axes, (measure, label) in zip(panels, measures.items(), strict=True):
         reached = [float(row[measure]) for row in learning if row[measure]]
-        low, high = 0.5 * min(reached, default=1.0), 4 * max(reached, default=1.0)
+        low, high = min(1.0, *reached), 4 * max(reached, default=1.0)
         for place, agent in enumerate(agents):
             rows = of(learning, agent=agent)
             values = [float(row[measure]) for row in rows if row[measure]]
@@ -216,7 +216,7 @@ def draw_pareto(runs: Sequence[Row], title: str) -> Figure:
     axes.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
     axes.set_xlabel("size of the weights over their size in 32 bits (a 32nd is one bit a weight)")
     axes.set_ylabel("test accuracy (%)")
-    axes.legend(frameon=False, fontsize=9, loc="best")
+    figure.legend(*axes.get_legend_handles_labels(), ncols=3, fontsize=9, frameon=False, loc="outside lower center")
     tidy(axes)
     heading(figure, title, "median over seeds")
     return figure

@@ -82,10 +82,13 @@ def finish(run: Any, folder: Path, episodes: int, start: float = 0.0, end: float
     (folder / run.name / "episodes.csv").write_text(history_csv(history))
 
 
-def finish_setting(folder: Path, quantizer: str = "linear", budget: float = 0.0625) -> None:
-    """All runs of one setting of the suite ``paper`` on ResNet20."""
+def finish_setting(
+    folder: Path, quantizer: str = "linear", budget: float = 0.0625, without: tuple[str, ...] = ()
+) -> None:
+    """All runs of one setting of the suite ``paper`` on ResNet20, but those of some agents."""
     suites = script("suites")
     suite = [run for run in suites.paper() if run.setting == ("resnet20", quantizer, budget, "")]
+    suite = [run for run in suite if run.agent not in without]
     for run in suite:
         if run.agent == "adrl":
             finish(run, folder, 40, start=40, end=86 + 35 * budget, speed=0.8)
@@ -190,8 +193,9 @@ def test_what_is_gathered_is_what_the_histories_say(tmp_path: Path) -> None:
 
 
 def test_figures_show_every_setting_and_are_the_same_every_time(tmp_path: Path) -> None:
-    for quantizer, budget in (("linear", 0.0625), ("gptq", 0.04), ("gptq", 0.1)):
-        finish_setting(tmp_path / "runs", quantizer, budget)
+    finish_setting(tmp_path / "runs")
+    for budget in (0.04, 0.1):  # points of the Pareto curve; figures of a setting need HAQ
+        finish_setting(tmp_path / "runs", "gptq", budget, without=("haq",))
     script("gather").gather("paper", tmp_path / "runs", tmp_path / "results")
     figures = script("figures")
     for name in ("figures", "again"):
