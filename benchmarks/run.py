@@ -1,105 +1,36 @@
-"""Run a suite of searches, each by its own command line, and gather one row of results for each.
+"""Run a suite of searches, each by its own command line, and gather their results.
 
+    python benchmarks/run.py --suite paper --data-root D
     python benchmarks/run.py --suite comparison --data-root D
     python benchmarks/run.py --suite choices --data-root D
 
-Resumable: a finished run is not run again, a killed one goes on where it was. The rows are written
-to benchmarks/results/SUITE.csv after every run; benchmarks/report.py makes tables of them.
+The searches of a suite are in benchmarks/suites.py. Resumable: a finished run is not run again, a killed one goes on
+where it was. The CSV files of benchmarks/results are written anew after every run (see benchmarks/gather.py);
+benchmarks/report.py and benchmarks/figures.py make tables and figures of them.
 """
 
-import csv
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import NoReturn
 
 import tyro
 from tqdm import tqdm
 
-from adrl_gym.data import load_splits
-from adrl_gym.networks import load_network
-from adrl_gym.problem import QuantProblem
-from adrl_gym.result import SearchResult
-
-ROOT = Path(__file__).parents[1]
-NETWORKS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/CifarNet-Cifar10-v0"}
-SETTINGS = (("linear", 0.1), ("gptq", 0.0625))  # quantizer, size over 32-bit size
-SEEDS = range(5)
-HAQ_EPISODES = 300
-CHOICES_EPISODES = 25
-
-
-@dataclass(frozen=True)
-class Run:
-    """One command line. ``varied`` are options that differ from the defaults."""
-
-    network: str
-    quantizer: str
-    budget: float
-    agent: str
-    seed: int
-    varied: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Of the run's folder."""
-        options = "".join(f"-{key}={value}" for key, value in self.varied.items())
-        return f"{self.network}-{self.quantizer}-{self.budget:g}-{self.agent}{options}-s{self.seed}"
-
-    def command(self, data_root: Path, output: Path) -> list[str]:
-        """The arguments for Python."""
-        options = {
-            "env-id": NETWORKS[self.network],
-            "data": "cifar10",
-            "data-root": data_root,
-            "quantizer": self.quantizer,
-            "budget": self.budget,
-            "seed": self.seed,
-            "output": output,
-            **self.varied,
-        }
-        flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-        return [str(ROOT / "agents" / f"train_{self.agent}.py"), *flags]
-
-
-def comparison() -> list[Run]:
-    """ADRL with its defaults and HAQ, on both networks and in both settings."""
-    return [
-        Run(network, quantizer, budget, agent, seed, varied)
-        for seed in SEEDS
-        for network in NETWORKS
-        for quantizer, budget in SETTINGS
-        for agent, varied in (("adrl", {}), ("haq", {"episodes": HAQ_EPISODES}))
-    ]
-
-
-def choices() -> list[Run]:
-    """ADRL's open choices, one changed at a time, on ResNet20."""
-    varied: list[dict[str, Any]] = [
-        {"context": "single"},
-        {"context": "prefix"},
-        {"context": "completed"},
-        {"indicator": "distance"},
-        {"score": "accuracy"},
-        {"score": "agreement"},
-        {"k": 1},
-        {"k": 2},
-        {"k": 4},
-    ]
-    return [Run("resnet20", "linear", 0.1, "adrl", 0, {**options, "episodes": CHOICES_EPISODES}) for options in varied]
-
-
-SUITES = {"comparison": comparison, "choices": choices}
+from gather import gather
+from suites import ROOT, SUITES, Run, Suite, matched, result_of
 
 
 @dataclass
 class Options:
     """Options of a suite."""
 
-    suite: Literal["comparison", "choices"]
+    suite: Suite
     """Which searches to run."""
     data_root: Path
     """Folder that holds cifar-10-batches-py."""
@@ -111,119 +42,88 @@ class Options:
     """Folder of the CSV files."""
     only: str = ""
     """Only runs whose name contains this."""
-    gather: bool = False
-    """Run nothing, gather what is finished."""
+    track: bool = False
+    """Log every run to Weights & Biases, in a group named like the suite."""
 
 
-def finished(run: Run, options: Options) -> bool:
-    """Whether the run's result is there."""
-    result_file = options.runs / run.name / "result.json"
-    return result_file.exists() and SearchResult.load(result_file).status == "finished"
+class Pool:
+    """Runs command lines, several at a time, and stops them when it is stopped itself."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._running: set[subprocess.Popen[str]] = set()
+        self._executor = ThreadPoolExecutor(options.processes)
+
+    def run_all(self, runs: list[Run]) -> Iterator[tuple[Run, str | None]]:
+        """Each run as it ends, with the end of what it printed if it failed."""
+        futures = {self._executor.submit(self._execute, run): run for run in runs}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            for process in list(self._running):
+                process.send_signal(signal.SIGINT)  # they write what they have
+            raise
+
+    def _execute(self, run: Run) -> str | None:
+        options = self._options
+        command = [sys.executable, *run.command(options.data_root, options.runs / run.name), "--resume"]
+        if options.track:
+            command += ["--track", "--wandb-group", options.suite]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,  # Ctrl-C reaches it through run_all alone, and once
+        ) as process:
+            self._running.add(process)
+            _, error = process.communicate()
+            self._running.discard(process)
+        return f"status {process.returncode}: {error[-2000:]}" if process.returncode else None
 
 
-def execute(run: Run, options: Options) -> SearchResult:
-    """Run one command unless its result is there; raises ``RuntimeError`` with the output's end if it fails."""
-    output = options.runs / run.name
-    result_file = output / "result.json"
-    if finished(run, options):
-        return SearchResult.load(result_file)
-    command = [
-        sys.executable,
-        *run.command(options.data_root, output),
-        *(["--resume"] if output.exists() else []),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    if done.returncode:
-        raise RuntimeError(f"{run.name} ended with {done.returncode}: {done.stderr[-2000:]}")
-    return SearchResult.load(result_file)
-
-
-def row(run: Run, result: SearchResult) -> dict[str, Any]:
-    """One line of the CSV."""
-    return {
-        "network": run.network,
-        "agent": run.agent,
-        "quantizer": run.quantizer,
-        "budget": run.budget,
-        "seed": run.seed,
-        "protocol": "search",
-        "varied": " ".join(f"{key}={value}" for key, value in run.varied.items() if key != "episodes"),
-        "episodes": result.episodes,
-        "evaluations": result.evaluations,
-        "seconds": result.seconds,
-        "search_accuracy": result.search_accuracy,
-        "test_accuracy": result.test_accuracy,
-        "float_test_accuracy": result.float_test_accuracy,
-        "average_bits": result.average_bits,
-        "size_ratio": result.size_ratio,
-        "bits": " ".join(map(str, result.bits.values())),
-        "checkpoint": result.checkpoint[:16],
-        "torch": result.versions["torch"],
-        "commit": result.git_commit,
-    }
-
-
-def uniform(network: str, quantizer: str, budget: float, options: Options, like: dict[str, Any]) -> dict[str, Any]:
-    """The row of the largest uniform bit-width that fits the budget; ``like`` is a row of the same setting."""
-    problem = QuantProblem(
-        load_network(network).network,
-        load_splits(network, "cifar10", data_root=options.data_root),
-        quantizer=quantizer,
-        budget=budget,
-    )
-    bits = [int(budget * 32)] * len(problem.layers)
-    search, test, float_test = problem.evaluate(bits), problem.test(bits), problem.float_test
-    assert test is not None
-    assert float_test is not None
-    return {
-        **like,
-        "agent": "uniform",
-        "seed": "",
-        "varied": "",
-        "episodes": 1,
-        "evaluations": 1.0,
-        "seconds": "",
-        "search_accuracy": round(search.accuracy, 6),
-        "test_accuracy": round(test.accuracy, 6),
-        "float_test_accuracy": round(float_test.accuracy, 6),
-        "average_bits": problem.average_bits(bits),
-        "size_ratio": problem.size_ratio(bits),
-        "bits": " ".join(map(str, bits)),
-    }
-
-
-def write(rows: list[dict[str, Any]], path: Path) -> None:
-    """Replace the CSV whole, in a fixed order of rows."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = sorted(
-        rows,
-        key=lambda r: [str(r[key]) for key in ("network", "quantizer", "budget", "agent", "varied", "seed")],
-    )
-    part = path.with_suffix(".part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
-
-
-def main(options: Options) -> None:
+def main(options: Options) -> int:
     options.data_root, options.runs = options.data_root.resolve(), options.runs.resolve()
-    runs = [run for run in SUITES[options.suite]() if options.only in run.name]
-    if options.gather:
-        runs = [run for run in runs if finished(run, options)]
-    path = options.results / f"{options.suite}.csv"
-    rows: list[dict[str, Any]] = []
-    with ThreadPoolExecutor(options.processes) as pool:
-        futures = {pool.submit(execute, run, options): run for run in runs}
-        for future in tqdm(as_completed(futures), options.suite, len(runs)):
-            rows.append(row(futures[future], future.result()))
-            write(rows, path)
-    for setting in sorted({(r["network"], r["quantizer"], r["budget"]) for r in rows}):
-        like = next(r for r in rows if (r["network"], r["quantizer"], r["budget"]) == setting)
-        rows.append(uniform(*setting, options, like))
-        write(rows, path)
+    signal.signal(signal.SIGTERM, _stop)
+    suite = SUITES[options.suite]()
+    chosen = [run for run in suite if options.only in run.name]
+    failed: dict[str, str] = {}
+    pool = Pool(options)
+    # What ADRL takes says how long the runs of the protocol "matched" are, so ADRL comes first.
+    adrl = [run for run in chosen if run.agent == "adrl"]
+    others = [run for run in chosen if run.agent != "adrl"]
+    cost = sum(run.expected_cost for run in chosen)
+    shape = "{desc}: {percentage:3.0f}% {bar} {elapsed} gone, {remaining} left"
+    with tqdm(total=cost, desc=options.suite, smoothing=0, bar_format=shape) as bar:
+        for wave in (adrl, others):
+            ready = [resolved for run in wave if (resolved := matched(run, suite, options.runs)) is not None]
+            failed |= {run.name: "waits for ADRL's runs" for run in wave if matched(run, suite, options.runs) is None}
+            left = [run for run in ready if result_of(run, options.runs) is None]
+            cost -= sum(run.expected_cost for run in wave) - sum(run.expected_cost for run in left)
+            bar.total = cost  # less what is done already, and what a matched run is in truth
+            bar.refresh()
+            for run, error in pool.run_all(sorted(left, key=lambda run: run.seed)):
+                bar.update(run.expected_cost)
+                if error is not None:
+                    failed[run.name] = error
+                gather(options.suite, options.runs, options.results)
+    gather(options.suite, options.runs, options.results)
+    for name, error in failed.items():
+        print(f"{name}: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _stop(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    try:
+        sys.exit(main(tyro.cli(Options, description=__doc__)))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        sys.exit(130)

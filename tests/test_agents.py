@@ -17,8 +17,8 @@ from adrl_agents import ADRL, HAQ
 from adrl_agents.adrl import DistanceIndicator, ProfilingIndicator
 from adrl_agents.adrl.indicators import score_table
 from adrl_agents.adrl.policies import CandidateActor
-from adrl_agents.adrl.table import LayerTable
 from adrl_agents.noise import truncated_normal
+from adrl_agents.one_layer import LayerTable
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import bits_from_action
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from adrl_agents.adrl.completion import Completion, price_of_size
+from adrl_agents.one_layer.completion import Completion, price_of_size
 
 
 @settings(deadline=None, max_examples=60)

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from adrl_agents.options import ADRLOptions, Options
+from adrl_agents.options import ADRLOptions, Options, SB3Options, SearchOptions
 from adrl_agents.runner import run_command_line
 from adrl_gym.quantizers import QUANTIZERS
 
 
-@pytest.mark.parametrize("options", [ADRLOptions, Options])
+@pytest.mark.parametrize("options", [ADRLOptions, Options, SB3Options, SearchOptions])
 def test_help_explains_every_option(
     options: type[Options],
     monkeypatch: pytest.MonkeyPatch,

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from adrl_agents.adrl.completion import Completion
-from adrl_agents.adrl.table import LayerTable, measure_table
+from adrl_agents.one_layer import Completion, LayerTable, one_layer_costs
 from adrl_gym import QuantProblem
 from adrl_gym.data import ImageSet, Splits
 from adrl_gym.evaluation import race
@@ -89,7 +88,7 @@ def test_a_raced_table_leads_to_the_same_bits_for_less(tiny: nn.Module, batches:
     tables, work = [], []
     for error_rate in (0.0, 0.05):
         problem = QuantProblem(tiny, splits, budget=0.1)
-        tables.append(LayerTable(problem, measure_table(problem, "kl", 100, error_rate)))
+        tables.append(LayerTable(problem, one_layer_costs(problem, "kl", 100, error_rate=error_rate)))
         work.append(problem.evaluations)
     assert tables[0].completion.complete(()) == tables[1].completion.complete(())
     assert work[1] < 0.8 * work[0]

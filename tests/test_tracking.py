@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from adrl_agents.history import load_history
-from adrl_agents.options import Options
+from adrl_agents.options import Options, SearchOptions
 from adrl_gym import AdrlGymError
 from adrl_gym.result import SearchResult
 
@@ -113,6 +113,21 @@ def test_a_resumed_search_goes_on_in_its_own_run(options: Options) -> None:
     first = train("train_haq", options)
     second = train("train_haq", dataclasses.replace(options, episodes=6, resume=True))
     assert first.wandb_run == second.wandb_run is not None
+
+
+def test_searches_that_do_not_learn_log_the_same(options: Options) -> None:
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Options)}
+    result = train("search", SearchOptions(method="random", **given))
+    assert options.output is not None
+    (path,) = options.output.glob("wandb/offline-run-*/*.wandb")
+    found = list(records(path))
+    run = next(record.run for record in found if record.HasField("run"))
+    assert {"random", "Tiny", "budget 0.1"} <= set(run.tags)
+    history = [items(record.history.item) for record in found if record.HasField("history")]
+    episodes = load_history(options.output / "episodes.csv")
+    assert [row["search/accuracy"] for row in history[:4]] == [episode.accuracy for episode in episodes]
+    assert [row["evaluations"] for row in history[:4]] == [episode.evaluations for episode in episodes]
+    assert run.run_id == result.wandb_run
 
 
 def test_without_wandb_only_track_fails(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The folder of one run: whom it belongs to, and its files, each replaced whole."""
 
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.files import write_whole
 from adrl_gym.result import SearchResult
 
-# Options that may change on resume: the device, and the episodes if there are more of them.
-FREE = ("device", "episodes")
+LIMITS = ("episodes", "evaluations")  # of a search; they may be raised on resume
+FREE = ("device", *LIMITS)  # options that may change on resume
 
 
 class RunFolder:
@@ -59,11 +60,12 @@ class RunFolder:
                 f"{self.path} holds a run of these options ({there.status}, {there.episodes} episodes): "
                 "go on with --resume, or choose another --output"
             )
-        if options["episodes"] < there.options["episodes"]:
-            raise AdrlGymError(
-                f"{self.path} has --episodes {there.options['episodes']}: resuming can only raise them, "
-                f"not lower them to {options['episodes']}"
-            )
+        for name in LIMITS:
+            before, now = (math.inf if of.get(name) is None else of[name] for of in (there.options, options))
+            if now < before:
+                raise AdrlGymError(
+                    f"{self.path} has --{name} {before}: resuming can only raise them, not lower them to {now}"
+                )
         return there
 
     def release_if_empty(self) -> None:
@@ -82,6 +84,10 @@ class RunFolder:
         if len(rows) < episodes:
             raise AdrlGymError(f"{self.history} has {len(rows)} episodes, and the agent knows {episodes}")
         return rows
+
+    def load_whole_history(self) -> list[Episode]:
+        """All rows of the history; none where a kill left no more than a result."""
+        return load_history(self.history) if self.history.exists() else []
 
     def save_picture(self, path: Path, figure: Figure) -> None:
         """Replace one of the pictures."""

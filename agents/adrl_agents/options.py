@@ -14,12 +14,20 @@ from gymnasium.envs.registration import EnvSpec
 from adrl_gym.bits import parse_keep
 from adrl_gym.errors import AdrlGymError
 
+Algo = Literal["ddpg", "td3", "sac", "ppo", "dqn"]
+ActionType = Literal["continuous", "discrete"]
+Method = Literal["uniform", "random", "greedy", "ip", "tpe", "local", "exhaustive"]
+
 DEFAULT_ID = "adrl_gym/ResNet20-Cifar10-v0"
 GENERIC_ID = "adrl_gym/MixedPrecisionQuant-v0"
 Switch: TypeAlias = Annotated[bool, tyro.conf.FlagCreatePairsOff]  # --resume, without a --no-resume
 
-# Options that say where things lie or what is done beside the search; all others make a run what it is.
-ASIDE = ("data_root", "download", "memo", "activation_gib", "output", "resume", "track", "wandb_project", "wandb_group")
+# Options that say where things lie or what is done beside the search; all others make a run what it is. The algorithm
+# or method is recorded as the agent's name.
+ASIDE = (
+    *("data_root", "download", "memo", "activation_gib", "output", "resume"),
+    *("track", "wandb_project", "wandb_group", "algo", "method"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +58,8 @@ class Options:
     """File of the float network's weights (.safetensors, .pt), instead of the shipped or its library's own."""
     episodes: int = 300
     """Bit configurations to try."""
+    evaluations: int | None = None
+    """Most passes over all search images that the search may take; without it, only --episodes ends it."""
     window: int = 20
     """Episodes that early termination of the search looks back on."""
     tolerance: float = 0.0
@@ -65,7 +75,7 @@ class Options:
     output: Path | None = None
     """Folder of this run; without it, runs/<env>-<agent>-<budget>-s<seed>."""
     resume: Switch = False
-    """Go on where an earlier run of the same options stopped; --episodes may be larger than there."""
+    """Go on where an earlier run of the same options stopped; --episodes and --evaluations may be larger than there."""
     track: Switch = False
     """Log to Weights & Biases (WANDB_MODE=offline keeps it on this machine)."""
     wandb_project: str = "adrl-gym"
@@ -75,7 +85,7 @@ class Options:
 
     def check(self) -> None:
         """Refuse impossible values before anything is done; raises ``AdrlGymError``."""
-        self._at_least_one("episodes", "images")
+        self._at_least_one("episodes", "images", *(["evaluations"] if self.evaluations is not None else []))
         if not self.budget <= 1:
             raise AdrlGymError(f"--budget {self.budget:g}: a share of the 32-bit size, so at most 1; 0.0625 is 1/16")
         if self.seed < 0:
@@ -145,6 +155,31 @@ class ADRLOptions(Options):
         """As for all agents, and ADRL's own."""
         super().check()
         self._at_least_one("k", "profile_images")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SB3Options(Options):
+    """Options of Stable-Baselines3's own agents."""
+
+    algo: Algo = "ddpg"
+    """Which agent of Stable-Baselines3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(Options):
+    """Options of the searches that do not learn."""
+
+    method: Method
+    """How configurations are chosen; agents/README.md says what each does."""
+    score: Literal["accuracy", "agreement", "kl"] = "kl"
+    """What the one-layer table of greedy, ip and local measures: accuracy, agreement with the float network, or KL."""
+    profile_images: int = 250
+    """How many of the search images that table is measured on."""
+
+    def check(self) -> None:
+        """As for all agents, and the table's own."""
+        super().check()
+        self._at_least_one("profile_images")
 
 
 def spec_of(env_id: str) -> EnvSpec:

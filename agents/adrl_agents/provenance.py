@@ -7,7 +7,7 @@ from pathlib import Path
 
 import adrl_gym
 
-PACKAGES = ("adrl-gym", "torch", "torchvision", "numpy", "gymnasium", "stable_baselines3")
+PACKAGES = ("adrl-gym", "torch", "torchvision", "numpy", "scipy", "gymnasium", "stable_baselines3", "optuna")
 
 
 def package_versions() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What a search has found so far."""
 
 import math
+import statistics
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,7 @@ class SearchRecord:
         self.problem, self.agent, self.options = problem, agent, options
         self.preparation_seconds = preparation_seconds
         self.episodes = episodes or []
+        self._resumed_at = len(self.episodes)
         self.best: Best | None = None
         self.wandb_run: str | None = None
         if previous is not None:
@@ -80,7 +82,8 @@ class SearchRecord:
             problem.evaluations,
         )
         self._start = time.monotonic()
-        self._provenance: dict[str, Any] = {"versions": package_versions(), "git_commit": git_commit()}
+        self.commit = git_commit()
+        self._versions = package_versions()
 
     @property
     def progress(self) -> Progress:
@@ -92,6 +95,23 @@ class SearchRecord:
             memo_misses=self._before.memo_misses + self.problem.memo_misses - self._misses,
             seconds=self._before.seconds + time.monotonic() - self._start,
         )
+
+    @property
+    def ended(self) -> bool:
+        """Whether the search is over: a limit of its options is reached, or accuracy has settled.
+
+        A configuration may take one more evaluation, so the limit of evaluations is one less than it says.
+        Settled means that the deviation of the accuracy over the last episodes is small (early termination; ADRL,
+        section 3); a search that is resumed tries at least one more.
+        """
+        options, episodes = self.options, self.episodes
+        if len(episodes) >= options.episodes:
+            return True
+        if options.evaluations is not None and episodes and episodes[-1].evaluations + 1 > options.evaluations:
+            return True
+        last = [episode.accuracy for episode in episodes[-options.window :]]
+        may_settle = options.tolerance > 0 and len(episodes) > self._resumed_at and len(last) == options.window
+        return may_settle and statistics.pstdev(last) < options.tolerance
 
     def add(self, info: dict[str, Any], reward: float) -> Episode:
         """Take in the last step of an episode: ``info`` as the environment gives it."""
@@ -158,7 +178,8 @@ class SearchRecord:
             seconds=self.episodes[-1].seconds if self.episodes else round(self._before.seconds, 3),
             checkpoint=problem.checkpoint,
             wandb_run=self.wandb_run,
-            **self._provenance,
+            versions=self._versions,
+            git_commit=self.commit,
         )
 
 

@@ -10,14 +10,16 @@ from typing import Any, TypeVar
 import gymnasium as gym
 import tyro
 from rich.console import Console
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.base_class import BaseAlgorithm
 
-from adrl_agents.callbacks import EarlyTermination, SearchCallback
-from adrl_agents.folder import RunFolder
-from adrl_agents.options import Options, spec_of
+from adrl_agents.drivers import Driver, driver_of
+from adrl_agents.folder import LIMITS, RunFolder
+from adrl_agents.history import Episode
+from adrl_agents.options import ActionType, Options, spec_of
 from adrl_agents.record import SearchRecord
-from adrl_agents.snapshot import Progress, load_agent
+from adrl_agents.recorder import Recorder
+from adrl_agents.searches import Proposals
+from adrl_agents.snapshot import Progress
 from adrl_agents.tables import layer_table, totals
 from adrl_agents.tracking import Tracker
 from adrl_gym.bits import parse_keep
@@ -27,7 +29,7 @@ from adrl_gym.problem import QuantProblem
 from adrl_gym.result import SearchResult
 
 AnyOptions = TypeVar("AnyOptions")
-MakeAgent = Callable[[gym.Env[Any, Any]], OffPolicyAlgorithm]
+MakeSearch = Callable[[gym.Env[Any, Any]], BaseAlgorithm | Proposals]
 
 
 def run_command_line(main: Callable[[AnyOptions], object], options: type[AnyOptions], description: str | None) -> int:
@@ -46,13 +48,17 @@ def run_command_line(main: Callable[[AnyOptions], object], options: type[AnyOpti
     return 0
 
 
-def run_search(agent_name: str, options: Options, make_agent: MakeAgent) -> SearchResult:
+def run_search(
+    agent_name: str, options: Options, make_search: MakeSearch, action_type: ActionType = "continuous"
+) -> SearchResult:
     """Search, write the run's folder as the search goes, print the best configuration.
 
     Args:
         agent_name: for files and results, for example ``adrl``.
         options: of the run.
-        make_agent: a fresh agent for an environment; it must train once an episode.
+        make_search: a fresh agent for an environment, which must train between whole episodes; or the proposals of a
+            method that does not learn.
+        action_type: of the environment.
 
     Raises:
         AdrlGymError: bad input.
@@ -62,42 +68,35 @@ def run_search(agent_name: str, options: Options, make_agent: MakeAgent) -> Sear
     folder = RunFolder(options.output or Path("runs") / f"{options.run_name(agent_name)}-s{options.seed}")
     previous = folder.claim(agent_name, options.recorded(), options.resume)
     if previous is not None and _is_finished(previous, options):
-        print(f"{folder.path} is finished; to go on, raise --episodes")
+        print(f"{folder.path} is finished; to go on, raise {' or '.join(f'--{name}' for name in LIMITS)}")
         return _report(previous, folder)
     try:
-        env, preparation_seconds = _make_env(options)
-        agent = make_agent(env)
+        env, preparation_seconds = _make_env(options, action_type)
+        driver = driver_of(make_search(env), env)
         problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
         print(f"data: {problem.splits.source}. {problem.splits.hint}".strip())
         for note in (*shared_weights(problem.layers), problem.left_float):
             if note is not None:
                 print(f"note: {note}")
         progress = Progress()
+        episodes: list[Episode] = []
         if previous is not None:
             _check_same(previous, problem, folder)
-            if folder.agent.exists():
-                agent, progress = load_agent(folder.agent, agent)
+            progress, episodes = driver.resume(folder, previous)
             print(f"resuming {folder.path} after {progress.episodes} of {options.episodes} episodes")
-        episodes = folder.load_history(progress.episodes) if progress.episodes else []
         record = SearchRecord(problem, agent_name, options, preparation_seconds, previous, progress, episodes)
-        return _report(_search(agent, record, folder), folder)
+        return _report(_search(driver, record, folder), folder)
     finally:
         folder.release_if_empty()
 
 
-def _search(agent: OffPolicyAlgorithm, record: SearchRecord, folder: RunFolder) -> SearchResult:
-    options, problem = record.options, record.problem
-    tracker = Tracker(record, folder) if options.track else None
+def _search(driver: Driver, record: SearchRecord, folder: RunFolder) -> SearchResult:
+    tracker = Tracker(record, folder) if record.options.track else None
     if tracker is not None:
         print(f"Weights & Biases: {tracker.where}")
-    recorder = SearchCallback(record, folder, tracker)
-    callbacks: list[BaseCallback] = [recorder]
-    if options.tolerance > 0:
-        history = [episode.accuracy for episode in record.episodes]
-        callbacks.append(EarlyTermination(options.window, options.tolerance, history))
-    steps = (options.episodes - len(record.episodes)) * len(problem.free)
+    recorder = Recorder(record, folder, tracker)
     try:
-        agent.learn(steps, callbacks, reset_num_timesteps=not record.episodes)
+        driver.run(recorder)
         result = recorder.save("finished", _test(record))
     except BaseException as error:
         recorder.close()
@@ -125,10 +124,11 @@ def _test(record: SearchRecord) -> tuple[float, float] | None:
 
 
 def _is_finished(previous: SearchResult, options: Options) -> bool:
-    return previous.status == "finished" and previous.options["episodes"] == options.episodes
+    here = options.recorded()
+    return previous.status == "finished" and all(previous.options.get(name) == here[name] for name in LIMITS)
 
 
-def _make_env(options: Options) -> tuple[gym.Env[Any, Any], float]:
+def _make_env(options: Options, action_type: ActionType) -> tuple[gym.Env[Any, Any], float]:
     """The environment, and the seconds that it took to make it."""
     keywords: dict[str, Any] = {
         "budget": options.budget,
@@ -139,6 +139,7 @@ def _make_env(options: Options) -> tuple[gym.Env[Any, Any], float]:
         "device": options.device,
         "memo": options.memo_file(),
         "activation_memory": int(options.activation_gib * 2**30),
+        "action_type": action_type,
         "progress": sys.stderr.isatty(),
     }
     own = spec_of(options.environment).kwargs

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from adrl_gym.errors import AdrlGymError
@@ -38,17 +39,19 @@ class Progress:
     seconds: float = 0.0
 
 
-def save_agent(path: Path, agent: OffPolicyAlgorithm, progress: Progress) -> None:
-    """Write ``path`` whole. To be called between two episodes."""
+def save_agent(path: Path, agent: BaseAlgorithm, progress: Progress) -> None:
+    """Write ``path`` whole. To be called between two rollouts, when the agent has learned from the first."""
     archive = io.BytesIO()
     agent.save(archive)
-    rest = {"progress": progress, "replay_buffer": agent.replay_buffer, "random": _random_state(agent)}
+    rest: dict[str, Any] = {"progress": progress, "random": _random_state(agent)}
+    if isinstance(agent, OffPolicyAlgorithm):
+        rest["replay_buffer"] = agent.replay_buffer
     with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as file:
         file.writestr(MEMBER, pickle.dumps(rest))
     write_whole(path, archive.getvalue())
 
 
-def load_agent(path: Path, fresh: OffPolicyAlgorithm) -> tuple[OffPolicyAlgorithm, Progress]:
+def load_agent(path: Path, fresh: BaseAlgorithm) -> tuple[BaseAlgorithm, Progress]:
     """The agent of ``path`` in the environment of ``fresh``, of the same class; where its search stands.
 
     From here on everything random is as it was.
@@ -62,12 +65,13 @@ def load_agent(path: Path, fresh: OffPolicyAlgorithm) -> tuple[OffPolicyAlgorith
             rest = pickle.loads(file.read(MEMBER))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise AdrlGymError(f"cannot resume from {path}: {error}; begin anew in another --output") from error
-    agent.replay_buffer = rest["replay_buffer"]
+    if isinstance(agent, OffPolicyAlgorithm):
+        agent.replay_buffer = rest["replay_buffer"]
     _set_random_state(agent, rest["random"])
     return agent, rest["progress"]
 
 
-def _random_state(agent: OffPolicyAlgorithm) -> dict[str, Any]:
+def _random_state(agent: BaseAlgorithm) -> dict[str, Any]:
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(),  # noqa: NPY002 - SB3 draws from it
@@ -76,7 +80,7 @@ def _random_state(agent: OffPolicyAlgorithm) -> dict[str, Any]:
     }
 
 
-def _set_random_state(agent: OffPolicyAlgorithm, state: dict[str, Any]) -> None:
+def _set_random_state(agent: BaseAlgorithm, state: dict[str, Any]) -> None:
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])  # noqa: NPY002
     torch.set_rng_state(state["torch"])

@@ -39,7 +39,14 @@ class Tracker:
                 project=options.wandb_project,
                 group=options.wandb_group or name,
                 name=f"{name}-s{options.seed}",
-                tags=[record.agent, problem.name, options.quantizer, problem.splits.name],
+                tags=[
+                    record.agent,
+                    problem.name,
+                    options.quantizer,
+                    f"budget {options.budget:g}",
+                    problem.splits.name,
+                    f"commit {record.commit[:12]}" if record.commit else "no commit",
+                ],
                 config={
                     **options.recorded(),
                     "agent": record.agent,

@@ -1,40 +1,21 @@
-"""What each layer alone costs at each bit-width, and what follows from it under a budget."""
+"""Measure what each layer alone costs at each bit-width."""
 
+import math
 from statistics import NormalDist
 
 import numpy as np
 from tqdm import tqdm
 
-from adrl_agents.adrl.completion import Completion, price_of_size
-from adrl_gym import QuantProblem
-from adrl_gym.budget import FLOAT_BITS
+from adrl_agents.one_layer.table import LayerTable
+from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.evaluation import Score, looks, paired
 
 TOLERANCE = 0.02  # share of the best configuration's cost that an entry must promise to be worth more images
 
 
-class LayerTable:
-    """What each searched layer alone costs at each bit-width, and what follows from that for one problem's budget.
-
-    Cost alone always prefers more bits; both of these feel the budget, of which kept layers take their share first.
-
-    Attributes:
-        completion: what the layers still to come cost at least, within the size that is left.
-        priced: ``(n, widths)``, cost plus size at the budget's price, for states that do not tell what is left.
-    """
-
-    def __init__(self, problem: QuantProblem, costs: np.ndarray) -> None:
-        self.problem = problem
-        bits = np.arange(problem.lowest, problem.highest + 1)
-        parameters = [problem.parameters[index] for index in problem.free]
-        kept = sum(problem.parameters[index] * b for index, b in problem.kept.items())
-        allowed = problem.budget * FLOAT_BITS * sum(problem.parameters) - kept
-        price = price_of_size(costs, parameters, allowed, problem.lowest)
-        self.priced = costs + price * np.outer(parameters, bits)  # (n, widths)
-        self.completion = Completion(costs, parameters, allowed, problem.lowest)
-
-
-def measure_table(problem: QuantProblem, score: Score, images: int, error_rate: float) -> np.ndarray:
+def one_layer_costs(
+    problem: QuantProblem, score: Score, images: int, *, error_rate: float = 0.0, most: float = math.inf
+) -> np.ndarray:
     """Costs of every searched layer at every bit-width, all others float; ``(n, widths)``.
 
     All entries run on the same images, a share at a time. After each share, the best configuration within the budget
@@ -48,12 +29,16 @@ def measure_table(problem: QuantProblem, score: Score, images: int, error_rate: 
         score: of the costs.
         images: at most how many search images.
         error_rate: of all tests together; 0 gives every entry all images.
+        most: evaluations that the table may take.
+
+    Raises:
+        AdrlGymError: it takes more than ``most``.
     """
     n, widths = len(problem.free), problem.highest - problem.lowest + 1
     images = min(images, problem.images)
     seen = np.full((n, widths, images), np.nan)
     alive = np.ones((n, widths), dtype=bool)
-    begin, ends = 0, looks(images, error_rate, problem.slice_size)
+    before, begin, ends = problem.evaluations, 0, looks(images, error_rate, problem.slice_size)
     with tqdm(total=n * widths * images, desc="profiling layers", leave=False, disable=None, unit=" images") as bar:
         for end in ends:
             for layer in range(n):
@@ -62,6 +47,11 @@ def measure_table(problem: QuantProblem, score: Score, images: int, error_rate: 
                 if chosen:
                     configurations = [problem.with_kept(bits) for bits in alone]
                     seen[layer, chosen, begin:end] = problem.costs(configurations, score, begin, end)
+                if problem.evaluations - before > most:
+                    raise AdrlGymError(
+                        f"measuring every layer alone takes more than the {most:g} evaluations that may be spent on "
+                        "it: raise --evaluations, or lower --profile-images"
+                    )
             bar.update(n * widths * (end - begin))
             if end < images:
                 alive &= _undecided(problem, seen, end, error_rate / (n * widths * (len(ends) - 1)))

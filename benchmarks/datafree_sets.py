@@ -1,6 +1,6 @@
 """Make the data-free set that ships for a network, from its shipped checkpoint alone.
 
-    python benchmarks/distill.py --network resnet20
+    python benchmarks/datafree_sets.py --network resnet20
 
 The method, and how it goes on after an interruption, are in adrl_gym/data/distill.py; the settings of the sets that
 ship are the defaults here.

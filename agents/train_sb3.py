@@ -1,0 +1,20 @@
+"""Search bit-widths with one of Stable-Baselines3's own agents, untouched: the baselines below HAQ and ADRL."""
+
+import sys
+
+from adrl_agents.options import SB3Options
+from adrl_agents.runner import run_command_line, run_search
+from adrl_agents.stock import ACTION_TYPES, make_stock_agent
+from adrl_gym.result import SearchResult
+
+
+def main(options: SB3Options) -> SearchResult:
+    """One search with ``options.algo``."""
+    algo = options.algo
+    return run_search(
+        algo, options, lambda env: make_stock_agent(algo, env, options.seed), action_type=ACTION_TYPES[algo]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main, SB3Options, __doc__))

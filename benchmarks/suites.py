@@ -1,0 +1,240 @@
+"""The suites of searches that benchmarks/run.py runs. By itself it prints a suite's command lines.
+
+python benchmarks/suites.py --suite paper
+"""
+
+import dataclasses
+import math
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import tyro
+
+from adrl_gym.result import SearchResult
+
+ROOT = Path(__file__).parents[1]
+Suite = Literal["comparison", "choices", "paper", "quick"]
+Protocol = Literal["search", "matched"]
+
+NETWORKS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/CifarNet-Cifar10-v0"}
+# Command line of each agent, and the options that make it what it is.
+AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "adrl": ("train_adrl", {}),
+    "d-adrl": ("train_adrl", {"indicator": "distance"}),
+    "haq": ("train_haq", {}),
+    **{algo: ("train_sb3", {"algo": algo}) for algo in ("ddpg", "td3", "sac", "ppo", "dqn")},
+    **{method: ("search", {"method": method}) for method in ("uniform", "random", "greedy")},
+    **{f"ip-{score}": ("search", {"method": "ip", "score": score}) for score in ("accuracy", "agreement", "kl")},
+    **{method: ("search", {"method": method}) for method in ("tpe", "local")},
+}
+ADRL = ("adrl", "d-adrl")  # these run for as many episodes as their default says
+LONG = ("haq", "ddpg", "td3", "sac", "ppo", "dqn", "random", "tpe")  # these for PAPER_EPISODES
+ONLY_IN_B = ("td3", "sac", "ppo", "dqn")
+COMPARISON = (("linear", 0.1), ("gptq", 0.0625))  # quantizer, size over 32-bit size
+PAPER = {"A": ("linear", 0.1), "B": ("linear", 0.0625), "C": ("gptq", 0.05)}
+PARETO = (0.04, 0.05, 0.0625, 0.08, 0.1)
+PARETO_AGENTS = ("adrl", "haq", "ip-kl", "uniform")
+COMPARISON_EPISODES, CHOICES_EPISODES, PAPER_EPISODES, QUICK_EPISODES = 300, 25, 600, 60
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command line.
+
+    Attributes:
+        network, quantizer, budget, agent, seed: of the run; ``agent`` is a key of ``AGENTS``.
+        varied: options that differ from the agent's.
+        protocol: ``search`` runs for its episodes, ``matched`` for as many evaluations as ADRL took in its setting.
+    """
+
+    network: str
+    quantizer: str
+    budget: float
+    agent: str
+    seed: int
+    varied: dict[str, Any] = field(default_factory=dict)
+    protocol: Protocol = "search"
+
+    @property
+    def name(self) -> str:
+        """Of the run's folder."""
+        options = "".join(f"-{key}={value}" for key, value in self.varied.items())
+        return f"{self.network}-{self.quantizer}-{self.budget:g}-{self.agent}{options}-s{self.seed}"
+
+    @property
+    def setting(self) -> tuple[Any, ...]:
+        """What runs must share to be compared: network, quantizer, budget, and options but those of length."""
+        return self.network, self.quantizer, self.budget, self.varied_options
+
+    @property
+    def varied_options(self) -> str:
+        """``varied``, less the options that say how long the search is."""
+        return " ".join(f"{k}={v}" for k, v in self.varied.items() if k not in ("episodes", "evaluations"))
+
+    @property
+    def expected_cost(self) -> float:
+        """About how long it takes, in evaluations of ResNet20, to tell the time that is left."""
+        size = {"resnet20": 1.0, "cifarnet": 0.2}[self.network]
+        return 10 + size * float(self.varied.get("evaluations", self.varied.get("episodes", 60)))
+
+    def command(self, data_root: Path, output: Path) -> list[str]:
+        """The arguments for Python."""
+        script, own = AGENTS[self.agent]
+        options = {
+            "env-id": NETWORKS[self.network],
+            "data": "cifar10",
+            "data-root": data_root,
+            "quantizer": self.quantizer,
+            "budget": self.budget,
+            "seed": self.seed,
+            "output": output,
+            **own,
+            **self.varied,
+        }
+        arguments = [str(ROOT / "agents" / f"{script}.py")]
+        for key, value in options.items():
+            arguments += [f"--{'' if value else 'no-'}{key}"] if isinstance(value, bool) else [f"--{key}", str(value)]
+        return arguments
+
+
+def comparison() -> list[Run]:
+    """ADRL with its defaults, HAQ and the largest uniform bit-width, on both networks and in two settings."""
+    agents: list[tuple[str, dict[str, Any]]] = [("adrl", {}), ("haq", {"episodes": COMPARISON_EPISODES})]
+    return [
+        Run(network, quantizer, budget, agent, seed, varied)
+        for seed in range(5)
+        for network in NETWORKS
+        for quantizer, budget in COMPARISON
+        for agent, varied in [*agents, *([("uniform", {"episodes": 1})] if seed == 0 else [])]
+    ]
+
+
+def choices() -> list[Run]:
+    """ADRL's open choices, one changed at a time, on ResNet20."""
+    varied: list[dict[str, Any]] = [
+        {"context": "single"},
+        {"context": "prefix"},
+        {"context": "completed"},
+        {"indicator": "distance"},
+        {"score": "accuracy"},
+        {"score": "agreement"},
+        {"k": 1},
+        {"k": 2},
+        {"k": 4},
+    ]
+    return [Run("resnet20", "linear", 0.1, "adrl", 0, {**options, "episodes": CHOICES_EPISODES}) for options in varied]
+
+
+def paper() -> list[Run]:
+    """The evaluation of the paper: all agents, both networks, settings A, B and C, and the Pareto curve."""
+    runs = []
+    for network, settings in (("resnet20", "ABC"), ("cifarnet", "AB")):
+        for setting in settings:
+            for agent in AGENTS:
+                for seed in range(_seeds(agent, network, setting)):
+                    runs += _both_protocols(network, *PAPER[setting], agent, seed, PAPER_EPISODES)
+    for quantizer, varied in (("kmeans", {}), ("linear", {"bias-correction": False})):
+        for agent, seeds in (("adrl", 5), ("haq", 3)):
+            length = {} if agent in ADRL else {"episodes": PAPER_EPISODES}
+            runs += [Run("resnet20", quantizer, 0.1, agent, seed, {**varied, **length}) for seed in range(seeds)]
+    return _unique(runs + _pareto("resnet20", PARETO, PAPER_EPISODES))
+
+
+def quick() -> list[Run]:
+    """A small version of ``paper``: CifarNet, one seed, short searches."""
+    runs = []
+    for setting in "AB":
+        for agent in AGENTS:
+            runs += _both_protocols("cifarnet", *PAPER[setting], agent, 0, QUICK_EPISODES)
+    return _unique(runs + _pareto("cifarnet", PARETO[::2], QUICK_EPISODES))
+
+
+SUITES: dict[Suite, Callable[[], list[Run]]] = {
+    "comparison": comparison,
+    "choices": choices,
+    "paper": paper,
+    "quick": quick,
+}
+
+
+def _seeds(agent: str, network: str, setting: str) -> int:
+    if agent == "adrl":
+        return 5
+    if agent == "haq":
+        return 5 if network == "resnet20" and setting in "AB" else 3
+    most_agents = network == "resnet20" and setting == "B"
+    if agent in ONLY_IN_B:
+        return 2 if most_agents else 0
+    return 3 if most_agents else 1
+
+
+def _both_protocols(network: str, quantizer: str, budget: float, agent: str, seed: int, episodes: int) -> list[Run]:
+    """A run of the agent's own length, if it has one, and one of as many evaluations as ADRL takes."""
+    length = {"episodes": episodes}
+    runs = []
+    if agent in ADRL or agent in LONG:
+        runs.append(Run(network, quantizer, budget, agent, seed, {} if agent in ADRL else length))
+    if agent != "adrl":
+        runs.append(Run(network, quantizer, budget, agent, seed, length, "matched"))
+    return runs
+
+
+def _pareto(network: str, budgets: tuple[float, ...], episodes: int) -> list[Run]:
+    return [
+        run
+        for budget in budgets
+        for agent in PARETO_AGENTS
+        for run in _both_protocols(network, "gptq", budget, agent, 0, episodes)
+        if run.protocol == "search" or agent not in LONG
+    ]
+
+
+def _unique(runs: list[Run]) -> list[Run]:
+    return list({(run.name, run.protocol): run for run in runs}.values())
+
+
+def result_of(run: Run, folder: Path) -> SearchResult | None:
+    """The finished result of a run, if there is one among the runs in ``folder``."""
+    path = folder / run.name / "result.json"
+    result = SearchResult.load(path) if path.exists() else None
+    return result if result is not None and result.status == "finished" else None
+
+
+def matched(run: Run, suite: list[Run], folder: Path) -> Run | None:
+    """A run of the protocol ``matched`` with its number of evaluations; None while ADRL's runs are not finished.
+
+    The number is the most that ADRL took with any seed in the same setting.
+    """
+    if run.protocol != "matched":
+        return run
+    results = [result_of(other, folder) for other in suite if other.agent == "adrl" and other.setting == run.setting]
+    most = max(math.inf if result is None else result.evaluations for result in results)
+    return None if most == math.inf else dataclasses.replace(run, varied={"evaluations": math.ceil(most), **run.varied})
+
+
+@dataclass
+class Options:
+    """Options of the list."""
+
+    suite: Suite
+    """Which searches to list."""
+    data_root: Path = Path("DATA")
+    """Folder that holds cifar-10-batches-py."""
+    runs: Path = Path("runs/benchmarks")
+    """Folder of the runs' folders."""
+
+
+def main(options: Options) -> None:
+    for run in SUITES[options.suite]():
+        like_adrl = " --evaluations <as many as ADRL took>" if run.protocol == "matched" else ""
+        arguments = run.command(options.data_root, options.runs / run.name)
+        script = Path(arguments[0]).relative_to(ROOT)
+        print(f"python {shlex.join([str(script), *arguments[1:]])}{like_adrl}")
+
+
+if __name__ == "__main__":
+    assert set(SUITES) == set(get_args(Suite))
+    main(tyro.cli(Options, description=__doc__))
