@@ -1,5 +1,6 @@
 """The quantization problem: one network, its layers, a quantizer, images and a budget."""
 
+import copy
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -125,6 +126,11 @@ class QuantProblem:
     def test(self, bits: Sequence[int]) -> Metrics | None:
         """A configuration on the test images, if there are any; for reports, never for the search."""
         return self._test(check_bits(bits, len(self.layers), self.lowest, self.highest))
+
+    def quantized(self, bits: Sequence[int]) -> nn.Module:
+        """A copy of the network with these bits' quantized weights and corrected biases, on the CPU."""
+        self._evaluator.set_bits(check_bits(bits, len(self.layers), self.lowest, self.highest))
+        return copy.deepcopy(self._evaluator.network).cpu().to(memory_format=torch.contiguous_format)
 
     def project(self, bits: Sequence[int]) -> tuple[int, ...]:
         """HAQ's action wall: the nearest configuration below that meets the budget."""

@@ -23,7 +23,7 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.problem import QuantProblem
 from adrl_gym.result import SearchResult
 
-AnyOptions = TypeVar("AnyOptions", bound=Options)
+AnyOptions = TypeVar("AnyOptions")
 MakeAgent = Callable[[gym.Env[Any, Any]], OffPolicyAlgorithm]
 
 
@@ -62,7 +62,7 @@ def run_search(agent_name: str, options: Options, make_agent: MakeAgent) -> Sear
         print(f"{folder.path} is finished; to go on, raise --episodes")
         return _report(previous, folder)
     try:
-        env, preparation_seconds = _make_env(options)
+        env, preparation_seconds = make_env(options)
         agent = make_agent(env)
         problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
         print(f"data: {problem.splits.source}. {problem.splits.hint}".strip())
@@ -122,8 +122,8 @@ def _is_finished(previous: SearchResult, options: Options) -> bool:
     return previous.status == "finished" and previous.options["episodes"] == options.episodes
 
 
-def _make_env(options: Options) -> tuple[gym.Env[Any, Any], float]:
-    """The environment, and the seconds that it took to make it."""
+def make_env(options: Options) -> tuple[gym.Env[Any, Any], float]:
+    """The environment of these options, and the seconds that it took to make it."""
     keywords: dict[str, Any] = {
         "budget": options.budget,
         "quantizer": options.quantizer,
