@@ -1,10 +1,11 @@
 """Export networks, load the files back, and compare with what PyTorch computed before.
 
-    python benchmarks/export.py --data-root D
+    python benchmarks/export.py --network resnet20 --data-root D
 
 ResNet20 and CifarNet with the bits that ADRL found (benchmarks/results/comparison.csv) and with every width from 1 to 8
-in turn, on all CIFAR-10 test images; torchvision's MobileNetV2 with random weights on 1,000 random images of 96x96. Writes
-benchmarks/results/export.csv: sizes in bytes, images, and of how many predictions and logits are the same.
+in turn, on all CIFAR-10 test images; torchvision's MobileNetV2 with random weights on 1,000 random images of 96x96.
+Replaces the network's rows of benchmarks/results/export.csv: sizes in bytes, images, and of how many of them
+predictions and logits are the same.
 """
 
 import csv
@@ -14,13 +15,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnxruntime
 import torch
 import torchvision
 import tyro
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from tqdm import tqdm
 
 from adrl_agents.provenance import git_commit
 from adrl_gym.bits import BitConfig
@@ -31,6 +34,7 @@ from adrl_gym.networks import find_network, load_network
 from adrl_gym.problem import QuantProblem
 
 RESULTS = Path(__file__).parent / "results"
+OUTPUT = RESULTS / "export.csv"
 IMAGES = 1000  # of MobileNetV2
 PACKAGES = ("torch", "safetensors", "onnx", "onnxruntime", "onnxscript")
 
@@ -41,8 +45,10 @@ Logits = Callable[[Tensor], Tensor]  # images (B, C, H, W) to logits (B, K)
 class Options:
     """Options of the measurement."""
 
-    data_root: Path
-    """Folder that holds cifar-10-batches-py."""
+    network: Literal["resnet20", "cifarnet", "mobilenet_v2"]
+    """The network to export."""
+    data_root: Path | None = None
+    """Folder that holds cifar-10-batches-py; without it, $ADRL_GYM_DATA and the default cache are looked at."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Case:
     images: Callable[[], Iterator[Tensor]]
 
 
-def cifar(network: str, quantizer: str, data_root: Path) -> Case:
+def cifar(network: str, quantizer: str, data_root: Path | None) -> Case:
     splits = load_splits(network, "cifar10", data_root=data_root)
     problem = QuantProblem(load_network(network).network, splits, quantizer=quantizer, name=network)
     test = splits.test
@@ -63,23 +69,31 @@ def cifar(network: str, quantizer: str, data_root: Path) -> Case:
 
 
 def mobilenet() -> Case:
-    """Random weights, but batch norms that know their inputs; otherwise all images would be of one class."""
+    """Random weights; norms and the classifier's bias are set so that images are of different classes."""
     torch.manual_seed(0)
     network = torchvision.models.mobilenet_v2()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the mean over all batches
+    first = random_images(64, torch.default_generator)
     with torch.no_grad():
-        for _ in range(20):
-            network(torch.randn(16, 3, 96, 96))
-        network.eval()
-        first = torch.randn(32, 3, 96, 96)
+        for _ in range(10):
+            network(random_images(16, torch.default_generator))
+        logits = network.eval()(first)  # (64, 1000)
+        network.classifier[1].bias -= logits.mean(0)
         splits = own_splits([(first, network(first).argmax(1))], len(first))
 
     def images() -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(1)
-        for _ in range(IMAGES // BATCH):
-            yield torch.randn(BATCH, 3, 96, 96, generator=generator)
+        return (random_images(BATCH, generator) for _ in range(IMAGES // BATCH))
 
     problem = QuantProblem(network, splits, quantizer="linear", name="mobilenet_v2")
     return Case(problem, torchvision.models.mobilenet_v2, images)
+
+
+def random_images(count: int, generator: torch.Generator) -> Tensor:
+    """Smooth ones, ``(count, 3, 96, 96)``: noise from pixel to pixel looks the same to a network."""
+    return interpolate(torch.randn(count, 3, 4, 4, generator=generator), size=96, mode="bicubic")
 
 
 def pytorch(network: nn.Module) -> Logits:
@@ -148,17 +162,10 @@ def measure(case: Case, bits: tuple[int, ...], form: str, folder: Path) -> dict[
 
 def found_bits(network: str) -> tuple[int, ...]:
     """Of ADRL's search with seed 0, ``gptq`` and 1/16 of the size."""
+    wanted = {"network": network, "agent": "adrl", "quantizer": "gptq", "budget": "0.0625", "seed": "0"}
     with (RESULTS / "comparison.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            if [row[key] for key in ("network", "agent", "quantizer", "budget", "seed")] == [
-                network,
-                "adrl",
-                "gptq",
-                "0.0625",
-                "0",
-            ]:
-                return tuple(int(b) for b in row["bits"].split())
-    raise LookupError(network)
+        bits = next(row["bits"] for row in csv.DictReader(file) if wanted.items() <= row.items())
+    return tuple(int(b) for b in bits.split())
 
 
 def every_width(layers: int) -> tuple[int, ...]:
@@ -167,22 +174,22 @@ def every_width(layers: int) -> tuple[int, ...]:
 
 
 def main(options: Options) -> None:
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-
-        def add(case: Case, bits: tuple[int, ...], *forms: str) -> None:
-            for form in forms:
-                rows.append(measure(case, bits, form, Path(folder)))
-                print(rows[-1], flush=True)
-
-        for network in ("resnet20", "cifarnet"):
-            case = cifar(network, "gptq", options.data_root)
-            add(case, found_bits(network), "packed", "onnx")
-            add(case, every_width(len(case.problem.layers)), "packed", "onnx")
-            add(cifar(network, "kmeans", options.data_root), found_bits(network), "packed")
+    configurations: list[tuple[Case, tuple[int, ...], str]] = []
+    if options.network == "mobilenet_v2":
         case = mobilenet()
-        add(case, every_width(len(case.problem.layers)), "packed", "onnx")
-    with (RESULTS / "export.csv").open("w", newline="") as file:
+    else:
+        case = cifar(options.network, "gptq", options.data_root)
+        found = found_bits(options.network)
+        configurations += [(case, found, "packed"), (case, found, "onnx")]
+        configurations += [(cifar(options.network, "kmeans", options.data_root), found, "packed")]
+    every = every_width(len(case.problem.layers))
+    configurations += [(case, every, "packed"), (case, every, "onnx")]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [measure(*configuration, Path(folder)) for configuration in tqdm(configurations, options.network)]
+    if OUTPUT.exists():
+        with OUTPUT.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["network"] != options.network] + rows
+    with OUTPUT.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
