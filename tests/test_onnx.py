@@ -147,6 +147,11 @@ class Branching(Unsupported):
         return y if y.sum() > 0 else -y
 
 
+class Double(Unsupported):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc((x + nn.functional.avg_pool2d(x.double(), 1).float()).flatten(1))  # (B, 3)
+
+
 @pytest.mark.parametrize(
     ("network", "message"),
     [
@@ -158,6 +163,7 @@ class Branching(Unsupported):
             Branching,
             r"Branching cannot become ONNX: torch.export cannot trace it \(.*data-dependent.*\); use the packed",
         ),
+        (Double, r"onnxruntime cannot run this network \(.* implementation for AveragePool.*\): use the packed format"),
     ],
 )
 def test_what_onnx_cannot_say_is_named(

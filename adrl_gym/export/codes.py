@@ -62,6 +62,11 @@ def is_codebook(quantizer: str) -> bool:
     return quantizer == "kmeans"
 
 
+def parameter_name(layer: str, kind: str) -> str:
+    """Name of a layer's ``weight`` or ``bias`` in the state dict; a network that is one layer has the name ``""``."""
+    return f"{layer}.{kind}".lstrip(".")
+
+
 def encode_layers(network: nn.Module, bits: BitConfig, quantizer: str) -> dict[str, CodedWeight]:
     """Name of the parameter -> its integers and scales, for every layer of ``bits``, in their order.
 
@@ -76,7 +81,7 @@ def encode_layers(network: nn.Module, bits: BitConfig, quantizer: str) -> dict[s
                 f"unknown layer {layer} in the bit configuration: {type(network).__name__} has no such Conv2d or "
                 "Linear; is it of another network?"
             )
-        coded[f"{layer}.weight"] = encode(module.weight, b, quantizer, layer)
+        coded[parameter_name(layer, "weight")] = encode(module.weight, b, quantizer, layer)
     return coded
 
 

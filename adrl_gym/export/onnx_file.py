@@ -59,7 +59,8 @@ def save_onnx(
 
     Raises:
         AdrlGymError: bits for unknown layers, weights that do not fit their bits, a codebook, an operator that ONNX
-            has not, a network that torch.export cannot trace, other predictions, a place that cannot be written.
+            has not, a network that torch.export cannot trace or onnxruntime cannot run, other predictions, a place that
+            cannot be written.
     """
     onnx, runtime = _import("onnx"), _import("onnxruntime")
     if is_codebook(quantizer):
@@ -79,7 +80,7 @@ def save_onnx(
     onnx.helper.set_model_props(model, {f"adrl_gym.{key}": value for key, value in metadata.items()})
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString()
-    _check_predictions(runtime, content, network, images[:_CHECKED])
+    _check_predictions(_run(runtime, content, images[:_CHECKED]), network, images[:_CHECKED])
     write_whole(Path(file), content)
     counts, stored = [w.codes.numel() for w in coded.values()], [_stored_bits(b) for b in bits.bits]
     ideal = packed_size(weight_bits(bits.bits, counts), 1)
@@ -183,13 +184,20 @@ def _optimized(model: Any) -> Any:
     return model
 
 
-def _check_predictions(runtime: Any, content: bytes, network: nn.Module, images: Tensor) -> None:
-    """Raises ``AdrlGymError`` unless onnxruntime predicts for ``(N, C, H, W)`` what PyTorch does."""
-    session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    (logits,) = session.run(["logits"], {"images": images.numpy()})  # (N, K)
+def _run(runtime: Any, content: bytes, images: Tensor) -> Tensor:
+    """Onnxruntime's logits ``(N, K)`` of ``(N, C, H, W)``."""
+    try:
+        session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+    except Exception as error:  # its exceptions have no base class of their own
+        raise AdrlGymError(f"onnxruntime cannot run this network ({error}): use the packed format") from error
+
+
+def _check_predictions(logits: Tensor, network: nn.Module, images: Tensor) -> None:
+    """Raises ``AdrlGymError`` unless logits ``(N, K)`` predict for ``(N, C, H, W)`` what the network does."""
     with torch.inference_mode():
         expected = network(images)  # (N, K)
-    equal = int((torch.from_numpy(logits).argmax(1) == expected.argmax(1)).sum())
+    equal = int((logits.argmax(1) == expected.argmax(1)).sum())
     if equal < len(images):
         raise AdrlGymError(
             f"onnxruntime predicts {len(images) - equal} of {len(images)} images otherwise than PyTorch, so nothing "

@@ -16,7 +16,7 @@ from adrl_gym.bits import BitConfig
 from adrl_gym.budget import weight_bits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.bitpack import pack, packed_size, unpack
-from adrl_gym.export.codes import CodedWeight, encode_layers, is_codebook
+from adrl_gym.export.codes import CodedWeight, encode_layers, is_codebook, parameter_name
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.networks.checkpoints import content_hash, fill, read_safetensors
 from adrl_gym.result import write_whole
@@ -111,11 +111,20 @@ def load_packed(file: str | Path, network: nn.Module) -> nn.Module:
 
     Raises:
         AdrlGymError: no such file, a truncated or altered one, one of another version or of another network.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> network = nn.Linear(2, 1, bias=False)
+    >>> network.weight.data = torch.tensor([[0.5, -1.5]])  # 2 bits at a step of 1
+    >>> origin = {"quantizer": "linear", "name": "example", "checkpoint": "of the float weights"}
+    >>> with TemporaryDirectory() as folder:
+    ...     sizes = save_packed(f"{folder}/file", network, BitConfig(("",), (2,)), **origin)
+    ...     load_packed(f"{folder}/file", nn.Linear(2, 1, bias=False)).weight.data
+    tensor([[ 0.5000, -1.5000]])
     """
     packed = read_packed(file)
     network = copy.deepcopy(network).cpu().eval()
     for layer in packed.bits.names:
-        module, bias = dict(network.named_modules()).get(layer), packed.state.get(f"{layer}.bias")
+        module, bias = dict(network.named_modules()).get(layer), packed.state.get(parameter_name(layer, "bias"))
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is None and bias is not None:
             module.bias = nn.Parameter(torch.zeros_like(bias))  # of the bias correction
     fill(network, packed.state, f"{_KIND} {file}")
@@ -207,7 +216,7 @@ def _state(tensors: Mapping[str, Tensor], bits: BitConfig, codebook: bool) -> di
             state[name] = rest.take(shape.numel() * dtype.itemsize).clone().view(dtype).reshape(shape)
     if codes.left or scales.left or rest.left:
         raise ValueError("more data than the layout says")
-    if {f"{layer}.weight": b for layer, b in bits.as_dict().items()} != {
+    if {parameter_name(layer, "weight"): b for layer, b in bits.as_dict().items()} != {
         entry["name"]: entry["bits"] for entry in layout if "bits" in entry
     }:
         raise ValueError("metadata and layout disagree about the bits")
