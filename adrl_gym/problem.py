@@ -1,5 +1,6 @@
 """The quantization problem: one network, its layers, a quantizer, images and a budget."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -105,6 +106,7 @@ class QuantProblem:
                 for layer, table in zip(self.layers, versions, strict=True)
             ]
         )
+        self._network, self._versions = network, versions
         self._engine = Engine(
             network, self.layers, versions, splits.search, devices, activation_memory=activation_memory
         )
@@ -171,6 +173,16 @@ class QuantProblem:
     def test(self, bits: Sequence[int]) -> Metrics | None:
         """A configuration on the test images, if there are any; for reports, never for the search."""
         return self._test(check_bits(bits, len(self.layers), self.lowest, self.highest, self.kept))
+
+    def quantized(self, bits: Sequence[int]) -> nn.Module:
+        """A copy of the network with these bits' quantized weights and corrected biases, on the CPU."""
+        network = copy.deepcopy(self._network).cpu()
+        whole = check_bits(bits, len(self.layers), self.lowest, self.highest, self.kept)
+        for layer, table, b in zip(self.layers, self._versions, whole, strict=True):
+            module, (weight, bias) = quantizable(network, layer), table[b]
+            module.weight.data = weight.detach().cpu().clone()  # also where another module shares it
+            module.bias = None if bias is None else nn.Parameter(bias.detach().cpu().clone(), requires_grad=False)
+        return network
 
     def project(self, bits: Sequence[int]) -> tuple[int, ...]:
         """HAQ's action wall: the nearest configuration below that meets the budget, kept layers at their bits."""

@@ -23,7 +23,10 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 SCRIPTS = [*sorted(ROOT.glob("agents/*.py")), *sorted(ROOT.glob("benchmarks/*.py"))]
 
-EXTRAS_ONLY = ("adrl_agents", "stable_baselines3", "wandb", "matplotlib", "rich", "tyro", "scipy", "optuna")
+EXTRAS_ONLY = (
+    *("adrl_agents", "stable_baselines3", "wandb", "matplotlib", "rich", "tyro", "scipy", "optuna"),
+    *("onnx", "onnxruntime", "onnxscript"),
+)
 IMPORT_ALL = f"""
 import importlib, pkgutil, sys
 for name in {EXTRAS_ONLY}:

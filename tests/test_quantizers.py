@@ -32,6 +32,13 @@ def test_every_bit_width_asked_for_comes_back_in_the_weights_shape(quantizer: st
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_a_linear_layers_weights_are_contiguous(quantizer: str) -> None:
+    weight, moment = torch.randn(5, 12, generator=torch.Generator().manual_seed(0)), layer(groups=1)[1]
+    for q in quantize(weight, BITS, quantizer, second_moment=moment).values():
+        assert q.is_contiguous()
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
 def test_channels_last_weights_and_parameters_are_weights_too(quantizer: str) -> None:
     weight, moment = layer()
     expected = quantize(weight, BITS, quantizer, second_moment=moment)

@@ -68,7 +68,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if not path.is_file():
         raise AdrlGymError(f"weights file {path} does not exist")
     if path.suffix == ".safetensors":
-        tensors, stored = _read_safetensors(path)
+        tensors, metadata = read_safetensors(path, "weights file")
+        stored = metadata.get("content_hash")
     elif path.suffix in (".pt", ".pth"):
         tensors, stored = _read_pickle(path), None
     else:
@@ -85,6 +86,22 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         if name.startswith(STATISTICS)
     }
     return Checkpoint(state, statistics, content_hash(state))
+
+
+def read_safetensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file; ``kind`` says in the message what it should be.
+
+    Raises:
+        AdrlGymError: no such file, or a damaged one.
+    """
+    if not path.is_file():
+        raise AdrlGymError(f"{kind} {path} does not exist")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            return tensors, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise AdrlGymError(f"{kind} {path} is damaged ({error}): fetch an intact copy") from error
 
 
 def fill(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
@@ -111,15 +128,6 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
 def _as_used(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu()
     return tensor.float() if tensor.is_floating_point() else tensor
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            return tensors, (file.metadata() or {}).get("content_hash")
-    except (SafetensorError, OSError) as error:
-        raise AdrlGymError(f"weights file {path} is damaged ({error}): fetch an intact copy") from error
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:

@@ -44,7 +44,7 @@ def quantize(
         layer: its name, for messages.
 
     Returns:
-        Bit-width -> float32 tensor of the weight's shape, in the order of ``bits``.
+        Bit-width -> contiguous float32 tensor of the weight's shape, in the order of ``bits``.
 
     Raises:
         AdrlGymError: unknown quantizer, bit-width out of range, NaN or infinity, moments of another layer.
@@ -67,7 +67,8 @@ def quantize(
         quantized = kmeans.kmeans(matrix, bits)
     else:
         quantized = gptq.gptq(matrix, bits, _checked(second_moment, matrix, layer))
-    return {b: q.reshape(weight.shape) for b, q in quantized.items()}
+    # Where strides differ, PyTorch adds up in another order, and logits are no longer the same bit for bit.
+    return {b: q.reshape(weight.shape).contiguous() for b, q in quantized.items()}
 
 
 def _checked(second_moment: Tensor | None, matrix: Tensor, layer: str) -> Tensor:

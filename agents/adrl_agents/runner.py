@@ -71,7 +71,7 @@ def run_search(
         print(f"{folder.path} is finished; to go on, raise {' or '.join(f'--{name}' for name in LIMITS)}")
         return _report(previous, folder)
     try:
-        env, preparation_seconds = _make_env(options, action_type)
+        env, preparation_seconds = make_env(options, action_type)
         driver = driver_of(make_search(env), env)
         problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
         print(f"data: {problem.splits.source}. {problem.splits.hint}".strip())
@@ -128,8 +128,8 @@ def _is_finished(previous: SearchResult, options: Options) -> bool:
     return previous.status == "finished" and all(previous.options.get(name) == here[name] for name in LIMITS)
 
 
-def _make_env(options: Options, action_type: ActionType) -> tuple[gym.Env[Any, Any], float]:
-    """The environment, and the seconds that it took to make it."""
+def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[gym.Env[Any, Any], float]:
+    """The environment of these options, and the seconds that it took to make it."""
     keywords: dict[str, Any] = {
         "budget": options.budget,
         "quantizer": options.quantizer,

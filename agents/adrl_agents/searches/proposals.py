@@ -7,9 +7,9 @@ from adrl_agents.history import Episode
 from adrl_agents.options import SearchOptions
 from adrl_gym import QuantProblem
 
-#: Gives bits of the searched layers, one configuration after the other, and is told what each was measured as. One that
-#: breaks the budget is projected onto it; what ran is in ``Episode.bits``. What it does depends on nothing else, so that
-#: it can be repeated.
+#: Gives bits of the searched layers, one configuration after the other, and is told what each was measured as. One
+#: that breaks the budget is projected onto it; what ran is in ``Episode.bits``. What it does depends on nothing else,
+#: so that it can be repeated.
 Proposals: TypeAlias = Generator[Sequence[int], Episode, None]
 
 #: ``method(problem, options) -> proposals``.

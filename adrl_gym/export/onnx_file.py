@@ -1,0 +1,205 @@
+"""ONNX: integer weights and ``DequantizeLinear``, as any runtime of opset 21 reads them.
+
+PyTorch's exporter writes the network as it is, and then the weights of the quantized layers are replaced: INT4 holds
+up to 4 bits, INT8 up to 8, and a ``DequantizeLinear`` with one scale for each output channel gives back the very float
+weights. Activations stay float, so there is no ``QuantizeLinear``. Batch norms are not folded into the weights, which
+would no longer be on their grid.
+"""
+
+import contextlib
+import copy
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adrl_gym.bits import BitConfig
+from adrl_gym.budget import weight_bits
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.export.bitpack import pack, packed_size
+from adrl_gym.export.codes import CodedWeight, encode_layers, is_codebook
+from adrl_gym.export.sizes import ExportSizes
+from adrl_gym.files import write_whole
+
+OPSET = 21  # the first with INT4
+_INTEGERS = "_integers"  # a parameter's name with this is that of its integers
+_CHECKED = 100  # images whose predictions are compared
+
+
+def save_onnx(
+    file: str | Path,
+    network: nn.Module,
+    bits: BitConfig,
+    images: Tensor,
+    *,
+    quantizer: str,
+    name: str,
+    checkpoint: str,
+) -> ExportSizes:
+    """Write a quantized network as ONNX, checked, whole or not at all.
+
+    Input ``images`` ``(batch, C, H, W)``, output ``logits`` ``(batch, K)``, any batch. The file has passed ONNX's own
+    checker, and onnxruntime has predicted the same classes as PyTorch on the first 100 images.
+
+    Args:
+        file: where to; a file that is there is replaced.
+        network: with quantized weights, for example ``QuantProblem.quantized(bits)``.
+        bits: bit-width of each quantized layer; what it does not name stays float.
+        images: float32 ``(N, C, H, W)``, at least one.
+        quantizer: what rounded the weights; ``kmeans`` has no place in ONNX.
+        name: of the network.
+        checkpoint: content hash of the float network's weights.
+
+    Raises:
+        AdrlGymError: bits for unknown layers, weights that do not fit their bits, a codebook, an operator that ONNX
+            has not, a network that torch.export cannot trace or onnxruntime cannot run, other predictions, a place that
+            cannot be written.
+    """
+    onnx, runtime = _import("onnx"), _import("onnxruntime")
+    if is_codebook(quantizer):
+        raise AdrlGymError(
+            f"ONNX's DequantizeLinear has no codebooks, and {quantizer} makes them: use the packed format, or search "
+            "with the quantizer gptq or linear"
+        )
+    coded = encode_layers(network, bits, quantizer)
+    network = copy.deepcopy(network).cpu().eval().to(memory_format=torch.contiguous_format)
+    traced = _trace(network, images)
+    float_bytes = _optimized(traced).ByteSize()
+    model = copy.deepcopy(traced)
+    for parameter, weight in coded.items():
+        _dequantize(model.graph, parameter, weight)
+    model = _optimized(model)
+    metadata = {"network": name, "checkpoint": checkpoint, "quantizer": quantizer, "bits": json.dumps(bits.as_dict())}
+    onnx.helper.set_model_props(model, {f"adrl_gym.{key}": value for key, value in metadata.items()})
+    onnx.checker.check_model(model, full_check=True)
+    content = model.SerializeToString()
+    _check_predictions(_run(runtime, content, images[:_CHECKED]), network, images[:_CHECKED])
+    write_whole(Path(file), content)
+    counts, stored = [w.codes.numel() for w in coded.values()], [_stored_bits(b) for b in bits.bits]
+    ideal = packed_size(weight_bits(bits.bits, counts), 1)
+    return ExportSizes(
+        float_bytes=float_bytes,
+        ideal_bytes=ideal,
+        other_bytes=sum(
+            onnx.numpy_helper.to_array(constant).nbytes
+            for constant in model.graph.initializer
+            if constant.name not in {f"{parameter}{_INTEGERS}" for parameter in coded}
+        ),
+        file_bytes=len(content),
+        wider_bytes=packed_size(weight_bits(stored, counts), 1) - ideal,
+    )
+
+
+def _import(name: str) -> Any:
+    """The module ``name`` of the extra ``export``."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise AdrlGymError(f'ONNX needs {name}: pip install "adrl-gym[export]"') from error
+
+
+def _stored_bits(bits: int) -> int:
+    """What a weight of ``bits`` bits takes in ONNX."""
+    return 4 if bits <= 4 else 8
+
+
+def _trace(network: nn.Module, images: Tensor) -> Any:
+    """The network as an ONNX model, unoptimized: parameters keep their names."""
+    _import("onnxscript")
+    example = images[:1].expand(2, *images.shape[1:])  # (2, C, H, W): PyTorch takes a batch of 1 for a fixed size
+    try:
+        with _silent():
+            program = torch.onnx.export(
+                network,
+                (example,),
+                dynamo=True,
+                dynamic_shapes=({0: "batch"},),
+                input_names=["images"],
+                output_names=["logits"],
+                opset_version=OPSET,
+                optimize=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise AdrlGymError(f"{type(network).__name__} cannot become ONNX: {_reason(error)}") from error
+    assert program is not None
+    return program.model_proto
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing on the screen: PyTorch prints pages of advice before it raises."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _reason(error: BaseException) -> str:
+    """What of PyTorch's explanation names the operator or the line at fault."""
+    operator = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", str(error))
+    if operator:
+        return f"it has no operator for {operator[1]}; replace that in the network, or use the packed format"
+    cause: BaseException = error.__cause__ or error
+    line = next(iter(str(cause).splitlines()), type(cause).__name__)
+    return f"torch.export cannot trace it ({line}); use the packed format"
+
+
+def _dequantize(graph: Any, parameter: str, weight: CodedWeight) -> None:
+    """Replace a float initializer by its integers, their scales and a ``DequantizeLinear``."""
+    onnx = _import("onnx")
+    places = [index for index, tensor in enumerate(graph.initializer) if tensor.name == parameter]
+    if not places:
+        raise AdrlGymError(f"{parameter} is not a constant of the traced network: use the packed format")
+    integers, scales = weight.integers()  # int8 (O, ...), (O,)
+    width = _stored_bits(weight.bits)
+    raw = pack((integers.flatten() & (2**width - 1)).view(torch.uint8), width).numpy().tobytes()
+    kind = {4: onnx.TensorProto.INT4, 8: onnx.TensorProto.INT8}[width]
+    names = [parameter + _INTEGERS, parameter + "_scales"]
+    del graph.initializer[places[0]]
+    graph.initializer.append(onnx.helper.make_tensor(names[0], kind, integers.shape, raw, raw=True))
+    graph.initializer.append(onnx.numpy_helper.from_array(scales.numpy(), names[1]))
+    node = onnx.helper.make_node("DequantizeLinear", names, [parameter], name=f"{parameter}_dequantize", axis=0)
+    graph.node.insert(0, node)
+
+
+def _optimized(model: Any) -> Any:
+    """With constants folded, and without PyTorch's notes, which hold stack traces with the paths of this machine."""
+    model = _import("onnxscript.optimizer").optimize(model)
+    del model.graph.value_info[:]
+    del model.graph.metadata_props[:]
+    for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    return model
+
+
+def _run(runtime: Any, content: bytes, images: Tensor) -> Tensor:
+    """Onnxruntime's logits ``(N, K)`` of ``(N, C, H, W)``."""
+    try:
+        session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+    except Exception as error:  # its exceptions have no base class of their own
+        raise AdrlGymError(f"onnxruntime cannot run this network ({error}): use the packed format") from error
+
+
+def _check_predictions(logits: Tensor, network: nn.Module, images: Tensor) -> None:
+    """Raises ``AdrlGymError`` unless logits ``(N, K)`` predict for ``(N, C, H, W)`` what the network does."""
+    with torch.inference_mode():
+        expected = network(images)  # (N, K)
+    equal = int((logits.argmax(1) == expected.argmax(1)).sum())
+    if equal < len(images):
+        raise AdrlGymError(
+            f"onnxruntime predicts {len(images) - equal} of {len(images)} images otherwise than PyTorch, so nothing "
+            "was written: use the packed format, and report this network"
+        )
