@@ -13,6 +13,7 @@ from adrl_gym.bits import bits_from_action
 from adrl_gym.data import find_splits, own_splits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import ACTIVATION_MEMORY
+from adrl_gym.evaluation.precision import Precision
 from adrl_gym.layers import FEATURES, layer_features
 from adrl_gym.networks import load_network, own_network
 from adrl_gym.problem import QuantProblem
@@ -68,7 +69,8 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         the network's weights or its attribute ``pretrained_cfg`` say.
     download, weights: leave to download the data set, and a file of weights; for a network given by name.
     images: how many search images.
-    budget, quantizer, bits, bias_correction, keep, device, memo, activation_memory: see ``QuantProblem``.
+    budget, quantizer, bits, bias_correction, keep, device, memo, activation_memory, profile_precision: see
+        ``QuantProblem``.
     action_type: ``continuous`` or ``discrete``.
     render_mode: ``ansi`` (a text table) or ``rgb_array`` (the same as a picture).
     progress: show a bar while the layers are quantized.
@@ -99,6 +101,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         action_type: Literal["continuous", "discrete"] = "continuous",
         memo: str | Path | None = None,
         activation_memory: int = ACTIVATION_MEMORY,
+        profile_precision: Precision = "float32",
         render_mode: Literal["ansi", "rgb_array"] | None = None,
         progress: bool = False,
     ) -> None:
@@ -128,6 +131,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
             name=loaded.name,
             memo=memo,
             activation_memory=activation_memory,
+            profile_precision=profile_precision,
             progress=progress,
         )
         if self.problem.left_float is not None:

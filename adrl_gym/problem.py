@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,11 +18,19 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import ACTIVATION_MEMORY, Bits, Engine, Memo, Metrics, Outcomes, Score, prepare_layers, race
 from adrl_gym.evaluation.fingerprint import fingerprint
 from adrl_gym.evaluation.outcomes import compare
+from adrl_gym.evaluation.precision import Precision, check_native
 from adrl_gym.layers import find_layers, left_float, quantizable
 from adrl_gym.networks.checkpoints import content_hash
 
 Width = TypeVar("Width", int, int | None)
 ERROR_RATE = 0.05  # that a comparison drops the best candidate; measured in benchmarks/results/speed.csv
+
+
+class _Source(NamedTuple):
+    """Where outcomes come from."""
+
+    engine: Engine
+    memo: Memo
 
 
 class QuantProblem:
@@ -41,6 +49,8 @@ class QuantProblem:
         name: of the network, for results.
         memo: SQLite file of what is known already, shared by runs and processes (see ``Memo``); ``None`` for none.
         activation_memory: bytes that kept activations may take; 0 keeps none.
+        profile_precision: ``float32`` or ``bfloat16``, of ``costs`` and ``compare``. ``evaluate`` and ``test``, and so
+            all that is reported, are float32.
         progress: show a bar while the layers are quantized.
 
     Attributes:
@@ -70,6 +80,7 @@ class QuantProblem:
         name: str = "own",
         memo: str | Path | None = None,
         activation_memory: int = ACTIVATION_MEMORY,
+        profile_precision: Precision = "float32",
         progress: bool = False,
     ) -> None:
         self.lowest, self.highest = bits
@@ -107,14 +118,14 @@ class QuantProblem:
             ]
         )
         self._network, self._versions = network, versions
-        self._engine = Engine(
-            network, self.layers, versions, splits.search, devices, activation_memory=activation_memory
-        )
-        self.slice_size = self._engine.size
-        self._memo = Memo(
-            None if memo is None else Path(memo),
-            fingerprint(network, self.layers, splits.search, quantizer=quantizer, bias_correction=bias_correction),
-        )
+        self._memo_file = None if memo is None else Path(memo)
+        self._devices, self._activation_memory = devices, activation_memory
+        exact = self._make_source("float32")
+        self._sources = {"evaluate": exact, "profile": exact}
+        if profile_precision != "float32":
+            check_native(profile_precision, devices)
+            self._sources["profile"] = self._make_source(profile_precision)
+        self.slice_size = exact.engine.size
         self.memo_hits = self.memo_misses = 0
 
     @property
@@ -124,7 +135,8 @@ class QuantProblem:
         A pass over part of the images or of the network counts as its share of multiply-accumulates; what the memo
         answers counts nothing.
         """
-        return self._engine.passes
+        engines = {id(source.engine): source.engine for source in self._sources.values()}
+        return sum(engine.passes for engine in engines.values())
 
     @cached_property
     def float_search(self) -> Metrics:
@@ -138,14 +150,15 @@ class QuantProblem:
 
     def evaluate(self, bits: Bits, images: int | None = None) -> Metrics:
         """A configuration on the first ``images`` search images (default: all). The same question is computed once."""
-        return self._ask([bits], 0, images or self.images)[0].metrics()
+        return self._ask("evaluate", [bits], 0, images or self.images)[0].metrics()
 
     def costs(self, configurations: Sequence[Bits], score: Score, begin: int = 0, end: int | None = None) -> np.ndarray:
         """Costs of configurations on each of the search images ``begin`` to ``end``, float64 ``(m, end - begin)``.
 
         Together they cost less than one by one: what several have in common, from the first layer on, runs once.
         """
-        return np.stack([found.costs(score) for found in self._ask(configurations, begin, end or self.images)])
+        found = self._ask("profile", configurations, begin, end or self.images)
+        return np.stack([outcomes.costs(score) for outcomes in found])
 
     def compare(
         self,
@@ -201,21 +214,38 @@ class QuantProblem:
         """Bits a weight."""
         return sizes.average_bits(bits, self.parameters)
 
-    def _ask(self, configurations: Sequence[Bits], begin: int, end: int) -> list[Outcomes]:
+    def _make_source(self, precision: Precision) -> "_Source":
+        engine = Engine(
+            *(self._network, self.layers, self._versions, self.splits.search, self._devices),
+            precision=precision,
+            activation_memory=self._activation_memory,
+        )
+        known = fingerprint(
+            *(self._network, self.layers, self.splits.search),
+            quantizer=self.quantizer,
+            bias_correction=self.bias_correction,
+            precision=precision,
+        )
+        return _Source(engine, Memo(self._memo_file, known))
+
+    def _ask(
+        self, purpose: Literal["evaluate", "profile"], configurations: Sequence[Bits], begin: int, end: int
+    ) -> list[Outcomes]:
         """Outcomes of configurations on search images ``begin`` to ``end``, from the memo where they are known."""
+        engine, memo = self._sources[purpose]
         size = self.slice_size
         slices = range(begin // size, -(-min(end, self.images) // size))
         missing: dict[tuple[int, ...], list[Bits]] = {}  # slices -> configurations that are not known there
         for bits in dict.fromkeys(map(tuple, configurations)):
-            lacking = tuple(s for s in slices if s not in self._memo.get(bits))
+            lacking = tuple(s for s in slices if s not in memo.get(bits))
             if any(b is not None for b in bits):  # the float network is a reference, not a question
                 self.memo_hits += not lacking
                 self.memo_misses += bool(lacking)
             if lacking:
                 missing.setdefault(lacking, []).append(bits)
         for lacking, asked in missing.items():
-            found = self._engine.measure(asked, lacking)  # [configuration][slice]
-            self._memo.put(
+            found = engine.measure(asked, lacking)  # [configuration][slice]
+            memo.put(
                 (bits, s, outcomes)
                 for bits, row in zip(asked, found, strict=True)
                 for s, outcomes in zip(lacking, row, strict=True)
@@ -223,7 +253,7 @@ class QuantProblem:
         offset = begin - slices.start * size
         answers = []
         for asked_bits in configurations:
-            known = self._memo.get(asked_bits)
+            known = memo.get(asked_bits)
             answers.append(Outcomes.join([known[s] for s in slices], offset, offset + min(end, self.images) - begin))
         return answers
 
@@ -231,12 +261,12 @@ class QuantProblem:
     def _float_test_logits(self) -> Tensor:
         """The float network's logits on the test images, ``(N, K)``."""
         assert self.splits.test is not None
-        return self._engine.logits(self.splits.test, (None,) * len(self.layers))
+        return self._sources["evaluate"].engine.logits(self.splits.test, (None,) * len(self.layers))
 
     def _test(self, bits: Bits) -> Metrics | None:
         if self.splits.test is None:
             return None
-        logits = self._engine.logits(self.splits.test, bits)  # (N, K)
+        logits = self._sources["evaluate"].engine.logits(self.splits.test, bits)  # (N, K)
         return compare(logits[None], self._float_test_logits, self.splits.test.labels)[0].metrics()
 
 

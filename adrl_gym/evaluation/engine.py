@@ -14,6 +14,7 @@ from adrl_gym.data.images import Images
 from adrl_gym.evaluation.cut import CannotCutError, Versions, cut
 from adrl_gym.evaluation.kept import KeptActivations
 from adrl_gym.evaluation.outcomes import Outcomes, compare
+from adrl_gym.evaluation.precision import DTYPES, Precision
 from adrl_gym.evaluation.prepare import LayerVersion
 from adrl_gym.evaluation.runner import Bits, CutRunner, Runner, WholeRunner
 from adrl_gym.layers import LayerSpec, quantizable
@@ -46,7 +47,7 @@ class Engine:
         versions: for every layer, bit-width -> what it computes with.
         search: the search images.
         devices: where it runs; slices are shared out evenly. One CPU device stands for all its threads.
-        dtype: ``torch.float32`` or ``torch.bfloat16``.
+        precision: ``float32`` or ``bfloat16``.
         activation_memory: bytes of kept activations; 0 keeps none.
 
     Attributes:
@@ -62,7 +63,7 @@ class Engine:
         search: Images,
         devices: Sequence[torch.device],
         *,
-        dtype: torch.dtype = torch.float32,
+        precision: Precision = "float32",
         activation_memory: int = ACTIVATION_MEMORY,
     ) -> None:
         network = copy.deepcopy(network).eval().requires_grad_(False).cpu()
@@ -76,7 +77,7 @@ class Engine:
         batches = list(search.batches(slice_size(search_shape(search))))
         self.size, self.slices = len(batches[0][0]), len(batches)
         self._one_pass = len(search) * sum(layer.macs for layer in layers)
-        self._dtype = dtype
+        self._dtype = DTYPES[precision]
         self._kept = KeptActivations(activation_memory)
         self._runners = self._make_runners(network, layers, everything, devices, batches[0][0])
         # Slice s always runs on runner s modulo their number, so that what is kept of it lies on that device.

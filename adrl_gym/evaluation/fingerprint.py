@@ -15,15 +15,21 @@ REVISION = 1  # to be raised whenever quantizers or evaluation give other number
 
 
 def fingerprint(
-    network: nn.Module, layers: Sequence[LayerSpec], images: Images, *, quantizer: str, bias_correction: bool
+    network: nn.Module,
+    layers: Sequence[LayerSpec],
+    images: Images,
+    *,
+    quantizer: str,
+    bias_correction: bool,
+    precision: str = "float32",
 ) -> str:
     """Hash of all that a configuration's outcomes depend on; 64 hexadecimal digits.
 
     The weights and the structure of the network, its layers, the search images and their labels, the quantizer and its
-    correction, and the revision of this package's arithmetic. The budget and the device are not part of it.
+    correction, the precision, and the revision of this package's arithmetic. The budget and the device are no part.
     """
     digest = hashlib.sha256()
-    what = [REVISION, repr(network), [layer.name for layer in layers], quantizer, bias_correction]
+    what = [REVISION, repr(network), [layer.name for layer in layers], quantizer, bias_correction, precision]
     digest.update(json.dumps(what).encode())
     digest.update(content_hash(network.state_dict()).encode())
     for batch, labels in images.batches(len(images)):

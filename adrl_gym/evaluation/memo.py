@@ -81,6 +81,10 @@ class Memo:
             with self._trouble_set_aside(), self._database as transaction:
                 transaction.executemany("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?, ?)", rows)
 
+    def forget(self) -> None:
+        """Forget what is in memory; the file stays."""
+        self._known.clear()
+
     def close(self) -> None:
         """Let go of the file."""
         if self._database is not None:

@@ -13,6 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from adrl_gym.bits import parse_keep
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.evaluation.precision import Precision
 
 Algo = Literal["ddpg", "td3", "sac", "ppo", "dqn"]
 ActionType = Literal["continuous", "discrete"]
@@ -72,6 +73,8 @@ class Options:
     """File of what is known of configurations, shared by runs; or none. Without it, memo.sqlite beside the output."""
     activation_gib: float = 2.0
     """Memory for activations that later configurations can begin from, in GiB; 0 keeps none."""
+    profile_precision: Precision = "float32"
+    """Of profiling; bfloat16 where the processor has it. What is reported is float32."""
     output: Path | None = None
     """Folder of this run; without it, runs/<env>-<agent>-<budget>-s<seed>."""
     resume: Switch = False

@@ -125,7 +125,7 @@ def _test(record: SearchRecord) -> tuple[float, float] | None:
 
 def _is_finished(previous: SearchResult, options: Options) -> bool:
     here = options.recorded()
-    return previous.status == "finished" and all(previous.options.get(name) == here[name] for name in LIMITS)
+    return previous.status == "finished" and all(previous.options.get(name) == here.get(name) for name in LIMITS)
 
 
 def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[gym.Env[Any, Any], float]:
@@ -139,6 +139,7 @@ def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[
         "device": options.device,
         "memo": options.memo_file(),
         "activation_memory": int(options.activation_gib * 2**30),
+        "profile_precision": options.profile_precision,
         "action_type": action_type,
         "progress": sys.stderr.isatty(),
     }
