@@ -4,8 +4,8 @@
 
 Every figure is the time of a variant over that of its reference. The two alternate in one process, and a row holds the
 median, least and largest ratio over the repeats. Each network is measured in a process of its own, whose peak memory
-the rows give. The searches are whole command lines: with --before, also those of an earlier commit's checkout. Rows go to
-benchmarks/results/speed.csv; those of networks that are not measured in this call stay.
+the rows give. The searches are whole command lines: with --before, also those of an earlier commit's checkout. Rows go
+to benchmarks/results/speed.csv; those of networks that are not measured in this call stay.
 """
 
 import csv

@@ -29,7 +29,7 @@ def own_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(algo: Algo, output: Path, **changes: Any) -> SearchResult:
-    options = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "output": output, **changes}
+    options = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "output": output, "memo": "none", **changes}
     return importlib.import_module("train_sb3").main(SB3Options(algo=algo, **options))
 
 
@@ -45,7 +45,7 @@ def test_a_stopped_agent_goes_on_as_if_nothing_had_happened(tmp_path: Path, algo
     assert whole.size_ratio <= 0.1
     stopped = train(algo, tmp_path / "parts", episodes=40, evaluations=18)
     assert 18 <= stopped.episodes < 40  # where it stopped need not be where PPO learned last
-    assert stopped.evaluations == 18
+    assert 17 < stopped.evaluations <= 18
     parts = train(algo, tmp_path / "parts", episodes=40, resume=True)
     assert tried(tmp_path / "parts") == tried(tmp_path / "whole")
     assert (parts.bits, parts.episodes) == (whole.bits, 40)

@@ -5,6 +5,7 @@ import importlib
 import json
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,17 @@ def records(path: Path) -> Iterator[Any]:
             record = b""
 
 
+def read_back(path: Path) -> list[Any]:
+    """All records, once the last one is there: W&B writes them in a process of its own, after finish() has returned."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = list(records(path))
+        if any(record.HasField("exit") for record in found):
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never got its last record")
+
+
 def items(pairs: Any) -> dict[str, Any]:
     return {item.key or item.nested_key[0]: json.loads(item.value_json) for item in pairs}
 
@@ -74,7 +86,7 @@ def test_a_tracked_run_can_be_read_back(options: Options, capfd: pytest.CaptureF
     result = train("train_haq", options)
     assert options.output is not None
     (path,) = options.output.glob("wandb/offline-run-*/*.wandb")
-    found = list(records(path))
+    found = read_back(path)
 
     run = next(record.run for record in found if record.HasField("run"))
     assert (run.project, run.run_group, run.display_name) == ("adrl-gym", "Tiny-haq-0.1", "Tiny-haq-0.1-s3")
@@ -120,7 +132,7 @@ def test_searches_that_do_not_learn_log_the_same(options: Options) -> None:
     result = train("search", SearchOptions(method="random", **given))
     assert options.output is not None
     (path,) = options.output.glob("wandb/offline-run-*/*.wandb")
-    found = list(records(path))
+    found = read_back(path)
     run = next(record.run for record in found if record.HasField("run"))
     assert {"random", "Tiny", "budget 0.1"} <= set(run.tags)
     history = [items(record.history.item) for record in found if record.HasField("history")]
