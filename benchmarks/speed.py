@@ -63,13 +63,13 @@ class Options:
     """How often variant and reference alternate."""
     before: Path | None = None
     """Checkout of an earlier commit, whose searches are compared with."""
-    here: tyro.conf.Suppress[bool] = False
-    """Measure in this process and print rows as JSON."""
+    here: bool = False
+    """Measure one case in this process and print rows as JSON: what the command calls itself with."""
 
 
-def alternate(repeats: int, *works: Work) -> list[list[float]]:
-    """Seconds of each work, in turn; each has run once before."""
-    for work in works:
+def alternate(repeats: int, *works: Work, first: bool = True) -> list[list[float]]:
+    """Seconds of each work, in turn; ``first``: each has run once before."""
+    for work in works if first else ():
         work()
     seconds: list[list[float]] = [[] for _ in works]
     for _ in range(repeats):
@@ -287,7 +287,8 @@ def searches(options: Options) -> Iterator[Row]:
 
             works = [run(now, ["--memo", "none"]), run(now, ["--memo", str(memo)])]
             works += [] if options.before is None else [run(options.before.resolve(), [])]
-            cold, warm, *before = alternate(options.repeats, *works)
+            works[1]()  # fills the memo
+            cold, warm, *before = alternate(options.repeats, *works, first=False)
             found = [row("search_warm", f"{variant}, warm memo", f"{variant}, no memo", warm, cold)]
             for seconds in before:
                 earlier = f"{variant}, commit {head(options.before)}"
