@@ -5,6 +5,7 @@ python benchmarks/report.py --check    ends with status 1 where a table is not w
 """
 
 import csv
+import itertools
 import json
 import statistics
 import sys
@@ -16,7 +17,7 @@ import tyro
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-NAMES = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
+NAMES = {"resnet20": "ResNet20", "cifarnet": "CifarNet", "resnet50": "ResNet50"}
 Row = dict[str, str]
 
 
@@ -105,19 +106,58 @@ def choices() -> str:
 def datafree() -> str:
     """How well the data-free sets rank configurations."""
     lines = []
-    for network, name in NAMES.items():
-        path = RESULTS / "datafree" / f"{network}-gptq.json"
+    for network, quantizer in itertools.product(NAMES, ("gptq", "linear")):
+        path = RESULTS / "datafree" / f"{network}-{quantizer}.json"
         if not path.exists():
             continue
         summary = json.loads(path.read_text())
         spearman = summary["spearman_with_test_accuracy"]
         columns = (spearman["agreement"], spearman["kl"], spearman["average_bits"])
-        lines.append([name, str(summary["configurations"]), *(f"{value:.3f}" for value in columns)])
-    return markdown(["network", "configurations", "agreement", "KL divergence", "average bits alone"], lines)
+        low, high = summary["test_accuracy_range"]
+        measured = [str(summary["configurations"]), f"{summary['test_images']:,}", f"{low:.2f} to {high:.2f} %"]
+        lines.append([f"{NAMES[network]}, `{quantizer}`", *measured, *(f"{value:.3f}" for value in columns)])
+    header = ["network, quantizer", "configurations", "test images", "their accuracies"]
+    return markdown([*header, "agreement", "KL divergence", "average bits alone"], lines)
+
+
+def export() -> str:
+    """Sizes of exported files, of configurations that fit 1/16 of the weight bits."""
+    lines = []
+    for r in read("export"):
+        weight_bytes = float(r["float_bytes"]) - float(r["other_bytes"])  # float32, without biases and norms
+        if r["network"] not in NAMES or r["quantizer"] != "gptq" or float(r["ideal_bytes"]) > 0.0626 * weight_bytes:
+            continue
+        sizes = [f"{float(r[column]) / 1000:,.1f} kB" for column in ("float_bytes", "ideal_bytes", "file_bytes")]
+        same = f"{int(r['equal_predictions']):,} of {int(r['images']):,}"
+        lines.append([NAMES[r["network"]], r["format"], *sizes, f"{float(r['factor']):.1f}", same])
+    header = ["network", "format", "float file", "weight bits alone", "file", "times smaller", "same predictions"]
+    return markdown(header, lines)
+
+
+CASES = {
+    "full_evaluation": "a configuration, whole",
+    "one_layer_change": "after a change of one layer",
+    "table": "all layers alone at all bit-widths",
+    "candidates_prefix": "an episode's candidates, `prefix`",
+    "candidates_completed": "an episode's candidates, `completed`",
+    "search_cold": "a search",
+    "search_warm": "the same search again",
+}
+
+
+def speed() -> str:
+    """Time of the evaluator over that of alternatives."""
+    lines = []
+    for r in read("speed"):
+        if r["case"] in CASES:
+            ratio = f"{float(r['ratio']):.3f} ({float(r['ratio_min']):.3f} to {float(r['ratio_max']):.3f})"
+            what = f"{NAMES[r['network']]}, {int(r['images']):,} images"
+            lines.append([what, CASES[r["case"]], r["variant"], r["reference"], ratio])
+    return markdown(["network", "what", "variant", "over", "time, as a ratio"], lines)
 
 
 TABLES: dict[Path, dict[str, Callable[[], str]]] = {
-    ROOT / "README.md": {"comparison": comparison, "datafree": datafree},
+    ROOT / "README.md": {"comparison": comparison, "datafree": datafree, "export": export, "speed": speed},
     ROOT / "agents" / "README.md": {"choices": choices},
 }
 

@@ -99,6 +99,7 @@ def test_whatever_was_asked_before_logits_are_those_of_the_plain_way(data: st.Da
         found = engine.measure(configurations, range(engine.slices))
         for c, row in zip(configurations, found, strict=True):
             logits = plain.logits(search, c)  # (N, K)
+            torch.testing.assert_close(engine.search_logits([c])[0], logits, rtol=1e-4, atol=1e-4)
             kl = torch.cat([torch.from_numpy(outcomes.kl) for outcomes in row])  # (N,)
             reference = plain.logits(search, (None,) * n)  # (N, K)
             expected = F.kl_div(logits.log_softmax(1), reference.softmax(1), reduction="none").sum(1)  # (N,)

@@ -101,6 +101,14 @@ class Engine:
         by_slice = self._spread(slices, lambda runner, s: self._slice(runner, s, configurations))
         return [[by_slice[s][c] for s in slices] for c in range(len(configurations))]
 
+    def search_logits(self, configurations: Sequence[Bits]) -> Tensor:
+        """Logits ``(M, N, K)`` of configurations on all search images, got as ``measure`` gets them; on the CPU."""
+        by_slice = self._spread(
+            range(self.slices),
+            lambda runner, s: runner.logits(self._batches[s][0], configurations, s, self._kept).float().cpu(),
+        )
+        return torch.cat([by_slice[s] for s in range(self.slices)], dim=1)  # (M, N, K)
+
     def logits(self, images: Images, bits: Bits) -> Tensor:
         """Logits ``(N, K)`` of one configuration on other images, which are read batch by batch; on the CPU."""
         nothing = KeptActivations(0)
