@@ -39,7 +39,7 @@ from adrl_gym.evaluation.outcomes import compare
 from adrl_gym.evaluation.precision import check_native
 from adrl_gym.layers import find_layers
 from adrl_gym.networks import load_network
-from adrl_gym.problem import ERROR_RATE, QuantProblem
+from adrl_gym.problem import QuantProblem
 
 OUTPUT = Path(__file__).parent / "results" / "speed.csv"
 COLUMNS = ("network", "images", "case", "variant", "reference", "ratio", "ratio_min", "ratio_max", "peak_mib")
@@ -190,20 +190,6 @@ def layer_cases(bench: Bench, repeats: int) -> Iterator[Row]:
     yield row("table", "engine, all images", "engine, whole, n x 8 times", table, [8 * count * w for w in whole])
 
 
-def raced_case(problem: QuantProblem, bench: Bench, repeats: int) -> Iterator[Row]:
-    """The table with early stopping, as agents measure it."""
-    for images in (problem.images, PROFILE_IMAGES):
-
-        def raced(images: int = images) -> None:
-            forget(problem)
-            one_layer_costs(problem, SCORE, images, error_rate=ERROR_RATE)
-
-        times, whole = alternate(repeats, raced, bench.whole)
-        variant = f"engine, early stopping, at most {images:,} images"
-        reference = [8 * len(problem.layers) * w for w in whole]
-        yield row("table", variant, "engine, whole, n x 8 times", times, reference)
-
-
 def candidate_cases(problem: QuantProblem, bench: Bench, repeats: int) -> Iterator[Row]:
     """One episode's choices among candidates, each on at most 250 images, against plain passes over as many."""
     some = ImageSet(bench.images.images[:PROFILE_IMAGES], None)
@@ -266,7 +252,6 @@ def measure(case: Case, options: Options) -> Iterator[Row]:
         forward_cases(bench, options.repeats),
         bfloat16_cases(bench, options.repeats),
         layer_cases(bench, options.repeats),
-        raced_case(problem, bench, options.repeats),
         candidate_cases(problem, bench, options.repeats),
     )
     for found in rows:

@@ -1,19 +1,11 @@
 """Comparisons that stop early: rarely wrong, and never when nothing may be risked."""
 
-import itertools
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
 
-from adrl_agents.one_layer import Completion, LayerTable, one_layer_costs
-from adrl_gym import QuantProblem
-from adrl_gym.data import ImageSet, Splits
 from adrl_gym.evaluation import race
-
-Batches = list[tuple[Tensor, Tensor]]
 
 
 def run(table: np.ndarray, error_rate: float, offsets: list[float] | None = None) -> tuple[list[float], int]:
@@ -56,39 +48,3 @@ def test_clear_losers_leave_and_what_is_impossible_is_not_run() -> None:
     assert costs[0] < np.inf
     assert costs[1:] == [np.inf, np.inf]
     assert looked < 100
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.integers(0, 10**6), st.integers(1, 4), st.floats(1.0, 3.0))
-def test_best_with_each_choice_is_the_best_by_exhaustion(seed: int, layers: int, share: float) -> None:
-    random = np.random.default_rng(seed)
-    parameters = random.integers(1, 9, layers).tolist()
-    costs, allowed = random.random((layers, 3)), share * sum(parameters)
-    completion = Completion(costs, parameters, allowed, 1)
-
-    def cost(bits: tuple[int, ...]) -> float:
-        return float(sum(costs[i, b - 1] for i, b in enumerate(bits)))
-
-    every = [
-        bits
-        for bits in itertools.product((1, 2, 3), repeat=layers)
-        if sum(b * p for b, p in zip(bits, parameters, strict=True)) <= allowed
-    ]
-    for layer in range(layers):
-        for width, best in enumerate(completion.best_with(layer), 1):
-            fitting = [bits for bits in every if bits[layer] == width]
-            assert (best is None) == (not fitting)
-            if best is not None:
-                assert best in fitting
-                assert cost(best) == pytest.approx(min(map(cost, fitting)))
-
-
-def test_a_raced_table_leads_to_the_same_bits_for_less(tiny: nn.Module, batches: Batches) -> None:
-    splits = Splits(ImageSet(*batches[0]), None, "random")
-    tables, work = [], []
-    for error_rate in (0.0, 0.05):
-        problem = QuantProblem(tiny, splits, budget=0.1)
-        tables.append(LayerTable(problem, one_layer_costs(problem, "kl", 100, error_rate=error_rate)))
-        work.append(problem.evaluations)
-    assert tables[0].completion.complete(()) == tables[1].completion.complete(())
-    assert work[1] < 0.8 * work[0]

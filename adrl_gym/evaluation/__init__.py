@@ -5,7 +5,7 @@ from adrl_gym.evaluation.memo import Memo
 from adrl_gym.evaluation.outcomes import SCORES, Metrics, Outcomes, Score
 from adrl_gym.evaluation.plain import PlainEvaluator
 from adrl_gym.evaluation.prepare import LayerVersion, prepare_layers
-from adrl_gym.evaluation.race import looks, paired, race
+from adrl_gym.evaluation.race import race
 from adrl_gym.evaluation.runner import Bits
 
 __all__ = [
@@ -19,8 +19,6 @@ __all__ = [
     "Outcomes",
     "PlainEvaluator",
     "Score",
-    "looks",
-    "paired",
     "prepare_layers",
     "race",
 ]

@@ -55,7 +55,7 @@ class ProfilingIndicator:
             least that the rest costs by the table is added.
         score: ``accuracy``, ``agreement`` with the float network or ``kl`` divergence from it.
         images: how many search images.
-        early_termination: stop measuring a candidate once it has clearly lost (see ``race`` and ``one_layer_costs``).
+        early_termination: stop measuring a candidate once it has clearly lost (see ``race``).
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class ProfilingIndicator:
 
     def _table(self, problem: QuantProblem) -> LayerTable:
         if self._known is None or self._known.problem is not problem:
-            costs = one_layer_costs(problem, self.score, self.images, error_rate=self._error_rate)
+            costs = one_layer_costs(problem, self.score, self.images)
             self._known = LayerTable(problem, costs)
         return self._known
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -29,12 +28,9 @@ class Completion:
     (1, 3)
     >>> Completion(costs, [10, 10], allowed=40, lowest=1).least_costs((), [1, 2, 3])
     [9.0, 3.0, 3.0]
-    >>> Completion(costs, [10, 10], allowed=40, lowest=1).best_with(1)  # 1, 2 or 3 bits for the second layer
-    [(3, 1), (2, 2), (1, 3)]
     """
 
     def __init__(self, costs: np.ndarray, parameters: Sequence[int], allowed: float, lowest: int) -> None:
-        self._problem = costs, parameters, allowed, lowest
         layers, widths = costs.shape
         unit = max(math.gcd(*parameters), math.ceil(allowed / MOST_UNITS))
         bits = np.arange(lowest, lowest + widths)
@@ -71,37 +67,13 @@ class Completion:
 
     def complete(self, decided: Sequence[int]) -> tuple[int, ...]:
         """``decided`` bits of the first layers, then the best of the others; the lowest where nothing else fits."""
-        return (*decided, *self._solve(len(decided), self._left(decided)))
-
-    def best_with(self, layer: int) -> list[tuple[int, ...] | None]:
-        """For each bit-width of one layer, the best configuration in which it has it; ``None`` where none fits."""
-        before, after = self._mirror._least[len(self._choice) - layer], self._least[layer + 1]  # (c,) each
-        best: list[tuple[int, ...] | None] = []
-        for width, size in enumerate(self._sizes[layer]):
-            room = self._capacity - int(size)
-            totals = before[: room + 1] + after[room::-1] if room >= 0 else np.array([np.inf])  # (room + 1,)
-            split = int(totals.argmin())
-            if np.isinf(totals[split]):
-                best.append(None)
-                continue
-            left, right = self._mirror._solve(len(self._choice) - layer, split), self._solve(layer + 1, room - split)
-            best.append((*reversed(left), self.lowest + width, *right))
-        return best
-
-    @cached_property
-    def _mirror(self) -> "Completion":
-        """The same with the layers in reverse, for what comes before a layer."""
-        costs, parameters, allowed, lowest = self._problem
-        return Completion(costs[::-1], list(parameters)[::-1], allowed, lowest)
-
-    def _solve(self, layer: int, left: int) -> list[int]:
-        """The best bits of the layers from ``layer`` on within the size ``left``."""
-        bits = []
-        for i in range(layer, len(self._choice)):
+        left = self._left(decided)
+        bits = list(decided)
+        for i in range(len(decided), len(self._choice)):
             width = int(self._choice[i, left]) if left >= self._feasible[i] else 0
             left -= int(self._sizes[i, width])
             bits.append(self.lowest + width)
-        return bits
+        return tuple(bits)
 
 
 def price_of_size(costs: np.ndarray, parameters: Sequence[int], allowed: float, lowest: int) -> float:
