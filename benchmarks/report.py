@@ -121,11 +121,11 @@ def datafree() -> str:
 
 
 def export() -> str:
-    """Sizes of exported files, of configurations that fit 1/16 of the weight bits."""
+    """Sizes of exported files, of configurations that fit 1/16 of the weight bits (the float ONNX file is smaller)."""
     lines = []
     for r in read("export"):
         weight_bytes = float(r["float_bytes"]) - float(r["other_bytes"])  # float32, without biases and norms
-        if r["network"] not in NAMES or r["quantizer"] != "gptq" or float(r["ideal_bytes"]) > 0.0626 * weight_bytes:
+        if r["network"] not in NAMES or r["quantizer"] != "gptq" or float(r["ideal_bytes"]) > 0.064 * weight_bytes:
             continue
         sizes = [f"{float(r[column]) / 1000:,.1f} kB" for column in ("float_bytes", "ideal_bytes", "file_bytes")]
         same = f"{int(r['equal_predictions']):,} of {int(r['images']):,}"
@@ -146,14 +146,13 @@ CASES = {
 
 
 def speed() -> str:
-    """Time of the evaluator over that of alternatives."""
+    """Time of the evaluator over that of alternatives, on ResNet20 with 1,000 images."""
     lines = []
     for r in read("speed"):
-        if r["case"] in CASES:
-            ratio = f"{float(r['ratio']):.3f} ({float(r['ratio_min']):.3f} to {float(r['ratio_max']):.3f})"
-            what = f"{NAMES[r['network']]}, {int(r['images']):,} images"
-            lines.append([what, CASES[r["case"]], r["variant"], r["reference"], ratio])
-    return markdown(["network", "what", "variant", "over", "time, as a ratio"], lines)
+        if r["case"] in CASES and (r["network"], r["images"]) == ("resnet20", "1000"):
+            ratio = f"{float(r['ratio']):.2f} ({float(r['ratio_min']):.2f} to {float(r['ratio_max']):.2f})"
+            lines.append([CASES[r["case"]], r["variant"], r["reference"], ratio])
+    return markdown(["what", "variant", "over", "ratio of their times"], lines)
 
 
 TABLES: dict[Path, dict[str, Callable[[], str]]] = {
