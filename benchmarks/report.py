@@ -39,10 +39,8 @@ def median_and_range(rows: list[Row], column: str = "test_accuracy") -> str:
 
 
 def cost(rows: list[Row]) -> str:
-    """Median of the work: passes over the search images, and seconds on one CPU core."""
-    return (
-        f"{statistics.median(numbers(rows, 'evaluations')):.0f} / {statistics.median(numbers(rows, 'seconds')):.0f} s"
-    )
+    """Median of the work: passes over the search images."""
+    return f"{statistics.median(numbers(rows, 'evaluations')):.0f}"
 
 
 def markdown(header: list[str], lines: list[list[str]]) -> str:
@@ -76,7 +74,7 @@ def comparison() -> str:
         "uniform",
         "HAQ, 300 episodes",
         "ADRL",
-        "HAQ's evaluations / time",
+        "HAQ's evaluations",
         "ADRL's",
     ]
     return markdown(header, lines)
@@ -99,7 +97,7 @@ def choices() -> str:
         for choice, found in by_choice.items()
     ]
     return markdown(
-        ["what is changed", "test accuracy, by seed", "search accuracy, by seed", "evaluations / time"], lines
+        ["what is changed", "test accuracy, by seed", "search accuracy, by seed", "evaluations"], lines
     )
 
 
