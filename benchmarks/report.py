@@ -96,9 +96,7 @@ def choices() -> str:
         ]
         for choice, found in by_choice.items()
     ]
-    return markdown(
-        ["what is changed", "test accuracy, by seed", "search accuracy, by seed", "evaluations"], lines
-    )
+    return markdown(["what is changed", "test accuracy, by seed", "search accuracy, by seed", "evaluations"], lines)
 
 
 def datafree() -> str:
