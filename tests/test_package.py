@@ -118,16 +118,6 @@ def test_examples_of_the_readme_run(block: str, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.strip()
 
 
-@pytest.mark.usefixtures("own_registry")
-def test_module_of_the_readme_is_found_by_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (block,) = (b for b in BLOCKS if b.startswith("# my_network.py\n"))
-    (tmp_path / "my_network.py").write_text(block)
-    monkeypatch.syspath_prepend(tmp_path)
-    (env_id,) = re.findall(r"--env-id (my_network:\S+?)`", README)
-    env = gym.make(env_id, quantizer="linear", budget=0.1)
-    assert env.observation_space.contains(env.reset()[0])
-
-
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "agents/README.md"])
 def test_links_lead_somewhere(page: str) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text())
