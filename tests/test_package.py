@@ -8,11 +8,9 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from importlib.metadata import requires
 from pathlib import Path
 
-import gymnasium as gym
 import pytest
 
 import adrl_gym
@@ -102,14 +100,6 @@ def test_every_command_line_has_help(
         runpy.run_path(str(script), run_name="__main__")
     assert ended.value.code in (0, None)
     assert "usage:" in capsys.readouterr().out
-
-
-@pytest.fixture
-def own_registry() -> Iterator[None]:
-    known = set(gym.registry)
-    yield
-    for name in set(gym.registry) - known:
-        del gym.registry[name]
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if not b.startswith("# my_")], ids=["own", "env"])
