@@ -111,6 +111,22 @@ def test_adrl_finds_the_best_configuration(tiny: nn.Module, batches: Batches, co
     assert max(seen) == best
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_profiling_around_the_best_leads_to_the_least_divergence(tiny: nn.Module, batches: Batches, seed: int) -> None:
+    env = make(tiny, batches)
+    problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+    fitting = [b for b in itertools.product(range(2, 5), repeat=4) if problem.project(b) == b]
+    seen: list[float] = []
+
+    def remember(local: dict[str, Any], _: dict[str, Any]) -> bool:
+        seen.extend(info["kl"] for info in local["infos"] if "bits" in info)
+        return True
+
+    ADRL(env=env, seed=seed, k=3, context="best").learn(4 * 10, callback=remember)
+    assert min(seen) == min(problem.evaluate(b).kl for b in fitting)
+    assert min(seen) < seen[0]  # integer programming on the layers alone does not find it
+
+
 @pytest.mark.parametrize(
     "options", [{"indicator": "distance"}, {"score": "accuracy"}, {"score": "agreement"}, {"k": 8}]
 )
@@ -134,7 +150,7 @@ def test_the_chosen_candidate_is_the_one_that_scores_best(env: gym.Env[np.ndarra
     observation, _ = env.reset()
     candidates = np.array([[-0.9], [0.0], [0.9]], np.float32)  # 2, 3 and 4 bits
     scores = agent.indicator(problem, (), [2, 3, 4])
-    chosen = agent._choose(observation, candidates)
+    chosen = agent._refine(agent._training, observation, candidates)
     assert chosen == candidates[int(np.argmax(scores))]
 
 
@@ -143,7 +159,7 @@ def test_profiling_stops_early_with_the_same_choice(tiny: nn.Module, batches: Ba
     for context, score in itertools.product(("prefix", "completed"), ("accuracy", "agreement", "kl")):
         problem = make(tiny, batches).unwrapped.problem  # type: ignore[attr-defined]
         quick, whole = (ProfilingIndicator(context, score, 300, early) for early in (True, False))  # type: ignore[arg-type]
-        whole._known = quick._table(problem)  # the same one-layer table for both
+        whole._alone = quick._table(problem)  # the same one-layer table for both
         for decided in [(), (2,), (3, 4), (4, 4, 4)]:
             a = np.array(quick(problem, decided, [2, 3, 4]))
             b = np.array(whole(problem, decided, [2, 3, 4]))
@@ -175,8 +191,11 @@ def test_candidates_begin_spread_over_the_range(env: gym.Env[np.ndarray, Any]) -
     with torch.no_grad():
         proposed = agent.actor.candidates(torch.as_tensor(env.reset()[0])[None])[0, :, 0]  # (k,)
     assert [bits_from_action(float(a), 2, 4) for a in proposed] == [2, 3, 4]
-    for _ in range(20):  # and so do those of the warm-up
-        assert [bits_from_action(float(a), 2, 4) for a in agent._random_candidates()[:, 0]] == [2, 3, 4]
+    warm_up = np.array([agent._random_candidates()[:, 0] for _ in range(200)])  # (200, k)
+    assert abs(warm_up[:, 1].mean()) < 0.1  # around the middles of their shares, and the range is cut at both ends
+    assert warm_up[:, 0].mean() < -0.5
+    assert warm_up[:, 2].mean() > 0.5
+    assert len(np.unique(warm_up)) == 600
 
 
 def test_gradients_reach_the_chosen_candidate_alone(env: gym.Env[np.ndarray, Any]) -> None:
@@ -203,7 +222,7 @@ def test_price_of_size_meets_the_budget(env: gym.Env[np.ndarray, Any]) -> None:
     assert problem.project(table.completion.complete(())) == table.completion.complete(())
 
 
-@pytest.mark.parametrize("options", [{"context": "completed"}, {"context": "single"}, {"indicator": "distance"}])
+@pytest.mark.parametrize("options", [{"context": "completed"}, {"context": "best"}, {"indicator": "distance"}])
 def test_save_load_same_prediction(tiny: nn.Module, batches: Batches, tmp_path: Path, options: dict[str, Any]) -> None:
     env = make(tiny, batches)
     agent = ADRL(env=env, seed=0, warmup_episodes=2, **options).learn(40)

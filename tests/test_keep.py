@@ -87,7 +87,7 @@ def test_impossible_budgets_count_what_is_kept(tiny: nn.Module, batches: Batches
     assert problem.project([8] * 4) == (8, 1, 1, 8)
 
 
-@pytest.mark.parametrize("context", ["single", "prefix", "completed"])
+@pytest.mark.parametrize("context", ["single", "prefix", "completed", "best"])
 def test_adrl_searches_the_other_layers(
     tiny: nn.Module, batches: Batches, monkeypatch: pytest.MonkeyPatch, context: Any
 ) -> None:

@@ -145,8 +145,8 @@ class ADRLOptions(Options):
     """Candidate bit-widths that the actor proposes for a layer; 1 is HAQ."""
     indicator: Literal["profiling", "distance"] = "profiling"
     """What chooses among candidates: measured predictions (P-ADRL) or distance of the weights (D-ADRL)."""
-    context: Literal["single", "prefix", "completed"] = "single"
-    """Other layers while profiling: float, those before as decided, or the rest completed as well."""
+    context: Literal["single", "prefix", "completed", "best"] = "best"
+    """Other layers while profiling: float, as decided (the rest float or completed), or as in the best so far."""
     score: Literal["accuracy", "agreement", "kl"] = "kl"
     """What profiling measures: accuracy, agreement with the float network, or divergence from it."""
     profile_images: int = 250

@@ -3,37 +3,15 @@
 import math
 import statistics
 import time
-from dataclasses import dataclass
 from typing import Any
 
+from adrl_agents.best import Best
 from adrl_agents.history import Episode
 from adrl_agents.options import Options
 from adrl_agents.provenance import git_commit, package_versions
 from adrl_agents.snapshot import Progress
 from adrl_gym.problem import QuantProblem
 from adrl_gym.result import SearchResult, Status
-
-
-@dataclass(frozen=True)
-class Best:
-    """A configuration and its measurements on the search images (percent, percent, nats).
-
-    The better of two is the one that agrees more with the float network, not the one with the higher accuracy:
-    among good configurations, accuracy on 1,000 images says little of accuracy on others, and agreement much.
-    """
-
-    bits: tuple[int, ...]
-    accuracy: float
-    agreement: float
-    kl: float
-    size_ratio: float
-
-    def beats(self, other: "Best | None") -> bool:
-        """Higher agreement; at a tie lower divergence, then smaller size."""
-        return other is None or self._rank() < other._rank()
-
-    def _rank(self) -> tuple[float, float, float]:
-        return (-self.agreement, self.kl, self.size_ratio)
 
 
 class SearchRecord:
@@ -115,13 +93,7 @@ class SearchRecord:
 
     def add(self, info: dict[str, Any], reward: float) -> Episode:
         """Take in the last step of an episode: ``info`` as the environment gives it."""
-        measured = Best(
-            tuple(int(b) for b in info["bits"]),
-            info["accuracy"],
-            info["agreement"],
-            info["kl"],
-            info["size_ratio"],
-        )
+        measured = Best.measured(info)
         if measured.beats(self.best):
             self.best = measured
         assert self.best is not None

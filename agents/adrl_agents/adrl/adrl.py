@@ -4,16 +4,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import GymEnv
 from torch import Tensor
 
 from adrl_agents.adrl.episode import EpisodeTrace
 from adrl_agents.adrl.indicators import Context, DistanceIndicator, Indicator, ProfilingIndicator, score_table
-from adrl_agents.adrl.policies import CandidateActor, CandidatePolicy
+from adrl_agents.adrl.policies import CandidateActor, CandidatePolicy, shares
 from adrl_agents.haq import HAQ
+from adrl_agents.noise import truncated_normal
 from adrl_gym import AdrlGymError
 from adrl_gym.bits import bits_from_action
-from adrl_gym.evaluation import Score
+from adrl_gym.evaluation import Metrics, Score
 
 
 class ADRL(HAQ):
@@ -45,7 +47,7 @@ class ADRL(HAQ):
         env: GymEnv | str | None = None,
         k: int = 8,
         indicator: str | Indicator = "profiling",
-        context: Context = "single",
+        context: Context = "best",
         score: Score = "kl",
         profile_images: int = 250,
         early_termination: bool = True,
@@ -63,6 +65,9 @@ class ADRL(HAQ):
         elif isinstance(indicator, str):
             raise AdrlGymError(f"unknown indicator {indicator!r}: choose profiling, distance or give a callable")
         self.indicator: Indicator = indicator
+        self._has_scores = False  # the actor, of the indicator
+        self._indicator_decides = False  # alone, in this episode
+        self._boldness = 1.0  # share of the exploration noise that this episode has
         self._training = EpisodeTrace()
         self._predicting: list[EpisodeTrace] = []
         super().__init__(policy, env, policy_kwargs=policy_kwargs, _init_setup_model=False, **kwargs)
@@ -77,26 +82,60 @@ class ADRL(HAQ):
         if _init_setup_model:
             self._setup_model()
 
-    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
-        if self.k > 1:
+    def _begin_episode(self) -> None:
+        """Draw the noise's size, ask the indicator for news, and take over its scores for refining replayed states."""
+        self._boldness = max(float(torch.rand(())), 1e-3)
+        profiling = isinstance(self.indicator, ProfilingIndicator)
+        first = not self._has_scores
+        self._indicator_decides = self.indicator.has_news(self.problem) if profiling else first
+        if profiling or first:
             scores = torch.as_tensor(score_table(self.indicator, self.problem), dtype=torch.float32)
             self.actor.scores.copy_(scores)
             self.actor_target.scores.copy_(scores)
-        return super()._setup_learn(*args, **kwargs)
+            self._has_scores = True
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: np.ndarray,
+        new_obs: np.ndarray | dict[str, np.ndarray],
+        reward: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+        if dones.all() and isinstance(self.indicator, ProfilingIndicator):
+            info = infos[0]
+            self.indicator.tell(tuple(info["bits"]), Metrics(info["accuracy"], info["agreement"], info["kl"]))
 
     def _random_candidates(self) -> np.ndarray:
-        # Stratified: one from each of k equal shares of [-1, 1], so that some candidate is always near the best.
-        return np.stack([(2 * j + 1 - self.k + self.action_space.sample()) / self.k for j in range(self.k)])
+        if self.k == 1:
+            return super()._random_candidates()
+        middles = shares(self.k)[0][:, None].expand(-1, self.actor.action_size)  # (k, A)
+        return self._explore(middles).cpu().numpy()
+
+    def _explore(self, proposed: Tensor) -> Tensor:
+        if self.k == 1:
+            return super()._explore(proposed)
+        # Each candidate explores its share of HAQ's range. An episode in which many layers cannot have the bits that
+        # the indicator would choose is a bad one and says little, so some episodes stay closer than others.
+        return truncated_normal(proposed, self._boldness * 2 * self.current_sigma / self.k)
 
     def _propose(self, observation: Tensor) -> Tensor:
         return self.actor.candidates(observation)[0]
 
     def _choose(self, observation: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        if self.k == 1:
+            return candidates[0]
+        if observation[0] == 0:  # the first layer
+            self._begin_episode()
+        if self._indicator_decides:  # so candidates from all over the range are put to it
+            candidates = shares(self.k)[0][:, None].expand(-1, candidates.shape[1]).numpy()  # (k, A)
         return self._refine(self._training, observation, candidates)
 
     def _refine(self, trace: EpisodeTrace, observation: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         """The candidate ``(A,)`` that the indicator scores best; fewer bits at a tie."""
-        if self.k == 1:
+        if self.k == 1:  # predict comes here without ``_choose``
             return candidates[0]
         problem = self.problem
         decided = trace.follow(observation, len(problem.free), problem.lowest, problem.highest)

@@ -1,16 +1,20 @@
 """Q-value indicators: what a candidate bit-width is worth, by knowledge of the domain instead of by learning."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from adrl_agents.one_layer import LayerTable, one_layer_costs
+from adrl_agents.one_layer import CostsAround, LayerTable, costs_around, one_layer_costs
 from adrl_gym import AdrlGymError, QuantProblem
-from adrl_gym.evaluation import SCORES, Bits, Score
+from adrl_gym.evaluation import SCORES, Bits, Metrics, Score
 from adrl_gym.problem import ERROR_RATE
 
-Context = Literal["single", "prefix", "completed"]
+# Standard errors that a change of a layer's bits is charged: one step more when the table has promised too much.
+CAUTION, MOST_CAUTION = 0.25, 4.0
+
+Context = Literal["single", "prefix", "completed", "best"]
 
 #: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the searched layers before
 #: (``problem.free``), ``candidates`` the bit-widths proposed for the next one; one score for each, higher is better.
@@ -51,8 +55,9 @@ class ProfilingIndicator:
         context: the other searched layers while a candidate is measured (kept ones always have their bits).
             ``single``: all float, a table that is made once. ``prefix``: those before as decided, the rest float.
             ``completed``: those before as decided, the rest as integer programming on that table would have them
-            within the budget that is left, so that the cost is that of a whole configuration. In the first two, the
-            least that the rest costs by the table is added.
+            within the budget that is left, so that the cost is that of a whole configuration. ``best``: as in the
+            best configuration so far, a table that is made anew whenever there is a better one; before the first,
+            ``single``. In all but ``completed``, the least that the rest costs by the table is added.
         score: ``accuracy``, ``agreement`` with the float network or ``kl`` divergence from it.
         images: how many search images.
         early_termination: stop measuring a candidate once it has clearly lost (see ``race``).
@@ -60,7 +65,7 @@ class ProfilingIndicator:
 
     def __init__(
         self,
-        context: Context = "single",
+        context: Context = "best",
         score: Score = "kl",
         images: int = 250,
         early_termination: bool = True,
@@ -75,12 +80,52 @@ class ProfilingIndicator:
         self.score: Score = score
         self.images = images
         self._error_rate = ERROR_RATE if early_termination else 0.0
-        self._known: LayerTable | None = None
+        self._best: tuple[int, ...] | None = None  # bits of all layers
+        self._least = math.inf  # what the best costs, on all search images
+        self._tried: set[tuple[int, ...]] = set()
+        self._around_images, self._caution = images, 0.0
+        self._around: CostsAround | None = None  # the best
+        self._alone: LayerTable | None = None
+        self._known: LayerTable | None = None  # what scores come from
+
+    def tell(self, bits: tuple[int, ...], metrics: Metrics) -> None:
+        """Take in what a configuration was measured as."""
+        self._tried.add(bits)
+        cost = metrics.cost(self.score)
+        if self.context == "best" and (self._best is None or cost < self._least):
+            self._best, self._least = bits, cost
+            self._around = self._known = None
+
+    def has_news(self, problem: QuantProblem) -> bool:
+        """Whether the best configuration by the table is one that was not tried and of which this was not said before.
+
+        In context ``best``, one is looked for. Where an answer was tried and was no better, the table has promised too
+        much: changes are charged more, by their standard errors, until the answer is another one. Where that is the
+        best itself, the table is made anew with twice the images.
+        """
+        if self.context in ("prefix", "completed"):  # what they answer takes measurements to know
+            return not self._tried
+        while (answer := self._answer(problem)) in self._tried and self._best is not None:
+            if answer != self._best and self._caution < MOST_CAUTION:
+                self._caution += CAUTION
+            elif self._around_images < problem.images:
+                self._around_images, self._caution = 2 * self._around_images, 0.0
+                self._around = None
+            else:
+                break
+            self._known = None
+        new = answer not in self._tried
+        self._tried.add(answer)  # once it has been told, also where the candidates do not allow it
+        return new
+
+    def _answer(self, problem: QuantProblem) -> tuple[int, ...]:
+        """The best configuration by the table."""
+        return problem.with_kept(self._table(problem).completion.complete(()))
 
     def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
         """Scores of the candidate bit-widths for the next layer, higher is better."""
         completion, layer = self._table(problem).completion, len(decided)
-        if self.context == "single":
+        if self.context in ("single", "best"):
             return [-cost for cost in completion.least_costs(decided, candidates)]
         unique, others = sorted(set(candidates)), len(problem.free) - layer - 1
         if self.context == "prefix":
@@ -96,17 +141,25 @@ class ProfilingIndicator:
         return [-costs[unique.index(b)] for b in candidates]
 
     def replay_scores(self, problem: QuantProblem) -> np.ndarray:
-        """Scores for refining replayed states, ``(n, widths)``: those of each layer alone, by look-up."""
+        """Scores for refining replayed states, ``(n, widths)``: those of the table, by look-up."""
         return -self._table(problem).priced
 
     def _table(self, problem: QuantProblem) -> LayerTable:
-        if self._known is None or self._known.problem is not problem:
-            costs = one_layer_costs(problem, self.score, self.images)
-            self._known = LayerTable(problem, costs)
+        if self._alone is None or self._alone.problem is not problem:
+            self._alone = LayerTable(problem, one_layer_costs(problem, self.score, self.images))
+            self._around = self._known = None
+        if self._best is None:
+            return self._alone
+        if self._around is None:
+            alone = self._alone.costs
+            self._around = costs_around(problem, self._best, self.score, self._around_images, alone)
+        if self._known is None:
+            self._known = LayerTable(problem, self._around.costs + self._caution * self._around.errors)
         return self._known
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_known": None}  # an agent's file holds no networks and no images
+        # An agent's file holds no networks and no images.
+        return {**self.__dict__, "_alone": None, "_around": None, "_known": None}
 
 
 def score_table(indicator: Indicator, problem: QuantProblem) -> np.ndarray:

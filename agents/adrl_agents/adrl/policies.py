@@ -7,7 +7,21 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.td3.policies import Actor, TD3Policy
 from torch import Tensor, nn
 
-HEAD_INIT = 0.003  # range of the head's initial weights, as in HAQ's code: candidates begin where their biases say
+HEAD_INIT = 0.003  # range of the head's initial weights, as in HAQ's code
+
+
+def shares(k: int) -> tuple[Tensor, float]:
+    """Where each of k candidates lives: the middles ``(k,)`` of k equal shares of [-1, 1], and how far it may go.
+
+    It may go as far as the middles of the shares beside its own, so that the candidates never become all the same. A
+    single one has the whole range.
+
+    >>> shares(4)
+    (tensor([-0.7500, -0.2500,  0.2500,  0.7500]), 0.5)
+    >>> shares(1)
+    (tensor([0.]), 1.0)
+    """
+    return (2 * torch.arange(k) + 1 - k) / k, min(1.0, 2 / k)
 
 
 class CandidateActor(Actor):
@@ -26,6 +40,7 @@ class CandidateActor(Actor):
     """
 
     scores: Tensor
+    middles: Tensor
 
     def __init__(self, *args: Any, k: int, layers: int, lowest: int, highest: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -37,15 +52,15 @@ class CandidateActor(Actor):
             )
             self.mu = nn.Sequential(*head)
             last = next(layer for layer in reversed(head) if isinstance(layer, nn.Linear))
-            shares = (2 * torch.arange(k) + 1 - k) / k  # (k,) middles of k equal shares of [-1, 1]
-            nn.init.uniform_(last.weight, -HEAD_INIT, HEAD_INIT)
-            with torch.no_grad():  # candidates begin spread over the range; tanh follows
-                last.bias.copy_(shares.atanh().repeat_interleave(self.action_size))
+            nn.init.uniform_(last.weight, -HEAD_INIT, HEAD_INIT)  # candidates begin in the middles of their shares
+            nn.init.zeros_(last.bias)
+        self.register_buffer("middles", shares(k)[0])  # (k,)
         self.register_buffer("scores", torch.zeros(layers, highest - lowest + 1))
 
     def candidates(self, observation: Tensor) -> Tensor:
         """Candidate actions ``(B, k, A)`` for observations ``(B, 10)``."""
-        return super().forward(observation).unflatten(1, (self.k, self.action_size))
+        inside = super().forward(observation).unflatten(1, (self.k, self.action_size))  # (B, k, A) in [-1, 1]
+        return (self.middles[:, None] + shares(self.k)[1] * inside).clamp(-1, 1)
 
     def forward(self, observation: Tensor) -> Tensor:
         """The refined action ``(B, A)``: the candidate that scores best; fewer bits at a tie."""

@@ -121,14 +121,17 @@ class HAQ(DDPG):
             self.policy.set_training_mode(False)
             with torch.no_grad():
                 proposed = self._propose(torch.as_tensor(self._last_obs, device=self.device))  # (k, A)
-            # Actions span [-1, 1], twice the range that sigma refers to; each of k candidates explores its share of it.
-            candidates = truncated_normal(proposed, 2 * self.current_sigma / len(proposed)).cpu().numpy()  # (k, A)
+            candidates = self._explore(proposed).cpu().numpy()  # (k, A)
         action = self._choose(self._last_obs[0], candidates)[None]  # (1, A)
         return action, action
 
     def _random_candidates(self) -> np.ndarray:
         """Uniformly random candidate actions ``(k, A)`` for the warm-up."""
         return self.action_space.sample()[None]
+
+    def _explore(self, proposed: Tensor) -> Tensor:
+        """Candidate actions ``(k, A)`` with exploration noise."""
+        return truncated_normal(proposed, 2 * self.current_sigma)  # actions span twice the range that sigma refers to
 
     def _propose(self, observation: Tensor) -> Tensor:
         """The actor's candidate actions ``(k, A)`` for one observation ``(1, 10)``."""

@@ -1,7 +1,8 @@
-"""What each layer costs while all others are float: measured, and put together under a budget."""
+"""What each layer costs, all others float or as in a good configuration: measured, and put together under a budget."""
 
+from adrl_agents.one_layer.around import CostsAround, costs_around
 from adrl_agents.one_layer.completion import Completion
 from adrl_agents.one_layer.costs import one_layer_costs
 from adrl_agents.one_layer.table import LayerTable
 
-__all__ = ["Completion", "LayerTable", "one_layer_costs"]
+__all__ = ["Completion", "CostsAround", "LayerTable", "costs_around", "one_layer_costs"]

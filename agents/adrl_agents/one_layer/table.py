@@ -13,12 +13,13 @@ class LayerTable:
     Cost alone always prefers more bits; both of these feel the budget, of which kept layers take their share first.
 
     Attributes:
+        costs: ``(n, widths)``, as given.
         completion: what the layers still to come cost at least, within the size that is left.
         priced: ``(n, widths)``, cost plus size at the budget's price, for states that do not tell what is left.
     """
 
     def __init__(self, problem: QuantProblem, costs: np.ndarray) -> None:
-        self.problem = problem
+        self.problem, self.costs = problem, costs
         bits = np.arange(problem.lowest, problem.highest + 1)
         parameters = [problem.parameters[index] for index in problem.free]
         kept = sum(problem.parameters[index] * b for index, b in problem.kept.items())

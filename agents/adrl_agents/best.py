@@ -1,0 +1,33 @@
+"""The best configuration of a search so far."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Best:
+    """A configuration and its measurements on the search images (percent, percent, nats).
+
+    The better of two is the one that agrees more with the float network, not the one with the higher accuracy:
+    among good configurations, accuracy on 1,000 images says little of accuracy on others, and agreement much.
+    """
+
+    bits: tuple[int, ...]
+    accuracy: float
+    agreement: float
+    kl: float
+    size_ratio: float
+
+    @classmethod
+    def measured(cls, info: Mapping[str, Any]) -> "Best":
+        """What the environment says of an episode, with its last step."""
+        bits = tuple(int(b) for b in info["bits"])
+        return cls(bits, info["accuracy"], info["agreement"], info["kl"], info["size_ratio"])
+
+    def beats(self, other: "Best | None") -> bool:
+        """Higher agreement; at a tie lower divergence, then smaller size."""
+        return other is None or self._rank() < other._rank()
+
+    def _rank(self) -> tuple[float, float, float]:
+        return (-self.agreement, self.kl, self.size_ratio)

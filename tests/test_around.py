@@ -1,0 +1,80 @@
+"""Profiling around the best configuration so far."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from torch import Tensor, nn
+
+from adrl_agents import ADRL
+from adrl_agents.adrl import ProfilingIndicator
+from adrl_agents.one_layer import costs_around, one_layer_costs
+from adrl_gym import QuantProblem
+
+Batches = list[tuple[Tensor, Tensor]]
+KEPT = {"fc2": 8}
+
+
+@pytest.fixture
+def env(tiny: nn.Module, batches: Batches) -> gym.Env[np.ndarray, Any]:
+    options: dict[str, Any] = {"quantizer": "linear", "budget": 0.08, "keep": KEPT}
+    return gym.make("adrl_gym/MixedPrecisionQuant-v0", network=tiny, data=batches, **options)
+
+
+@pytest.fixture
+def problem(env: gym.Env[np.ndarray, Any]) -> QuantProblem:
+    found: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+    return found
+
+
+def test_costs_around_are_differences_to_the_configuration(problem: QuantProblem) -> None:
+    alone, bits = one_layer_costs(problem, "kl", 200), (2, 5, 8, 8)
+    costs, errors = costs_around(problem, bits, "kl", 200, alone)
+    assert costs.shape == errors.shape == (3, 8)
+    (own,) = problem.costs([bits], "kl", 0, 200)  # (200,)
+    for row, layer in enumerate(problem.free):
+        near = range(max(1, bits[layer] - 2), min(8, bits[layer] + 2) + 1)
+        for b in range(1, 9):
+            edge = min(max(b, near[0]), near[-1])
+            (changed,) = problem.costs([(*bits[:layer], edge, *bits[layer + 1 :])], "kl", 0, 200)  # (200,)
+            expected = (changed - own).mean() + alone[row, b - 1] - alone[row, edge - 1]
+            assert costs[row, b - 1] == pytest.approx(expected, abs=1e-9)
+            assert errors[row, b - 1] == pytest.approx((changed - own).std() / 200**0.5, abs=1e-9)
+        assert costs[row, bits[layer] - 1] == errors[row, bits[layer] - 1] == 0
+
+
+def test_scores_are_those_around_the_best(problem: QuantProblem) -> None:
+    indicator, single = (ProfilingIndicator(context, images=200) for context in ("best", "single"))  # type: ignore[arg-type]
+    widths = list(range(1, 9))
+    assert indicator(problem, (), widths) == single(problem, (), widths)  # nothing is known yet
+    assert indicator.has_news(problem)
+    poor, good = (1, 1, 1, 8), (4, 4, 3, 8)
+    indicator.tell(poor, problem.evaluate(poor))
+    around_poor = indicator(problem, (), widths)
+    indicator.tell(good, problem.evaluate(good))
+    assert problem.evaluate(good).kl < problem.evaluate(poor).kl
+    around_good = indicator(problem, (), widths)
+    indicator.tell(poor, problem.evaluate(poor))
+    assert indicator(problem, (), widths) == around_good != around_poor
+
+
+def test_news_come_to_an_end_and_nothing_is_proposed_twice(problem: QuantProblem) -> None:
+    indicator = ProfilingIndicator("best", images=100)
+    tried: list[tuple[int, ...]] = []
+    while indicator.has_news(problem):
+        bits = indicator._answer(problem)
+        assert bits not in tried
+        assert problem.size_ratio(bits) <= problem.budget
+        tried.append(bits)
+        indicator.tell(bits, problem.evaluate(bits))
+        assert len(tried) < 100
+    assert len(tried) > 1
+    assert indicator._best == min(tried, key=lambda bits: problem.evaluate(bits).kl)
+
+
+def test_the_actor_learns_with_the_newest_scores(env: gym.Env[np.ndarray, Any], problem: QuantProblem) -> None:
+    agent = ADRL(env=env, seed=0, k=4, context="best", profile_images=100, warmup_episodes=5).learn(3 * 15)
+    alone = -ProfilingIndicator("single", images=100).replay_scores(problem)
+    assert not np.allclose(-agent.actor.scores.numpy(), alone)
+    assert np.array_equal(agent.actor.scores, agent.actor_target.scores)
