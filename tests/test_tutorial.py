@@ -17,6 +17,15 @@ PAGE = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
+def status(script: str) -> object:
+    """Of a command."""
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as ended:
+        return ended.code
+    return 0
+
+
 def run(kind: str, block: str) -> str:
     """What a block prints. Commands run in this process: ten new interpreters would take most of the time."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -27,10 +36,7 @@ def run(kind: str, block: str) -> str:
             program, script, *sys.argv[1:] = shlex.split(command)
             assert program == "python"
             sys.argv[0] = script
-            try:
-                runpy.run_path(script, run_name="__main__")
-            except SystemExit as ended:
-                assert not ended.code, f"{command}\n{printed.getvalue()}"
+            assert status(script) == 0, command
     return printed.getvalue()
 
 
