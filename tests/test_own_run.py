@@ -6,6 +6,7 @@ import runpy
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -198,7 +199,7 @@ def test_what_onnx_cannot_say_can_be_searched_and_packed(
 def test_a_transformer_s_linear_layers_are_exported(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        keywords = {"img_size": 32, "embed_dim": 24, "num_heads": 2, "depth": 1, "num_classes": 3}
+        keywords: dict[str, Any] = {"img_size": 32, "embed_dim": 24, "num_heads": 2, "depth": 1, "num_classes": 3}
         network = timm.create_model("vit_tiny_patch16_224", **keywords)
         x = torch.randn(8, 3, 32, 32)
     problem = QuantProblem(network, own_splits([(x, torch.zeros(8, dtype=torch.long))]), budget=0.25)
