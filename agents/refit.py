@@ -32,7 +32,7 @@ class RefitOptions(RunOptions):
     """Options of the refit."""
 
     images: int = CALIBRATION_IMAGES
-    """How many of the search images to refit on; their labels are not needed."""
+    """How many of the search images to refit on, all if there are fewer; their labels are not needed."""
     positions: int = POSITIONS
     """Inputs sampled for each layer, over all images."""
     seed: int = 0
@@ -52,13 +52,11 @@ def main(options: RefitOptions) -> dict[str, Any]:
     options.check()
     run = rebuild(options)
     problem, bits = run.problem, run.bits.bits
-    available = len(problem.splits.search)
-    if options.images > available:
-        raise AdrlGymError(f"--images {options.images}: the run has {available} search images")
+    images = min(options.images, len(problem.splits.search))
     start = time.monotonic()
     network = refit(
         *(problem, bits),
-        images=options.images,
+        images=images,
         positions=options.positions,
         seed=options.seed,
         progress=sys.stderr.isatty(),
@@ -67,7 +65,7 @@ def main(options: RefitOptions) -> dict[str, Any]:
     measured = _measured(run, {"direct": problem.quantized(bits, recipe="direct"), "refit": network})
     report = {
         "bits": run.bits.as_dict(),
-        "images": options.images,
+        "images": images,
         "positions": options.positions,
         "seed": options.seed,
         "seconds": round(seconds, 3),

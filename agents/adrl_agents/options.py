@@ -134,6 +134,8 @@ class Options:
     def recorded(self) -> dict[str, Any]:
         """The options that make the run what it is, as JSON values; those that say nothing are left out."""
         values = {**dataclasses.asdict(self), "env_id": self.environment, "keep": parse_keep(self.keep)}
+        if self.recipe == "direct":
+            del values["recipe"]  # what runs did before there was a choice
         values = {k: v for k, v in values.items() if k not in ASIDE and v not in (None, {})}
         return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
 

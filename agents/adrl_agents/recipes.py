@@ -31,23 +31,26 @@ def quantized_network(run: Run, recipe: Literal["auto"] | Made = "auto") -> Quan
     Args:
         run: a search that is over.
         recipe: ``direct``, every layer quantized by itself; ``refit`` or ``finetuned``, as agents/refit.py and
-            agents/finetune.py left it in the run's folder; ``auto``, the best of these that there is.
+            agents/finetune.py left it in the run's folder; ``auto``, the best of these that there is. A run that
+            was searched with the recipe ``refit`` needs no file for it.
 
     Raises:
         AdrlGymError: no such file, a damaged one, or one of another run (checkpoint, bits or quantizer).
     """
-    made = recipe if recipe != "auto" else _best(run)
+    made = recipe if recipe != "auto" else next(best for best in RECIPES if _is_there(run, best))
     if made == "direct":
         return Quantized(run.problem.quantized(run.bits.bits, recipe="direct"), made)
     file, command = recipe_file(run, made), f"agents/{'refit' if made == 'refit' else 'finetune'}.py"
-    if not file.exists():
+    if file.exists():
+        _check(file, run, command)
+        return Quantized(load_packed(file, run.problem.network), made)
+    if not _is_there(run, made):
         raise AdrlGymError(f"{run.folder.path} has no {file.name}: make it with {command} {run.folder.path}")
-    _check(file, run, command)
-    return Quantized(load_packed(file, run.problem.network), made)
+    return Quantized(run.problem.quantized(run.bits.bits), made)
 
 
-def _best(run: Run) -> Made:
-    return next(made for made in RECIPES if made == "direct" or recipe_file(run, made).exists())
+def _is_there(run: Run, made: Made) -> bool:
+    return made in ("direct", run.problem.recipe) or recipe_file(run, made).exists()
 
 
 def _check(file: Path, run: Run, command: str) -> None:
