@@ -24,7 +24,7 @@ from adrl_gym.bits import BitConfig
 from adrl_gym.budget import weight_bits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.bitpack import pack, packed_size
-from adrl_gym.export.codes import CodedWeight, encode_layers, is_codebook
+from adrl_gym.quantizers.codes import CodedWeight, encode_layers, is_codebook
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
 
