@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from adrl_gym.bits import BitConfig
 from adrl_gym.data.fit import check_fit
-from adrl_gym.data.images import Images, ImageSet
+from adrl_gym.data.images import Images
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation.outcomes import Metrics, compare
 from adrl_gym.evaluation.precision import Precision, check_native
@@ -211,7 +211,7 @@ def _check(
         raise AdrlGymError("1 training image: at least 2 are needed")
     if train.labels is None and not settings.distillation:
         raise AdrlGymError(
-            "the training images have no labels, so only the float network can teach: use --distillation"
+            "the training images have no labels: let the float network teach (--distillation)"
         )
 
 

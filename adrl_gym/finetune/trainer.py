@@ -29,8 +29,8 @@ class Trainer:
     without distillation, their cross-entropy to the labels. Everything is trained: levels and steps, biases and norms.
     Batch norms normalise with each batch's own statistics, and take them up in their running ones.
 
-    All that is random in an epoch follows from the seed and its number alone, so nothing of it has to be kept for going on
-    where a training stopped.
+    All that is random in an epoch follows from the seed and its number alone, so that nothing of it has to be kept for
+    going on where a training stopped.
 
     Args:
         start: the quantized network; copied, never changed.
