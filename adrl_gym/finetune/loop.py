@@ -210,9 +210,7 @@ def _check(
     if len(train) < 2:
         raise AdrlGymError("1 training image: at least 2 are needed")
     if train.labels is None and not settings.distillation:
-        raise AdrlGymError(
-            "the training images have no labels: let the float network teach (--distillation)"
-        )
+        raise AdrlGymError("the training images have no labels: let the float network teach (--distillation)")
 
 
 def _precision(settings: Finetuning, device: torch.device) -> Precision:

@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 from adrl_gym.bits import BitConfig
 from adrl_gym.quantizers.codes import CodedWeight, encode_layers
-from adrl_gym.quantizers.levels import levels, nearest
+from adrl_gym.quantizers.levels import levels, nearest, nonzero
 
 
 class SteppedWeight(nn.Module):
     """A weight that is exactly a step times levels, in every forward pass of the training.
 
-    What is trained are the step of each output channel (LSQ, Esser et al. 2020; here its logarithm, so that it stays
-    positive) and a latent weight in steps. The level is the nearest to the latent weight; gradients pass the rounding
-    as if it were not there (straight-through estimator, Bengio et al. 2013), but not to a latent weight
-    more than half a step beyond the last level.
+    What is trained are a latent weight and the step of each output channel (LSQ, Esser et al. 2020; here the step's
+    logarithm, so that it stays positive). The level is the nearest to the latent weight over the step. Gradients pass
+    the rounding as if it were not there (straight-through estimator, Bengio et al. 2013), but not to a latent weight
+    that is more than half a step beyond the last level.
 
     Args:
         coded: where to begin.
@@ -26,18 +26,18 @@ class SteppedWeight(nn.Module):
 
     def __init__(self, coded: CodedWeight) -> None:
         super().__init__()
-        level = levels(coded.bits)[coded.codes.long()]  # (O, ...)
         self.bits = coded.bits
-        self.latent = nn.Parameter(level)  # in steps
-        self.register_buffer("start", coded.scales.reshape(-1, *[1] * (level.dim() - 1)))  # (O, 1, ...)
+        self.latent = nn.Parameter(coded.weight)  # (O, ...)
+        self.register_buffer("start", coded.scales.reshape(-1, *[1] * (coded.codes.dim() - 1)))  # (O, 1, ...)
         self.growth = nn.Parameter(torch.zeros_like(self.start))  # logarithm of the step over the first one
 
     def forward(self) -> Tensor:
         """The weight, ``(O, ...)``: a float32 product of step and level, as the exporter wants it."""
         lowest, highest = levels(self.bits)[[0, -1]].tolist()
-        inside = self.latent.clamp(lowest - 0.5, highest + 0.5)  # (O, ...)
-        level = StraightThrough.apply(inside, self.bits)  # (O, ...)
-        return self.start * self.growth.exp() * level
+        step = self.start * self.growth.exp()  # (O, 1, ...)
+        inside = (self.latent / nonzero(step)).clamp(lowest - 0.5, highest + 0.5)  # (O, ...)
+        level: Tensor = StraightThrough.apply(inside, self.bits)  # (O, ...)
+        return step * level
 
 
 class StraightThrough(torch.autograd.Function):
