@@ -12,12 +12,14 @@ import dataclasses
 import fcntl
 import io
 import multiprocessing
+import os
 import sys
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import tyro
@@ -25,7 +27,6 @@ import tyro
 from adrl_agents.provenance import git_commit
 from adrl_gym.bits import BitConfig
 from adrl_gym.data.cifar10 import cifar10_splits, load_cifar10
-from adrl_gym.errors import AdrlGymError
 from adrl_gym.files import write_whole
 from adrl_gym.finetune import Finetuned, Finetuning, finetune
 from adrl_gym.networks import load_network
@@ -100,6 +101,7 @@ def bits_of(run: Run, results: Path) -> tuple[int, ...] | None:
 
 def train(run: Run, bits: tuple[int, ...], options: Options) -> None:
     """One finetuning, from the beginning or from where it stopped; keeps its rows in its folder."""
+    os.setsid()  # Ctrl-C reaches it through main alone
     torch.set_num_threads(1)
     folder, settings = options.runs / run.name, Finetuning(epochs=options.epochs)
     folder.mkdir(parents=True, exist_ok=True)
@@ -183,23 +185,24 @@ def main(options: Options) -> int:
     options.data_root, options.runs = options.data_root.resolve(), options.runs.resolve()
     options.runs.mkdir(parents=True, exist_ok=True)
     waiting = [run for run in RUNS if options.only in run.name and not is_finished(run, options)]
-    running: dict[Future[None], Run] = {}
+    running: dict[int, tuple[Run, SpawnProcess]] = {}  # by what tells that it has ended
     failed: dict[str, str] = {}
     # Spawned: a fork of a process in which PyTorch has threads may hang.
-    with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        while True:
-            while len(running) < options.processes and (found := next_run(waiting, options)) is not None:
-                running[pool.submit(train, *found, options)] = found[0]
-            gather(options)
-            if not running:
-                break
-            for future in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
-                run = running.pop(future)
-                try:
-                    future.result()
-                except AdrlGymError as error:
-                    failed[run.name] = str(error)
-                print(run.name, failed.get(run.name, "is finished"), flush=True)
+    context = multiprocessing.get_context("spawn")
+    while True:
+        while len(running) < options.processes and (found := next_run(waiting, options)) is not None:
+            process = context.Process(target=train, args=(*found, options), daemon=True)
+            process.start()
+            running[process.sentinel] = found[0], process
+        gather(options)
+        if not running:
+            break
+        for sentinel in wait(list(running), POLL_SECONDS):
+            run, process = running.pop(cast(int, sentinel))
+            process.join()
+            if process.exitcode:
+                failed[run.name] = f"ended with status {process.exitcode}"
+            print(f"{run.name}: {failed.get(run.name, 'finished')}", flush=True)
     failed |= {run.name: "waits for the bits of its search" for run in waiting}
     for name, error in failed.items():
         print(f"{name}: {error}", file=sys.stderr)
@@ -216,4 +219,8 @@ def next_run(waiting: list[Run], options: Options) -> tuple[Run, tuple[int, ...]
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Options, description=__doc__)))
+    try:
+        sys.exit(main(tyro.cli(Options, description=__doc__)))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        sys.exit(130)

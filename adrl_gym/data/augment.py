@@ -11,12 +11,15 @@ def augment(x: Tensor, generator: torch.Generator) -> Tensor:
     """A random crop of each padded image, of the image's own size, and a random horizontal flip.
 
     Args:
-        x: ``(B, C, H, W)``, normalised, so that the zeros around it are the mean colour.
+        x: ``(B, C, H, W)``, normalised, so that the zeros around it are the mean colour. What has no height and width
+            comes back as it is.
         generator: of PyTorch on the CPU.
 
     Returns:
         ``(B, C, H, W)``, channels last.
     """
+    if x.dim() != 4:
+        return x
     height, width = x.shape[2:]
     down, right = height // MARGIN, width // MARGIN
     padded = F.pad(x, (right, right, down, down))  # (B, C, H + 2 down, W + 2 right)
