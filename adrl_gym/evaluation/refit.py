@@ -140,10 +140,10 @@ class Refitter:
         if bits is None:
             return self._floats[index]
         inputs = Inputs(x, x_q, centred=self._bias_correction)
-        if not (inputs.cross.isfinite().all() and inputs.second.isfinite().all()):
+        if not inputs.finite:
             raise AdrlGymError(f"layer {layer.name}: its inputs hold NaN or infinity; check the weights and the images")
-        wanted = inputs.least_squares(weight)
-        rounded = quantize(wanted, [bits], self._quantizer, second_moment=inputs.second, layer=layer.name)[bits]
+        wanted, moments = inputs.target(weight)
+        rounded = quantize(wanted, [bits], self._quantizer, second_moment=moments, layer=layer.name)[bits]
         if self._bias_correction:
             shift = inputs.shift(weight, rounded)  # (O,)
             bias = shift if bias is None else bias + shift
@@ -191,7 +191,7 @@ class Refitter:
         available = len(x) * (math.prod(output_size(module, x)) if isinstance(module, nn.Conv2d) else 1)
         share = math.ceil(self._positions * len(self._batches[batch]) / self._images)
         draw = np.random.default_rng((self._seed, index, batch))
-        chosen = torch.from_numpy(draw.permutation(available)[:share]).to(x.device)  # (P,)
+        chosen = torch.from_numpy(np.sort(draw.permutation(available)[:share])).to(x.device)  # (P,)
         return patches_at(module, x, chosen) if isinstance(module, nn.Conv2d) else x[chosen, None]  # (P, G, J)
 
     def _resume(self, path: tuple[tuple[int | None, ...], ...]) -> tuple[int, list[LayerVersion], Any, Any]:
