@@ -19,9 +19,9 @@ from adrl_gym.finetune.settings import Finetuning
 from adrl_gym.finetune.teacher import Predictor
 from adrl_gym.finetune.weights import QuantizedWeights
 
-# Measured on ResNet20, ADRL's bits at 0.0625, 100 steps from direct weights: 90.92 % of 5,000 search images with this share
-# of labels, 90.70 without labels (learning rate 1e-3; 90.72 with 3e-4, 88.24 with 3e-3). Steps that learn three tenths
-# as fast: 90.94; as fast 90.70, not at all 90.90, fitted to the latent weights 90.74. Frozen batch norms: 90.40.
+# Measured on ResNet20, ADRL's bits at 0.0625, 100 steps from direct weights, 5,000 search images: 90.92 % with this
+# share of labels, 90.70 without (learning rate 1e-3; 90.72 with 3e-4, 88.24 with 3e-3). Steps that learn three tenths as
+# fast: 90.94; as fast 90.70, not at all 90.90, fitted to the latent weights 90.74. Frozen batch norms: 90.40.
 _LABELS = 0.3  # share of the cross-entropy to the labels in the loss of a distillation
 _STEPS = 0.3  # learning rate of the steps' logarithms over that of everything else
 _WARM_UP = 0.03  # share of the training in which the learning rate rises
@@ -30,8 +30,9 @@ _WARM_UP = 0.03  # share of the training in which the learning rate rises
 class Trainer:
     """A quantized network in training.
 
-    The loss is the divergence of its predictions from the float network's on the same crops and, where labels are known,
-    for a smaller part their cross-entropy to these (Hinton et al. 2015); without distillation the latter alone. Everything is trained: levels and steps, biases and norms.
+    The loss is the divergence of its predictions from the float network's on the same crops and, where labels are
+    known, for a smaller part their cross-entropy to these (Hinton et al. 2015); without distillation the latter alone.
+    Everything is trained: latent weights and steps, biases and norms.
     Batch norms normalise with each batch's own statistics, and take them up in their running ones.
 
     All that is random in an epoch follows from the seed and its number alone, so that nothing of it has to be kept for
