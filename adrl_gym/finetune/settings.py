@@ -17,7 +17,7 @@ class Finetuning:
     learning_rate: float = 1e-3
     """Of Adam at its peak; it falls to 0 along a cosine."""
     distillation: bool = True
-    """Learn the float network's predictions; without it, the images' labels."""
+    """Learn the float network's predictions more than the images' labels; without it, the labels alone."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the passes in training; auto takes bfloat16 where it is faster. Weights and measurements are float32."""
     seed: int = 0

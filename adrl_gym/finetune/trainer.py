@@ -19,14 +19,20 @@ from adrl_gym.finetune.settings import Finetuning
 from adrl_gym.finetune.teacher import Predictor
 from adrl_gym.finetune.weights import QuantizedWeights
 
-_WARM_UP = 0.03  # share of the steps in which the learning rate rises
+# Measured on ResNet20, ADRL's bits at 0.0625, 100 steps from direct weights, 5,000 search images: 90.92 % with this
+# share of labels, 90.70 without (learning rate 1e-3; 90.72 with 3e-4, 88.24 with 3e-3). Steps that learn three tenths as
+# fast: 90.94; as fast 90.70, not at all 90.90, fitted to the latent weights 90.74. Frozen batch norms: 90.40.
+_LABELS = 0.3  # share of the cross-entropy to the labels in the loss of a distillation
+_STEPS = 0.3  # learning rate of the steps' logarithms over that of everything else
+_WARM_UP = 0.03  # share of the training in which the learning rate rises
 
 
 class Trainer:
     """A quantized network in training.
 
-    The loss is the divergence of its predictions from the float network's on the same crops (Hinton et al. 2015), or,
-    without distillation, their cross-entropy to the labels. Everything is trained: levels and steps, biases and norms.
+    The loss is the divergence of its predictions from the float network's on the same crops and, where labels are
+    known, for a smaller part their cross-entropy to these (Hinton et al. 2015); without distillation the latter alone.
+    Everything is trained: latent weights and steps, biases and norms.
     Batch norms normalise with each batch's own statistics, and take them up in their running ones.
 
     All that is random in an epoch follows from the seed and its number alone, so that nothing of it has to be kept for
@@ -61,7 +67,9 @@ class Trainer:
         self._precision, self._device = DTYPES[precision], device
         replaced = set(self._weights.names)
         others = [parameter for name, parameter in self._network.named_parameters() if name not in replaced]
-        self._optimizer = torch.optim.Adam([*self._weights.parameters(), *others])
+        steps = list(self._weights.steps())
+        latent = [parameter for parameter in self._weights.parameters() if all(parameter is not s for s in steps)]
+        self._optimizer = torch.optim.Adam([{"params": [*latent, *others]}, {"params": steps}])
 
     def train_epoch(self, epoch: int, on_step: Callable[[float], None] | None = None) -> float:
         """One pass over the training images; the mean loss.
@@ -79,8 +87,9 @@ class Trainer:
         with torch.random.fork_rng():
             torch.manual_seed(seed)  # of dropout
             for step, (images, labels) in enumerate(self._feed.batches(generator)):
-                for group in self._optimizer.param_groups:
-                    group["lr"] = self.learning_rate((epoch - 1) * len(self._feed) + step)
+                rate = self.learning_rate((epoch - 1) * len(self._feed) + step)
+                for group, share in zip(self._optimizer.param_groups, (1, _STEPS), strict=True):
+                    group["lr"] = rate * share
                 loss = self._loss(images, labels)
                 if not math.isfinite(value := loss.item()):
                     raise AdrlGymError(
@@ -128,8 +137,10 @@ class Trainer:
         x = images.to(self._device)
         with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
             logits = functional_call(self._network, dict(self._weights()), (x,)).float()  # (B, K)
+        classified = None if labels is None else F.cross_entropy(logits, labels.to(self._device))
         if self._teacher is None:
-            assert labels is not None
-            return F.cross_entropy(logits, labels.to(self._device))
+            assert classified is not None
+            return classified
         expected = self._teacher.logits(ImageSet(images, None)).to(self._device)  # (B, K)
-        return F.kl_div(logits.log_softmax(1), expected.log_softmax(1), reduction="batchmean", log_target=True)
+        distilled = F.kl_div(logits.log_softmax(1), expected.log_softmax(1), reduction="batchmean", log_target=True)
+        return distilled if classified is None else (1 - _LABELS) * distilled + _LABELS * classified

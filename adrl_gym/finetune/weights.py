@@ -1,6 +1,6 @@
 """Quantized weights that can be trained."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -99,6 +99,10 @@ class QuantizedWeights(nn.Module):
         self.weights = nn.ModuleList(
             CodebookWeight(weight) if weight.codebook else SteppedWeight(weight) for weight in coded.values()
         )
+
+    def steps(self) -> Iterator[nn.Parameter]:
+        """Those parameters that scale a whole output channel."""
+        return (weight.growth for weight in self.weights if isinstance(weight, SteppedWeight))
 
     def forward(self) -> Mapping[str, Tensor]:
         """Name of the parameter -> its value."""
