@@ -147,7 +147,9 @@ def add_a_layer(run: Path) -> None:
     (run / "result.json").write_text(json.dumps(result))
 
 
-@pytest.mark.parametrize("goes_on", [("export", "--format", "packed"), ("search", "--budget", "0.1")])
+@pytest.mark.parametrize(
+    "goes_on", [("export", "--format", "packed"), ("search", "--budget", "0.1"), ("refit",), ("finetune",)]
+)
 def test_what_cannot_be_trusted_is_refused_by_all(
     run: Path, images: Path, tmp_path: Path, command: Command, goes_on: tuple[str, ...]
 ) -> None:
