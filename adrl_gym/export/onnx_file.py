@@ -24,9 +24,9 @@ from adrl_gym.bits import BitConfig
 from adrl_gym.budget import weight_bits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.bitpack import pack, packed_size
-from adrl_gym.export.codes import CodedWeight, encode_layers, is_codebook
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
+from adrl_gym.quantizers.codes import CodedWeight, encode_layers, is_codebook
 
 OPSET = 21  # the first with INT4
 _INTEGERS = "_integers"  # a parameter's name with this is that of its integers
@@ -74,7 +74,7 @@ def save_onnx(
     float_bytes = _optimized(traced).ByteSize()
     model = copy.deepcopy(traced)
     for parameter, weight in coded.items():
-        _dequantize(model.graph, parameter, weight)
+        _dequantize(model.graph, parameter, weight, _shared(network, parameter))
     model = _optimized(model)
     metadata = {"network": name, "checkpoint": checkpoint, "quantizer": quantizer, "bits": json.dumps(bits.as_dict())}
     onnx.helper.set_model_props(model, {f"adrl_gym.{key}": value for key, value in metadata.items()})
@@ -155,10 +155,16 @@ def _reason(error: BaseException) -> str:
     return f"torch.export cannot trace it ({line}); use the packed format"
 
 
-def _dequantize(graph: Any, parameter: str, weight: CodedWeight) -> None:
+def _shared(network: nn.Module, parameter: str) -> set[str]:
+    """All names of a parameter, if several modules share it: the trace has it under one of them."""
+    tensor = network.get_parameter(parameter)
+    return {name for name, other in network.named_parameters(remove_duplicate=False) if other is tensor}
+
+
+def _dequantize(graph: Any, parameter: str, weight: CodedWeight, shared: set[str]) -> None:
     """Replace a float initializer by its integers, their scales and a ``DequantizeLinear``."""
     onnx = _import("onnx")
-    places = [index for index, tensor in enumerate(graph.initializer) if tensor.name == parameter]
+    places = [index for index, tensor in enumerate(graph.initializer) if tensor.name in shared]
     if not places:
         raise AdrlGymError(f"{parameter} is not a constant of the traced network: use the packed format")
     integers, scales = weight.integers()  # int8 (O, ...), (O,)
@@ -166,10 +172,11 @@ def _dequantize(graph: Any, parameter: str, weight: CodedWeight) -> None:
     raw = pack((integers.flatten() & (2**width - 1)).view(torch.uint8), width).numpy().tobytes()
     kind = {4: onnx.TensorProto.INT4, 8: onnx.TensorProto.INT8}[width]
     names = [parameter + _INTEGERS, parameter + "_scales"]
+    traced = graph.initializer[places[0]].name
     del graph.initializer[places[0]]
     graph.initializer.append(onnx.helper.make_tensor(names[0], kind, integers.shape, raw, raw=True))
     graph.initializer.append(onnx.numpy_helper.from_array(scales.numpy(), names[1]))
-    node = onnx.helper.make_node("DequantizeLinear", names, [parameter], name=f"{parameter}_dequantize", axis=0)
+    node = onnx.helper.make_node("DequantizeLinear", names, [traced], name=f"{parameter}_dequantize", axis=0)
     graph.node.insert(0, node)
 
 

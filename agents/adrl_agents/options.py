@@ -14,6 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from adrl_gym.bits import parse_keep
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation.precision import Precision
+from adrl_gym.evaluation.refit import Recipe
 
 Algo = Literal["ddpg", "td3", "sac", "ppo", "dqn"]
 ActionType = Literal["continuous", "discrete"]
@@ -55,6 +56,8 @@ class Options:
     """How weights are rounded: error-compensating, to the nearest level, or to a codebook."""
     bias_correction: bool = True
     """Let each layer's bias absorb the mean error of its quantized weights."""
+    recipe: Recipe = "direct"
+    """How bits become the network that is measured: direct, every layer by itself, or refit (some seconds each)."""
     weights: Path | None = None
     """File of the float network's weights (.safetensors, .pt), instead of the shipped or its library's own."""
     episodes: int = 300
@@ -131,6 +134,8 @@ class Options:
     def recorded(self) -> dict[str, Any]:
         """The options that make the run what it is, as JSON values; those that say nothing are left out."""
         values = {**dataclasses.asdict(self), "env_id": self.environment, "keep": parse_keep(self.keep)}
+        if self.recipe == "direct":
+            del values["recipe"]  # what runs did before there was a choice
         values = {k: v for k, v in values.items() if k not in ASIDE and v not in (None, {})}
         return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
 

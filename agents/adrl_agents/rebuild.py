@@ -32,6 +32,21 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """What a run's folder says of it.
+
+    Attributes:
+        folder: its files.
+        result: what it found.
+        options: those that it was made with, as far as all agents share them; where things lie is as said now.
+    """
+
+    folder: RunFolder
+    result: SearchResult
+    options: Options
+
+
+@dataclass(frozen=True)
 class Run:
     """A search that is over, and its problem as it was.
 
@@ -55,19 +70,34 @@ def rebuild(options: RunOptions) -> Run:
         AdrlGymError: no result there, one that contradicts itself or breaks its own budget, another checkpoint,
             bits for other layers, data that are not found.
     """
+    read = read_run(options)
+    env, _ = make_env(read.options)
+    problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+    check_weights(read, problem)
+    names = tuple(layer.name for layer in problem.layers)
+    return Run(read.folder, read.result, problem, BitConfig(names, read.result.config.for_layers(names)))
+
+
+def read_run(options: RunOptions) -> Recorded:
+    """Read a run's result and the options that it was made with.
+
+    Raises:
+        AdrlGymError: no result there, or one that contradicts itself or breaks its own budget.
+    """
     folder = RunFolder(options.run)
     result = SearchResult.load(folder.result)
     recorded = _recorded(result, options, folder)
     _check_budget(result, recorded.budget, folder)
-    env, _ = make_env(recorded)
-    problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
-    if problem.checkpoint != result.checkpoint:
+    return Recorded(folder, result, recorded)
+
+
+def check_weights(read: Recorded, problem: QuantProblem) -> None:
+    """Refuse a network with other weights than the searched one had; raises ``AdrlGymError``."""
+    if problem.checkpoint != read.result.checkpoint:
         raise AdrlGymError(
-            f"{folder.path} was searched with other weights of the network (hash {result.checkpoint[:12]}, here "
-            f"{problem.checkpoint[:12]}): name their file with --weights"
+            f"{read.folder.path} was searched with other weights of the network (hash {read.result.checkpoint[:12]}, "
+            f"here {problem.checkpoint[:12]}): name their file with --weights"
         )
-    names = tuple(layer.name for layer in problem.layers)
-    return Run(folder, result, problem, BitConfig(names, result.config.for_layers(names)))
 
 
 def _recorded(result: SearchResult, options: RunOptions, folder: RunFolder) -> Options:
@@ -77,8 +107,8 @@ def _recorded(result: SearchResult, options: RunOptions, folder: RunFolder) -> O
     weights = options.weights or values.get("weights")
     values |= {"data_root": options.data_root, "device": options.device, "weights": weights and Path(weights)}
     values |= {"memo": "none", "keep": tuple(f"{name}={bits}" for name, bits in values.get("keep", {}).items())}
-    if result.data in DATA:
-        values["data"] = result.data  # not auto, which may find other images now
+    if values.get("data", "auto") == "auto" and result.data in DATA:
+        values["data"] = result.data  # auto may find other images now
     try:
         recorded = Options(**values)
         recorded.check()

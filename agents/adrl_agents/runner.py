@@ -33,12 +33,14 @@ MakeSearch = Callable[[gym.Env[Any, Any]], BaseAlgorithm | Proposals]
 
 
 def run_command_line(main: Callable[[AnyOptions], object], options: type[AnyOptions], description: str | None) -> int:
-    """Read ``options`` from the command line, run ``main`` on them, and give the exit status.
+    """Read ``options`` from the command line, run ``main`` on them, and give the exit status: see ``exit_status``."""
+    return exit_status(lambda: main(tyro.cli(options, description=description, config=(tyro.conf.DisallowNone,))))
 
-    0 is success, 2 bad input (one line on standard error says what and what to do), 130 Ctrl-C.
-    """
+
+def exit_status(run: Callable[[], object]) -> int:
+    """Of a command: 0 is success, 2 bad input (one line on standard error says what and what to do), 130 Ctrl-C."""
     try:
-        main(tyro.cli(options, description=description, config=(tyro.conf.DisallowNone,)))
+        run()
     except AdrlGymError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
@@ -134,6 +136,7 @@ def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[
         "budget": options.budget,
         "quantizer": options.quantizer,
         "bias_correction": options.bias_correction,
+        "recipe": options.recipe,
         "images": options.images,
         "keep": parse_keep(options.keep),
         "device": options.device,

@@ -29,11 +29,44 @@ class Branches(nn.Module):
         return self.head(x.mean((2, 3)))  # (B, 3)
 
 
-def make() -> nn.Module:
-    """The network with random weights that are the same every time."""
+def _fixed(network: type[nn.Module]) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Branches()
+        return network()
+
+
+def make() -> nn.Module:
+    """The network with random weights that are the same every time."""
+    return _fixed(Branches)
+
+
+class Depends(nn.Module):
+    """Its way depends on the images, so torch.fx and ONNX cannot trace it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 3, stride=2), nn.Linear(8, 3)
+        self.pretrained_cfg = IMAGES
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).relu().mean((2, 3))  # (B, 8)
+        return self.head(x if x.mean() < 100 else x / 100)  # (B, 3)
+
+
+class Rare(Depends):
+    """It has an operator that ONNX lacks."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).abs().mean((2, 3))  # (B, 8)
+        return self.head(torch.special.gammainc(x, x + 1))  # (B, 3)
+
+
+def depends() -> nn.Module:
+    return _fixed(Depends)
+
+
+def rare() -> nn.Module:
+    return _fixed(Rare)
 
 
 def with_nan() -> nn.Module:

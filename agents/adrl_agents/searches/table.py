@@ -47,6 +47,11 @@ def measure_table(problem: QuantProblem, options: SearchOptions) -> Table:
     """
     most = math.inf if options.evaluations is None else options.evaluations - 1
     costs = one_layer_costs(problem, options.score, options.profile_images, most=most)
+    return knapsack(problem, costs)
+
+
+def knapsack(problem: QuantProblem, costs: np.ndarray) -> Table:
+    """The table of a problem's searched layers, from costs ``(n, widths)`` that may be infinite."""
     finite = costs[np.isfinite(costs)]
     worst = 10 * max(finite.max(initial=0.0), 1.0)  # stands for infinite: a broken network's divergence
     parameters = [problem.parameters[index] for index in problem.free]

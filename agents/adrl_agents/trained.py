@@ -1,0 +1,70 @@
+"""A trained agent from the folder of its run, and the bits that it chooses."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3 import DDPG, DQN, PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from adrl_agents.adrl import ADRL
+from adrl_agents.haq import HAQ
+from adrl_gym.bits import action_from_bits, bits_from_action
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.problem import QuantProblem
+
+AGENTS: dict[str, type[BaseAlgorithm]] = {
+    "adrl": ADRL,
+    "haq": HAQ,
+    "ddpg": DDPG,
+    "td3": TD3,
+    "sac": SAC,
+    "ppo": PPO,
+    "dqn": DQN,
+}
+
+
+def load_trained(path: Path, name: str, env: gym.Env[Any, Any]) -> BaseAlgorithm | None:
+    """The agent of a run, or none if it has none.
+
+    Args:
+        path: agent.zip. It is unpickled, which can run code: it should be of a run that one trusts.
+        name: of the agent.
+        env: for agents that measure before they choose.
+
+    Raises:
+        AdrlGymError: the file is damaged.
+    """
+    if name not in AGENTS or not path.exists():
+        return None
+    kind = AGENTS[name]
+    try:
+        return kind.load(path, env=env if kind is ADRL else None, device="cpu")
+    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        raise AdrlGymError(f"cannot load the agent {path} ({error}): remove it, to go on without it") from error
+
+
+def decide(agent: BaseAlgorithm, env: gym.Env[Any, Any]) -> tuple[int, ...]:
+    """Bits that the agent, without exploring, gives the searched layers; they are not measured.
+
+    Args:
+        agent: of continuous or of discrete actions.
+        env: of continuous actions.
+    """
+    problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+    discrete, bits = isinstance(agent.action_space, spaces.Discrete), []
+    observation, _ = env.reset()
+    while True:
+        action, _ = agent.predict(observation, deterministic=True)
+        if discrete:
+            bits.append(problem.lowest + int(action))
+            action = np.array([action_from_bits(bits[-1], problem.lowest, problem.highest)], np.float32)  # (1,)
+        else:
+            bits.append(bits_from_action(float(action[0]), problem.lowest, problem.highest))
+        if len(bits) == len(problem.free):
+            return tuple(bits)
+        observation, _, _, _, _ = env.step(action)
