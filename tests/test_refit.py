@@ -186,9 +186,12 @@ def test_what_is_shared_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -
     refitter = Refitter(network, layers, images(130), quantizer="linear", activation_memory=1 << 30)
     refitted: list[int] = []
     whole = Refitter._refit
-    monkeypatch.setattr(
-        Refitter, "_refit", lambda self, index, *rest: refitted.append(index) or whole(self, index, *rest)
-    )
+
+    def counted(self: Refitter, index: int, *rest: Any) -> Any:
+        refitted.append(index)
+        return whole(self, index, *rest)
+
+    monkeypatch.setattr(Refitter, "_refit", counted)
     for bits in ([2, 2, 2, 2, 2, 2], [2, 2, 2, 2, 4, 2], [2, 2, 2, 2, 2, 3]):
         refitter.versions(bits)
     assert refitted == [0, 1, 2, 3, 4, 5, 4, 5, 5]

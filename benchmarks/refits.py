@@ -1,18 +1,18 @@
 """How much of the lost accuracy does a refit bring back?
 
-    python benchmarks/refit.py --data-root D
+    python benchmarks/refits.py --data-root D
 
-Takes the bits that ADRL and uniform quantization have in the committed tables of searches (seed 0, ``gptq``), refits them
-on 256 images, and measures all 10,000 test images. Calibration images are drawn three times, from the 5,000 of the
-search split and from the data-free set, never from the test images. A row of ``benchmarks/results/refit.csv`` is written
-after each; a second call goes on with what is left.
+Takes the bits that ADRL and uniform quantization have in the committed tables of searches (seed 0, ``gptq``), refits
+them on 256 images, and measures all 10,000 test images. Calibration images are drawn three times, from the 5,000 of
+the search split and from the data-free set, never from the test images. A row of ``benchmarks/results/refit.csv`` is
+written after each; a second call goes on with what is left.
 """
 
 import csv
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from adrl_agents.provenance import git_commit
-from adrl_gym.data import load_splits
+from adrl_gym.data import ImageSet, load_splits
 from adrl_gym.data.cifar10 import load_cifar10
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation.plain import whole_logits
@@ -54,13 +54,13 @@ class Options:
     """Folder that holds cifar-10-batches-py."""
     results: Path = RESULTS
     """Folder of the tables of searches; refit.csv is written there."""
-    threads: int = 2
+    threads: int = 1
     """CPU threads."""
 
 
-def searched(results: Path) -> Iterator[dict[str, str]]:
+def searched(results: Path) -> list[dict[str, str]]:
     """The rows of searches whose bits are refitted, one for each network, agent and budget."""
-    known: set[tuple[str, ...]] = set()
+    found: dict[tuple[str, str, str], dict[str, str]] = {}
     for name in SEARCHES:
         if not (results / name).exists():
             continue
@@ -69,15 +69,21 @@ def searched(results: Path) -> Iterator[dict[str, str]]:
                 what = (row["network"], row["agent"], row["budget"])
                 wanted = row["agent"] in AGENTS and row["budget"] in BUDGETS.get(row["network"], ())
                 plain = row["quantizer"] == "gptq" and row["seed"] == "0" and not row["varied"]
-                if wanted and plain and row["protocol"] == "search" and what not in known:
-                    known.add(what)
-                    yield row
+                if wanted and plain and row["protocol"] == "search" and what not in found:
+                    found[what] = row
+    return [found[what] for what in sorted(found)]
+
+
+@cache
+def cifar10(data_root: Path, split: str) -> ImageSet:
+    """``load_cifar10``, which checks all files each time, once."""
+    return load_cifar10(data_root, split)
 
 
 def calibration_images(network: str, calibration: str, draw: int, data_root: Path) -> Tensor:
     """``(CALIBRATION_IMAGES, 3, 32, 32)``, drawn without replacement."""
     there = (
-        load_cifar10(data_root, "search").images
+        cifar10(data_root, "search").images
         if calibration == "cifar10"
         else load_splits(network, "data-free").search.images
     )
@@ -91,7 +97,7 @@ def measure(row: dict[str, str], calibration: str, draw: int, data_root: Path) -
     if not loaded.checkpoint.startswith(row["checkpoint"]):
         raise AdrlGymError(f"{row['network']} was searched with the checkpoint {row['checkpoint']}: search anew")
     images = calibration_images(row["network"], calibration, draw, data_root)
-    test = load_cifar10(data_root, "test")
+    test = cifar10(data_root, "test")
     start, cpu_start = time.perf_counter(), time.process_time()
     network = loaded.network.eval()
     layers = find_layers(network, tuple(images.shape[1:]))
@@ -146,5 +152,5 @@ if __name__ == "__main__":
     try:
         main(tyro.cli(Options, description=__doc__))
     except AdrlGymError as error:
-        print(f"refit: {error}", file=sys.stderr)
+        print(f"refits: {error}", file=sys.stderr)
         sys.exit(2)
