@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def searched(results: Path) -> list[dict[str, str]]:
                 plain = row["quantizer"] == "gptq" and row["seed"] == "0" and not row["varied"]
                 if wanted and plain and row["protocol"] == "search" and what not in found:
                     found[what] = row
-    return [found[what] for what in sorted(found)]
+    return [found[what] for what in product(BUDGETS, AGENTS, BUDGETS["resnet20"]) if what in found]
 
 
 @cache
