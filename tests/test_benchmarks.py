@@ -292,8 +292,8 @@ def test_refits_are_of_the_committed_searches_and_a_finished_table_is_left_alone
 
     (tmp_path / "refit.csv").unlink()
     (tmp_path / "comparison.csv").write_text(
-        (tmp_path / "comparison.csv").read_text().replace(rows[0]["checkpoint"], "f")
+        (tmp_path / "comparison.csv").read_text().replace(rows[0]["checkpoint"], "0")
     )
-    with pytest.raises(AdrlGymError, match="was searched with the checkpoint f: search anew"):
+    with pytest.raises(AdrlGymError, match="was searched with the checkpoint 0: search anew"):
         refits.main(refits.Options(data_root=tmp_path, results=tmp_path))
     assert not (tmp_path / "refit.csv").exists()
