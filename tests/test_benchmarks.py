@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from adrl_agents.history import Episode, history_csv
+from adrl_gym import AdrlGymError
 from adrl_gym.budget import average_bits, project, size_ratio
 from adrl_gym.result import SearchResult
 
@@ -263,3 +264,36 @@ def test_a_stopped_suite_interrupts_its_searches(tmp_path: Path, stand_in: Path,
     assert process.returncode == 130
     assert "the same command goes on" in error
     assert Counter(log.read_text().split()) == {"begin": 2, "interrupted": 2}
+
+
+def test_refits_are_of_the_committed_searches_and_a_finished_table_is_left_alone(tmp_path: Path) -> None:
+    refits = script("refits")
+    rows = refits.searched(ROOT / "benchmarks" / "results")
+    assert {("resnet20", "adrl", "0.0625"), ("resnet20", "uniform", "0.0625"), ("cifarnet", "adrl", "0.0625")} <= {
+        (row["network"], row["agent"], row["budget"]) for row in rows
+    }
+    assert {(row["quantizer"], row["seed"], row["protocol"], row["varied"]) for row in rows} == {
+        ("gptq", "0", "search", "")
+    }
+    with (tmp_path / "comparison.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerow(rows[0])
+    with (tmp_path / "refit.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, refits.COLUMNS)
+        writer.writeheader()
+        known = {name: value for name, value in rows[0].items() if name in refits.COLUMNS}
+        writer.writerows(
+            {**known, "calibration": c, "draw": d} for c in refits.CALIBRATIONS for d in range(refits.DRAWS)
+        )
+    before = (tmp_path / "refit.csv").read_bytes()
+    refits.main(refits.Options(data_root=tmp_path, results=tmp_path))
+    assert (tmp_path / "refit.csv").read_bytes() == before
+
+    (tmp_path / "refit.csv").unlink()
+    (tmp_path / "comparison.csv").write_text(
+        (tmp_path / "comparison.csv").read_text().replace(rows[0]["checkpoint"], "0")
+    )
+    with pytest.raises(AdrlGymError, match="was searched with the checkpoint 0: search anew"):
+        refits.main(refits.Options(data_root=tmp_path, results=tmp_path))
+    assert not (tmp_path / "refit.csv").exists()

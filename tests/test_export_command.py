@@ -70,7 +70,7 @@ def test_the_command_line_writes_the_packed_file_and_prints_the_sizes(run: Path)
     file, result = run / "packed.safetensors", SearchResult.load(run / "result.json")
     ideal = math.ceil(sum(b * p for b, p in zip(result.config.bits, result.parameters, strict=True)) / 8)
     assert re.fullmatch(
-        rf"{file}: float network [\d,]+ bytes, weights at their own widths {ideal:,} bytes .*, file "
+        rf"{file} \(direct weights\): float network [\d,]+ bytes, weights at their own widths {ideal:,} bytes .*, file "
         rf"{file.stat().st_size:,} bytes: [\d.]+ times smaller than the float one\n",
         done.stdout,
     )

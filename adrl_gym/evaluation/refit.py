@@ -85,9 +85,7 @@ class Refitter:
         activation_memory: int = 0,
     ) -> None:
         if len(images) < 1 or positions < 1:
-            raise AdrlGymError(
-                f"{len(images)} images and {positions} positions to refit on: at least 1 of each is needed"
-            )
+            raise AdrlGymError(f"{len(images)} images and {positions} positions to refit on: at least 1 is needed")
         try:
             self._float = cut_unfolded(network, layers)
         except CannotCutError as reason:

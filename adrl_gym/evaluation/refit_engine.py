@@ -37,7 +37,7 @@ class RefitEngine:
         self._network, self._layers, self._refitter, self._direct = network, layers, refitter, direct
         self._device = next(network.parameters()).device
         self._batches = list(search.batches(self.size))
-        self._images = len(search)
+        self._search = search
         self._float: Bits = (None,) * len(layers)
         self._reference: Tensor | None = None  # the float network's logits (N, K)
 
@@ -64,12 +64,12 @@ class RefitEngine:
         if bits == self._float:
             return self._direct.measure([bits], slices)[0]
         if self._reference is None:
-            self._reference = self._direct.search_logits([self._float])[0]  # (N, K)
+            self._reference = self._direct.logits(self._search, self._float)  # (N, K)
         chosen = [self._batches[s] for s in slices]
         logits = whole_logits(self.quantized(bits).to(self._device), (images for images, _ in chosen)).split(self.size)
         found = []
         for s, here, (images, labels) in zip(slices, logits, chosen, strict=True):
             reference = self._reference[s * self.size :][: len(images)]  # (B, K)
             found += compare(here[None], reference, labels)  # (1, B, K)
-            self.passes += len(images) / self._images
+            self.passes += len(images) / len(self._search)
         return found

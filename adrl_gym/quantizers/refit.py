@@ -31,10 +31,10 @@ class _Moments(NamedTuple):
         damping = ridge * unit * torch.eye(self.second.shape[1], device=self.second.device)  # (G, J, J)
         return _Moments(self.cross + damping, self.second + damping)
 
-    def least_squares(self, weight: Tensor) -> Tensor:
-        """``W*``, ``(G, O/G, J)`` as ``weight``."""
-        wanted = weight.double() @ self.cross.double()  # (G, O/G, J)
-        found = torch.cholesky_solve(wanted.mT, torch.linalg.cholesky(self.second.double()))  # (G, J, O/G)
+    def least_squares(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        """``W*``, ``(G, O/G, J)`` as ``weight``, computed in ``dtype``."""
+        wanted = weight.to(dtype) @ self.cross.to(dtype)  # (G, O/G, J)
+        found = torch.cholesky_solve(wanted.mT, torch.linalg.cholesky(self.second.to(dtype)))  # (G, J, O/G)
         return found.mT.to(weight)
 
     def error(self, weight: Tensor, other: Tensor) -> float:
@@ -46,7 +46,8 @@ class Inputs:
     """What one layer gets in the float and in the quantized network.
 
     Args:
-        floats: ``(P, G, J)``: in each of ``G`` groups what meets the ``J`` weights of an output channel, at ``P`` positions.
+        floats: ``(P, G, J)``: at ``P`` positions, in each of ``G`` groups, what meets the ``J`` weights of an output
+            channel.
         quantized: the same at the same positions in the quantized network.
         centred: whether a bias makes up for the means; if not, they count as errors like any other.
 
@@ -55,10 +56,10 @@ class Inputs:
     """
 
     def __init__(self, floats: Tensor, quantized: Tensor, centred: bool) -> None:
-        self._mean, self._mean_quantized = (  # (G, J) each
-            x.mean(0) if centred else torch.zeros_like(x[0]) for x in (floats, quantized)
-        )
-        halves = zip(*(x.split(-(-len(x) // 2)) for x in (floats - self._mean, quantized - self._mean_quantized)), strict=True)
+        means = [x.mean(0) if centred else torch.zeros_like(x[0]) for x in (floats, quantized)]
+        self._mean, self._mean_quantized = means  # (G, J) each
+        half = -(-len(floats) // 2)
+        halves = zip((floats - means[0]).split(half), (quantized - means[1]).split(half), strict=True)
         self._halves = [_moments(x, x_q, len(floats)) for x, x_q in halves]
         self._whole = _Moments(*(torch.stack(parts).sum(0) for parts in zip(*self._halves, strict=True)))
         self.finite = all(bool(moments.isfinite().all()) for moments in self._whole)
@@ -67,7 +68,7 @@ class Inputs:
         """``W*`` in the shape of the layer's ``weight`` ``(O, ...)``, and ``H`` ``(G, J, J)`` to round it against."""
         grouped = weight.reshape(len(self._mean), -1, self._mean.shape[1])  # (G, O/G, J)
         moments = self._whole.with_ridge(self._ridge(grouped))
-        return moments.least_squares(grouped).reshape(weight.shape), moments.second
+        return moments.least_squares(grouped, torch.float64).reshape(weight.shape), moments.second
 
     def shift(self, weight: Tensor, quantized: Tensor) -> Tensor:
         """What to add to the bias so that the mean output stays the same: ``W E[x] - W_q E[x_q]``, ``(O,)``."""
@@ -79,7 +80,7 @@ class Inputs:
             return RIDGES[-1]
         errors = {
             ridge: sum(
-                other.error(weight, half.with_ridge(ridge).least_squares(weight))
+                other.error(weight, half.with_ridge(ridge).least_squares(weight, torch.float32))
                 for half, other in (self._halves, self._halves[::-1])
             )
             for ridge in RIDGES
