@@ -227,7 +227,8 @@ def _precision(settings: Finetuning, device: torch.device) -> Precision:
 
 def _key(network: nn.Module, start: nn.Module, settings: Finetuning, precision: Precision, images: int) -> str:
     """Of all that makes a finetuning what it is."""
-    values = {**dataclasses.asdict(settings), "precision": precision, "images": images}
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Finetuning)}
+    values |= {"precision": precision, "images": images}
     made_of = [content_hash(network.state_dict()), content_hash(start.state_dict()), values]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 

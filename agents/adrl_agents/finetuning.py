@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import secrets
+import time
 from typing import Any, Protocol
 
 from adrl_agents.plots import draw_finetuning, png
@@ -17,6 +18,8 @@ from adrl_gym.export import save_packed
 from adrl_gym.files import write_whole
 from adrl_gym.finetune import Epoch, Finetuned, Finetuning
 from adrl_gym.networks.checkpoints import content_hash
+
+PICTURE_SECONDS = 5.0  # between two pictures
 
 
 class Tracked(Protocol):
@@ -48,6 +51,7 @@ class FinetuneFolder:
         self.state = path / "finetune.pt"
         self.wandb_run: str | None = None
         self._saved: Epoch | None = None  # whose weights are in the packed file
+        self._due = 0.0  # when the picture is drawn again
 
     def claim(self, resume: bool) -> None:
         """Refuse to replace a finetuning that was not asked to go on."""
@@ -71,7 +75,9 @@ class FinetuneFolder:
         write_whole(self.log, log_csv(done).encode())
         report = self._report(done)
         write_whole(self.report, (json.dumps(report, indent=2) + "\n").encode())
-        write_whole(self.curve, png(draw_finetuning(done, self.run.result, self.start)))
+        if report["status"] == "finished" or time.monotonic() >= self._due:
+            write_whole(self.curve, png(draw_finetuning(done, self.run.result, self.start)))
+            self._due = time.monotonic() + PICTURE_SECONDS
         return report
 
     def summary(self, done: Finetuned) -> str:
@@ -86,9 +92,8 @@ class FinetuneFolder:
     def _report(self, done: Finetuned) -> dict[str, Any]:
         problem = self.run.problem
         settings = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(Finetuning)}
-        finished = len(done.epochs) > self.settings.epochs
         return {
-            "status": "finished" if finished else "running",
+            "status": "finished" if len(done.epochs) > self.settings.epochs else "running",
             "start": self.start,
             "settings": {**settings, "precision": done.precision},
             "bits": self.run.bits.as_dict(),
