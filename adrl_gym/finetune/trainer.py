@@ -4,7 +4,7 @@ import copy
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -129,7 +129,7 @@ class Trainer:
     @torch.no_grad()
     def network(self) -> nn.Module:
         """The quantized network as it is now, averaged: a copy on the CPU, in evaluation mode."""
-        average, weights = self._average.module
+        average, weights = cast(nn.ModuleList, self._average.module)
         network = copy.deepcopy(average).requires_grad_(False)
         for name, weight in weights().items():
             network.get_parameter(name).data = weight.contiguous()  # also where another module shares it

@@ -6,7 +6,7 @@ import io
 import json
 import secrets
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from adrl_agents.plots import draw_finetuning, png
 from adrl_agents.provenance import git_commit, package_versions
@@ -20,13 +20,6 @@ from adrl_gym.finetune import Epoch, Finetuned, Finetuning
 from adrl_gym.networks.checkpoints import content_hash
 
 PICTURE_SECONDS = 5.0  # between two pictures
-
-
-class Tracked(Protocol):
-    """The options that say where Weights & Biases keeps a finetuning."""
-
-    wandb_project: str
-    wandb_group: str | None
 
 
 class FinetuneFolder:
@@ -130,13 +123,13 @@ class FinetuneTracker:
 
     Args:
         folder: of the finetuning; a resumed one goes on in its own run.
-        options: where W&B keeps it.
+        project, group: in W&B; without a group, the run's own name.
 
     Raises:
         AdrlGymError: wandb is not installed, or cannot start.
     """
 
-    def __init__(self, folder: FinetuneFolder, options: Tracked) -> None:
+    def __init__(self, folder: FinetuneFolder, project: str, group: str | None) -> None:
         self._wandb, self._folder, self._logged = import_wandb(), folder, -1
         run, problem = folder.run, folder.run.problem
         name = f"{run.folder.path.resolve().name}-finetune"
@@ -144,8 +137,8 @@ class FinetuneTracker:
         self._run = start_run(
             self._wandb,
             run.folder,
-            project=options.wandb_project,
-            group=options.wandb_group or name,
+            project=project,
+            group=group or name,
             name=f"{name}-s{folder.settings.seed}",
             tags=["finetune", run.result.agent, problem.name, problem.quantizer, folder.start, problem.splits.name],
             config={
