@@ -56,7 +56,7 @@ def main(options: FinetuneOptions) -> dict[str, Any]:
     print(f"begins with the {'refitted' if recipe == 'refit' else 'directly quantized'} weights")
     train = problem.splits.train()
     print(f"data: {len(train):,} training images; {problem.splits.source}")
-    tracker = FinetuneTracker(folder, options) if options.track else None
+    tracker = FinetuneTracker(folder, options.wandb_project, options.wandb_group) if options.track else None
     if tracker is not None:
         print(f"Weights & Biases: {tracker.where}")
 

@@ -1,4 +1,4 @@
-"""Make the tables of README.md and agents/README.md from the CSV files of benchmarks/results.
+"""Make the tables of README.md, agents/README.md and docs from the CSV files of benchmarks/results.
 
 python benchmarks/report.py            writes the tables between their markers
 python benchmarks/report.py --check    ends with status 1 where a table is not what the CSV files say
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+
+import finetuned
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -130,6 +132,11 @@ def export() -> str:
     return markdown(header, lines)
 
 
+def finetuning() -> str:
+    """Test accuracy before and after finetuning; of the best epoch by search accuracy."""
+    return markdown(*finetuned.table(RESULTS))
+
+
 CASES = {
     "full_evaluation": "a configuration, whole",
     "one_layer_change": "after a change of one layer",
@@ -154,6 +161,7 @@ def speed() -> str:
 TABLES: dict[Path, dict[str, Callable[[], str]]] = {
     ROOT / "README.md": {"comparison": comparison, "datafree": datafree, "export": export, "speed": speed},
     ROOT / "agents" / "README.md": {"choices": choices},
+    ROOT / "docs" / "finetuning.md": {"finetuning": finetuning},
 }
 
 

@@ -71,7 +71,7 @@ def make_problem(network: nn.Module, quantizer: str = "linear") -> QuantProblem:
     last = list(network.children())[-1]
     with torch.no_grad():
         for parameter in last.parameters():
-            parameter *= 5
+            parameter.mul_(5)
     splits = Splits(labelled(network, smooth(200, 1)), labelled(network, smooth(100, 2)), "random")
     return QuantProblem(network, splits, quantizer=quantizer, budget=0.5)
 
@@ -193,9 +193,9 @@ def test_states_that_do_not_fit_are_refused(tiny: nn.Module, tmp_path: Path) -> 
     problem, state = make_problem(tiny), tmp_path / "state.pt"
     settings = Finetuning(epochs=1, batch_size=32, precision="float32")
     run(problem, state=state, settings=settings)
-    for changes in ({"settings": SETTINGS}, {"bits": (4, 2, 2, 3)}):
+    for bits, others in ((BITS, SETTINGS), ((4, 2, 2, 3), settings)):
         with pytest.raises(AdrlGymError, match="is of another finetuning"):
-            run(problem, **{"state": state, "resume": True, "settings": settings, **changes})
+            run(problem, bits, state=state, resume=True, settings=others)
     whole = state.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"no state"):
         state.write_bytes(content)
@@ -280,6 +280,7 @@ def test_gradients_pass_the_rounding_and_stop_beyond_the_last_level() -> None:
     (weight,) = weights().values()  # (1, 4)
     assert torch.equal(weight, layer.weight)
     weight.backward(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    assert latent.grad is not None
     assert torch.equal(latent.grad, torch.tensor([[1.0, 2.0, 3.0, 0.0]]))  # straight through, but for the clipped one
     # LSQ, equation 3: level less latent weight over step inside, the last level outside.
     expected = 1 * (0.5 - 0.7) + 2 * (-0.5 + 0.9) + 3 * (1.5 - 1.9) + 4 * 1.5

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym.data.images import Images
-from adrl_gym.evaluation import Engine
+from adrl_gym.evaluation import Engine, LayerVersion
 from adrl_gym.evaluation.precision import Precision
 from adrl_gym.layers import find_layers
 
@@ -23,7 +23,7 @@ class Predictor:
         self, network: nn.Module, images: Images, device: torch.device, precision: Precision = "float32"
     ) -> None:
         layers = find_layers(network, tuple(next(images.batches(1))[0].shape[1:]))
-        nothing = [{} for _ in layers]  # no other versions of the layers than those of the network
+        nothing: list[dict[int, LayerVersion]] = [{} for _ in layers]  # only the network's own weights
         self._engine = Engine(network, layers, nothing, images, [device], precision=precision, activation_memory=0)
         self._as_it_is = (None,) * len(layers)
 

@@ -5,7 +5,8 @@ import dataclasses
 import io
 import json
 import secrets
-from typing import Any, Protocol
+import time
+from typing import Any
 
 from adrl_agents.plots import draw_finetuning, png
 from adrl_agents.provenance import git_commit, package_versions
@@ -18,12 +19,7 @@ from adrl_gym.files import write_whole
 from adrl_gym.finetune import Epoch, Finetuned, Finetuning
 from adrl_gym.networks.checkpoints import content_hash
 
-
-class Tracked(Protocol):
-    """The options that say where Weights & Biases keeps a finetuning."""
-
-    wandb_project: str
-    wandb_group: str | None
+PICTURE_SECONDS = 5.0  # between two pictures
 
 
 class FinetuneFolder:
@@ -48,6 +44,7 @@ class FinetuneFolder:
         self.state = path / "finetune.pt"
         self.wandb_run: str | None = None
         self._saved: Epoch | None = None  # whose weights are in the packed file
+        self._due = 0.0  # when the picture is drawn again
 
     def claim(self, resume: bool) -> None:
         """Refuse to replace a finetuning that was not asked to go on."""
@@ -71,7 +68,9 @@ class FinetuneFolder:
         write_whole(self.log, log_csv(done).encode())
         report = self._report(done)
         write_whole(self.report, (json.dumps(report, indent=2) + "\n").encode())
-        write_whole(self.curve, png(draw_finetuning(done, self.run.result, self.start)))
+        if report["status"] == "finished" or time.monotonic() >= self._due:
+            write_whole(self.curve, png(draw_finetuning(done, self.run.result, self.start)))
+            self._due = time.monotonic() + PICTURE_SECONDS
         return report
 
     def summary(self, done: Finetuned) -> str:
@@ -86,9 +85,8 @@ class FinetuneFolder:
     def _report(self, done: Finetuned) -> dict[str, Any]:
         problem = self.run.problem
         settings = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(Finetuning)}
-        finished = len(done.epochs) > self.settings.epochs
         return {
-            "status": "finished" if finished else "running",
+            "status": "finished" if len(done.epochs) > self.settings.epochs else "running",
             "start": self.start,
             "settings": {**settings, "precision": done.precision},
             "bits": self.run.bits.as_dict(),
@@ -125,13 +123,13 @@ class FinetuneTracker:
 
     Args:
         folder: of the finetuning; a resumed one goes on in its own run.
-        options: where W&B keeps it.
+        project, group: in W&B; without a group, the run's own name.
 
     Raises:
         AdrlGymError: wandb is not installed, or cannot start.
     """
 
-    def __init__(self, folder: FinetuneFolder, options: Tracked) -> None:
+    def __init__(self, folder: FinetuneFolder, project: str, group: str | None) -> None:
         self._wandb, self._folder, self._logged = import_wandb(), folder, -1
         run, problem = folder.run, folder.run.problem
         name = f"{run.folder.path.resolve().name}-finetune"
@@ -139,8 +137,8 @@ class FinetuneTracker:
         self._run = start_run(
             self._wandb,
             run.folder,
-            project=options.wandb_project,
-            group=options.wandb_group or name,
+            project=project,
+            group=group or name,
             name=f"{name}-s{folder.settings.seed}",
             tags=["finetune", run.result.agent, problem.name, problem.quantizer, folder.start, problem.splits.name],
             config={
