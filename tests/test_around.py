@@ -45,7 +45,7 @@ def test_costs_around_are_differences_to_the_configuration(problem: QuantProblem
 
 
 def test_scores_are_those_around_the_best(problem: QuantProblem) -> None:
-    indicator, single = (ProfilingIndicator(context, images=200) for context in ("best", "single"))  # type: ignore[arg-type]
+    indicator, single = (ProfilingIndicator(context, images=200) for context in ("best", "single"))
     widths = list(range(1, 9))
     assert indicator(problem, (), widths) == single(problem, (), widths)  # nothing is known yet
     assert indicator.has_news(problem)

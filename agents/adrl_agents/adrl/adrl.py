@@ -85,14 +85,17 @@ class ADRL(HAQ):
     def _begin_episode(self) -> None:
         """Draw the noise's size, ask the indicator for news, and take over its scores for refining replayed states."""
         self._boldness = max(float(torch.rand(())), 1e-3)
-        profiling = isinstance(self.indicator, ProfilingIndicator)
         first = not self._has_scores
-        self._indicator_decides = self.indicator.has_news(self.problem) if profiling else first
-        if profiling or first:
-            scores = torch.as_tensor(score_table(self.indicator, self.problem), dtype=torch.float32)
-            self.actor.scores.copy_(scores)
-            self.actor_target.scores.copy_(scores)
-            self._has_scores = True
+        if isinstance(self.indicator, ProfilingIndicator):
+            self._indicator_decides = self.indicator.has_news(self.problem)
+        else:
+            self._indicator_decides = first
+            if not first:  # its scores are what they were
+                return
+        scores = torch.as_tensor(score_table(self.indicator, self.problem), dtype=torch.float32)
+        self.actor.scores.copy_(scores)
+        self.actor_target.scores.copy_(scores)
+        self._has_scores = True
 
     def _store_transition(
         self,
