@@ -3,8 +3,7 @@
 python benchmarks/suites.py --suite paper
 """
 
-import dataclasses
-import math
+import itertools
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,8 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import tyro
-
-from adrl_gym.result import SearchResult
 
 ROOT = Path(__file__).parents[1]
 Suite = Literal["comparison", "choices", "paper", "quick"]
@@ -63,6 +60,11 @@ class Run:
         """Of the run's folder."""
         options = "".join(f"-{key}={value}" for key, value in self.varied.items())
         return f"{self.network}-{self.quantizer}-{self.budget:g}-{self.agent}{options}-s{self.seed}"
+
+    @property
+    def label(self) -> str:
+        """Protocol and name: what ``--only`` and ``--again`` look at."""
+        return f"{self.protocol}-{self.name}"
 
     @property
     def setting(self) -> tuple[Any, ...]:
@@ -130,18 +132,23 @@ def choices() -> list[Run]:
 
 
 def paper() -> list[Run]:
-    """The evaluation of the paper: all agents, both networks, settings A, B and C, and the Pareto curve."""
-    runs = []
-    for network, settings in (("resnet20", "ABC"), ("cifarnet", "AB")):
-        for setting in settings:
-            for agent in AGENTS:
-                for seed in range(_seeds(agent, network, setting)):
-                    runs += _both_protocols(network, *PAPER[setting], agent, seed, PAPER_EPISODES)
+    """The evaluation of the paper: all agents, both networks, settings A, B and C, and the Pareto curve.
+
+    The most telling first: ADRL, then seed 0 of all others, before further seeds; B on ResNet20 before other settings.
+    """
+    runs: list[Run] = []
+    for network, setting in (*itertools.product(["resnet20"], "BAC"), *itertools.product(["cifarnet"], "BA")):
+        there: list[Run] = []
+        for agent in AGENTS:
+            for seed in range(_seeds(agent, network, setting)):
+                there += _both_protocols(network, *PAPER[setting], agent, seed, PAPER_EPISODES)
+        runs += sorted(there, key=lambda run: run.agent != "adrl" and (run.protocol == "search") + 1)
     for quantizer, varied in (("kmeans", {}), ("linear", {"bias-correction": False})):
-        for agent, seeds in (("adrl", 5), ("haq", 3)):
-            length = {} if agent in ADRL else {"episodes": PAPER_EPISODES}
-            runs += [Run("resnet20", quantizer, 0.1, agent, seed, {**varied, **length}) for seed in range(seeds)]
-    return _unique(runs + _pareto("resnet20", PARETO, PAPER_EPISODES))
+        for agent, seeds in (("adrl", 5), ("haq", 1)):
+            for seed in range(seeds):
+                runs += _both_protocols("resnet20", quantizer, 0.1, agent, seed, PAPER_EPISODES, varied)
+    runs += _pareto("resnet20", PARETO, PAPER_EPISODES)
+    return sorted(_unique(runs), key=lambda run: run.seed > 0 and run.agent != "adrl")
 
 
 def quick() -> list[Run]:
@@ -152,6 +159,9 @@ def quick() -> list[Run]:
             runs += _both_protocols("cifarnet", *PAPER[setting], agent, 0, QUICK_EPISODES)
     return _unique(runs + _pareto("cifarnet", PARETO[::2], QUICK_EPISODES))
 
+
+# The CSV file of each suite's runs.
+FILES: dict[Suite, str] = {"comparison": "comparison", "choices": "choices", "paper": "runs", "quick": "runs"}
 
 SUITES: dict[Suite, Callable[[], list[Run]]] = {
     "comparison": comparison,
@@ -172,14 +182,22 @@ def _seeds(agent: str, network: str, setting: str) -> int:
     return 3 if most_agents else 1
 
 
-def _both_protocols(network: str, quantizer: str, budget: float, agent: str, seed: int, episodes: int) -> list[Run]:
-    """A run of the agent's own length, if it has one, and one of as many evaluations as ADRL takes."""
-    length = {"episodes": episodes}
+def _both_protocols(
+    network: str,
+    quantizer: str,
+    budget: float,
+    agent: str,
+    seed: int,
+    episodes: int,
+    varied: dict[str, Any] | None = None,
+) -> list[Run]:
+    """A run of as many evaluations as ADRL takes, and one of the agent's own length, if it has one."""
+    fixed, length = varied or {}, {"episodes": episodes}
     runs = []
-    if agent in ADRL or agent in LONG:
-        runs.append(Run(network, quantizer, budget, agent, seed, {} if agent in ADRL else length))
     if agent != "adrl":
-        runs.append(Run(network, quantizer, budget, agent, seed, length, "matched"))
+        runs.append(Run(network, quantizer, budget, agent, seed, {**fixed, **length}, "matched"))
+    if agent in ADRL or agent in LONG:
+        runs.append(Run(network, quantizer, budget, agent, seed, fixed if agent in ADRL else {**fixed, **length}))
     return runs
 
 
@@ -189,7 +207,6 @@ def _pareto(network: str, budgets: tuple[float, ...], episodes: int) -> list[Run
         for budget in budgets
         for agent in PARETO_AGENTS
         for run in _both_protocols(network, "gptq", budget, agent, 0, episodes)
-        if run.protocol == "search" or agent not in LONG
     ]
 
 
@@ -197,23 +214,9 @@ def _unique(runs: list[Run]) -> list[Run]:
     return list({(run.name, run.protocol): run for run in runs}.values())
 
 
-def result_of(run: Run, folder: Path) -> SearchResult | None:
-    """The finished result of a run, if there is one among the runs in ``folder``."""
-    path = folder / run.name / "result.json"
-    result = SearchResult.load(path) if path.exists() else None
-    return result if result is not None and result.status == "finished" else None
-
-
-def matched(run: Run, suite: list[Run], folder: Path) -> Run | None:
-    """A run of the protocol ``matched`` with its number of evaluations; None while ADRL's runs are not finished.
-
-    The number is the most that ADRL took with any seed in the same setting.
-    """
-    if run.protocol != "matched":
-        return run
-    results = [result_of(other, folder) for other in suite if other.agent == "adrl" and other.setting == run.setting]
-    most = max(math.inf if result is None else result.evaluations for result in results)
-    return None if most == math.inf else dataclasses.replace(run, varied={"evaluations": math.ceil(most), **run.varied})
+def results_of(suite: Suite, folder: Path | None) -> Path:
+    """Folder of a suite's CSV files: ``folder``, or else the committed ones, which the small version never touches."""
+    return folder or ROOT / ("runs/quick" if suite == "quick" else "benchmarks/results")
 
 
 @dataclass

@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ def finish(run: Any, folder: Path, episodes: int, start: float = 0.0, end: float
         best = round(max(best, accuracy), 2)
         spent = start + count
         reward = round(0.1 * (accuracy - FLOAT), 6)
-        history.append(Episode(count, reward, accuracy, best, spent, 1.2 * spent, best, 0.1, 2.0, "1 2"))
+        history.append(Episode(count, reward, accuracy, best, spent, 1.2 * spent, best, 0.1, 2.0, "1 2", spent))
     result = SearchResult(
         env_id="adrl_gym/ResNet20-Cifar10-v0",
         agent=run.agent,
@@ -72,6 +74,7 @@ def finish(run: Any, folder: Path, episodes: int, start: float = 0.0, end: float
         memo_misses=episodes,
         preparation_seconds=1.0,
         seconds=1.2 * (start + episodes),
+        cpu_seconds=start + episodes,
         checkpoint="0" * 64,
         versions={"torch": "0"},
         float_test_accuracy=FLOAT,
@@ -86,14 +89,14 @@ def finish_setting(
     folder: Path, quantizer: str = "linear", budget: float = 0.0625, without: tuple[str, ...] = ()
 ) -> None:
     """All runs of one setting of the suite ``paper`` on ResNet20, but those of some agents."""
-    suites = script("suites")
-    suite = [run for run in suites.paper() if run.setting == ("resnet20", quantizer, budget, "")]
+    store = script("store").Store("paper", folder, folder / "none")
+    suite = [run for run in store.suite if run.setting == ("resnet20", quantizer, budget, "")]
     suite = [run for run in suite if run.agent not in without]
     for run in suite:
         if run.agent == "adrl":
             finish(run, folder, 40, start=40, end=86 + 35 * budget, speed=0.8)
     for run in suite:
-        chosen = suites.matched(run, suite, folder)
+        chosen = store.sized(run)
         if run.agent in ("uniform", "greedy", "local") or run.agent.startswith("ip"):
             finish(chosen, folder, 1, start=40, end=84 + 35 * budget + len(run.agent) / 6, speed=9)
         elif run.agent != "adrl":
@@ -117,6 +120,9 @@ def test_the_paper_suite_is_the_protocol() -> None:
         (r.network, *r.setting[1:3], r.agent) for r in paper if r.protocol == "search" and not r.varied_options
     )
     b, c = ("resnet20", "linear", 0.0625), ("resnet20", "gptq", 0.05)
+    first = [run for run in paper if run.setting == (*b, "") and (run.seed == 0 or run.agent == "adrl")]
+    assert paper[: len(first)] == first
+    assert [run.agent for run in first[:5]] == ["adrl"] * 5
     assert [long[(*b, agent)] for agent in ("adrl", "haq", "ddpg", "td3", "sac", "ppo", "dqn", "random", "tpe")] == [
         *(5, 5, 3, 2, 2, 2, 2, 3, 3)
     ]
@@ -147,20 +153,93 @@ def test_every_command_line_is_accepted(name: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_matched_runs_take_as_many_evaluations_as_adrl_at_most(tmp_path: Path) -> None:
-    suites = script("suites")
-    suite = [run for run in suites.paper() if run.setting == ("resnet20", "gptq", 0.05, "")]
+    store = script("store").Store("paper", tmp_path, tmp_path / "results")
+    suite = [run for run in store.suite if run.setting == ("resnet20", "gptq", 0.05, "")]
     (greedy,) = (run for run in suite if run.agent == "greedy")
     for run in suite:
         if run.agent == "adrl":
-            assert suites.matched(greedy, suite, tmp_path) is None
+            assert store.sized(greedy) is None
             finish(run, tmp_path, 40, start=40.25 + run.seed)
-    chosen = suites.matched(greedy, suite, tmp_path)
-    assert chosen.varied["evaluations"] == 85  # 44.25 + 40, rounded up
+    assert store.sized(greedy).varied["evaluations"] == 85  # 44.25 + 40, rounded up
+    gather(tmp_path, tmp_path / "results")
+    from_rows = script("store").Store("paper", tmp_path / "gone", tmp_path / "results")
+    assert from_rows.sized(greedy) == store.sized(greedy)
+
+
+def gather(runs: Path, results: Path, suite: str = "paper") -> None:
+    script("gather").gather(script("store").Store(suite, runs, results))
+
+
+def test_rows_outlive_their_folders(tmp_path: Path) -> None:
+    """As in another session, on another machine: what is known are the CSV files alone."""
+    results, names = tmp_path / "results", ("runs", "learning", "variance", "curves")
+    finish_setting(tmp_path / "runs")
+    gather(tmp_path / "runs", results)
+    before = {name: (results / f"{name}.csv").read_text() for name in names}
+    gather(tmp_path / "other", results)
+    assert {name: (results / f"{name}.csv").read_text() for name in names} == before
+
+    store = script("store").Store("paper", tmp_path / "other", results)
+    here = ("resnet20", "linear", 0.0625, "")
+    assert {run.setting for run in store.suite if store.is_done(run)} == {here}
+    assert all(store.is_done(run) for run in store.suite if run.setting == here)
+
+    (haq,) = (r for r in store.suite if r.setting == here and (r.agent, r.seed, r.protocol) == ("haq", 1, "search"))
+    finish(haq, tmp_path / "other", 600, end=89.0, speed=0.02)
+    gather(tmp_path / "other", results)
+    after, was = rows(results / "runs.csv"), before["runs"].splitlines()
+    assert len(after) + 1 == len(was)
+    assert len(set((results / "runs.csv").read_text().splitlines()) - set(was)) == 1
+    seeds = [float(r["search_accuracy"]) for r in after if r["agent"] == "haq" and r["protocol"] == "search"]
+    assert {float(r["target_accuracy"]) for r in rows(results / "learning.csv")} == {sorted(seeds)[2]}
+
+
+def test_a_shorter_run_than_asked_for_is_not_done(tmp_path: Path) -> None:
+    suites, store = script("suites"), script("store")
+    short, long = (suites.Run("cifarnet", "gptq", 0.05, "haq", 0, {"episodes": count}) for count in (60, 600))
+    finish(short, tmp_path / "runs", 60)
+    done = script("gather").Done(short, store.Store("paper", tmp_path / "runs", tmp_path).result(short), [])
+    store.write([script("gather").run_row(done)], tmp_path / "results" / "runs.csv")
+    opened = store.Store("paper", tmp_path / "other", tmp_path / "results")
+    assert (opened.is_done(short), opened.is_done(long)) == (True, False)
+
+
+def test_histories_without_processor_time_are_gathered(tmp_path: Path) -> None:
+    """Those of version 0.1 have none."""
+    suites = script("suites")
+    runs = [run for run in suites.paper() if run.setting == ("resnet20", "linear", 0.1, "") and run.agent == "adrl"]
+    for run in runs:
+        finish(run, tmp_path / "runs", 40)
+    history = tmp_path / "runs" / runs[0].name / "episodes.csv"
+    lines = [line.rpartition(",") for line in history.read_text().splitlines()]
+    assert lines[0][2] == "cpu_seconds"
+    history.write_text("".join(f"{line[0]}\n" for line in lines))
+    gather(tmp_path / "runs", tmp_path / "results")
+    by_seed = {row["seed"]: row["cpu_seconds"] for row in rows(tmp_path / "results" / "curves.csv")}
+    assert by_seed["0"] == ""
+    assert float(by_seed["1"]) > 0
+
+
+def test_one_that_gathers_waits_for_another(tmp_path: Path) -> None:
+    """While one adds a row to what it has read, a second one adds none, which would be lost."""
+    store = script("store")
+    opened = store.Store("paper", tmp_path / "runs", tmp_path / "results")
+    first, second = (run for run in opened.suite[:2])
+    for run in (first, second):
+        finish(run, tmp_path / "runs", 3)
+    other = threading.Thread(target=gather, args=(tmp_path / "runs", tmp_path / "results"))
+    with store.locked(tmp_path / "results"):
+        other.start()
+        other.join(1.0)
+        assert other.is_alive()
+        store.write([{**store.key_columns(first), "seed": "7"}], tmp_path / "results" / "runs.csv")
+    other.join(60)
+    assert {row["seed"] for row in rows(tmp_path / "results" / "runs.csv")} == {"0", "1", "7"}
 
 
 def test_what_is_gathered_is_what_the_histories_say(tmp_path: Path) -> None:
     finish_setting(tmp_path / "runs")
-    script("gather").gather("paper", tmp_path / "runs", tmp_path / "results")
+    gather(tmp_path / "runs", tmp_path / "results")
     runs = rows(tmp_path / "results" / "runs.csv")
     wanted = "network, agent, quantizer, budget, seed, protocol, episodes, evaluations, seconds, search_accuracy"
     wanted += ", test_accuracy, float_test_accuracy, average_bits, size_ratio, commit"
@@ -196,7 +275,7 @@ def test_figures_show_every_setting_and_are_the_same_every_time(tmp_path: Path) 
     finish_setting(tmp_path / "runs")
     for budget in (0.04, 0.1):  # points of the Pareto curve; figures of a setting need HAQ
         finish_setting(tmp_path / "runs", "gptq", budget, without=("haq",))
-    script("gather").gather("paper", tmp_path / "runs", tmp_path / "results")
+    gather(tmp_path / "runs", tmp_path / "results")
     figures = script("figures")
     for name in ("figures", "again"):
         figures.main(figures.Options(results=tmp_path / "results", output=tmp_path / name))
@@ -216,6 +295,11 @@ def test_figures_show_every_setting_and_are_the_same_every_time(tmp_path: Path) 
 
 def test_without_results_there_are_no_figures(tmp_path: Path) -> None:
     assert script("figures").figures(tmp_path) == {}
+
+
+def with_scripts() -> dict[str, str]:
+    """The environment of a process that can import the scripts."""
+    return {**os.environ, "PYTHONPATH": f"{ROOT / 'benchmarks'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
 
 
 @pytest.fixture
@@ -238,6 +322,49 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.fixture
+def instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """``run.py --suite paper`` whose searches only leave a finished folder and a line in a log."""
+    suites, run = script("suites"), script("run")
+    (tmp_path / "agent.py").write_text(
+        "import shutil, sys\n"
+        "with open(sys.argv[1], 'a') as log:\n    print(sys.argv[2], file=log)\n"
+        "shutil.copytree(sys.argv[3], sys.argv[4])\n"
+    )
+
+    def command(self: Any, data: Path, output: Path) -> list[str]:
+        if not (tmp_path / "made" / self.name).exists():
+            finish(self, tmp_path / "made", 30, start=30 if self.agent == "adrl" else 0)
+        made = [str(tmp_path / "made" / self.name), str(output)]
+        return [str(tmp_path / "agent.py"), str(tmp_path / "log"), f"{self.protocol} {self.agent} {self.seed}", *made]
+
+    monkeypatch.setattr(suites.Run, "command", command)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def start(*only: str, again: tuple[str, ...] = (), runs: str = "runs") -> list[str]:
+        (tmp_path / "log").unlink(missing_ok=True)
+        folders = {"runs": tmp_path / runs, "results": tmp_path / "results"}
+        status = run.main(run.Options("paper", tmp_path, 1, **folders, only=only, again=again))
+        done = (tmp_path / "log").read_text().splitlines() if (tmp_path / "log").exists() else []
+        return [*done, *(["waiting"] if status else [])]
+
+    yield start
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_suite_does_what_is_missing_and_makes_anew_what_is_asked(tmp_path: Path, instant: Any) -> None:
+    there = "resnet20-gptq-0.1-"
+    assert instant("matched-" + there) == ["waiting"]
+    long = ["search adrl 0", "matched haq 0", "matched ip-kl 0", "matched uniform 0"]
+    assert instant(there + "adrl", "matched-" + there) == long
+    assert instant(there + "adrl", "matched-" + there) == []
+    assert instant(there + "adrl", "matched-" + there, runs="of another machine") == []
+    before = rows(tmp_path / "results" / "runs.csv")
+    assert instant(there + "adrl", "matched-" + there, again=("ip-kl",)) == ["matched ip-kl 0"]
+    assert rows(tmp_path / "results" / "runs.csv") == before
+    assert len(list((tmp_path / "runs").glob("*ip-kl*.aside-*"))) == 1
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_suite_interrupts_its_searches(tmp_path: Path, stand_in: Path, stop: signal.Signals) -> None:
     command = [sys.executable, str(tmp_path / "start.py"), "--suite", "choices", "--data-root", str(tmp_path)]
@@ -245,7 +372,7 @@ def test_a_stopped_suite_interrupts_its_searches(tmp_path: Path, stand_in: Path,
     log = Path(f"{stand_in}.log")
     with subprocess.Popen(
         command,
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'benchmarks'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        env=with_scripts(),
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
