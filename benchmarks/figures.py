@@ -51,6 +51,7 @@ STYLES = {
     "greedy": Style("greedy", "#AA4499", ":", "<"),
     "ip-kl": Style("integer programming, KL", "#000000", "-", "*"),
     "ip-agreement": Style("integer programming, agreement", "#000000", "--", "h"),
+    "ip-loss": Style("integer programming, loss", "#000000", "-.", "X"),
     "ip-accuracy": Style("integer programming, accuracy", "#000000", ":", "H"),
     "uniform": Style("uniform", "#666666", ":", "d"),
 }

@@ -12,8 +12,10 @@ from typing import Any, Literal, get_args
 
 import tyro
 
+from adrl_gym.evaluation import SCORES
+
 ROOT = Path(__file__).parents[1]
-Suite = Literal["comparison", "choices", "paper", "quick"]
+Suite = Literal["comparison", "choices", "paper", "ablations", "quick"]
 Protocol = Literal["search", "matched"]
 
 NETWORKS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/CifarNet-Cifar10-v0"}
@@ -24,9 +26,21 @@ AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "haq": ("train_haq", {}),
     **{algo: ("train_sb3", {"algo": algo}) for algo in ("ddpg", "td3", "sac", "ppo", "dqn")},
     **{method: ("search", {"method": method}) for method in ("uniform", "random", "greedy")},
-    **{f"ip-{score}": ("search", {"method": "ip", "score": score}) for score in ("accuracy", "agreement", "kl")},
+    **{f"ip-{score}": ("search", {"method": "ip", "score": score}) for score in SCORES},
     **{method: ("search", {"method": method}) for method in ("tpe", "local")},
 }
+# ADRL with one of its choices changed (some need another one changed too); d-adrl is the one of the indicator.
+CHANGED: list[dict[str, Any]] = [
+    *({"k": k} for k in (1, 2, 4)),
+    *({"score": score} for score in SCORES if score != "kl"),
+    {"context": "prefix"},
+    {"context": "completed"},
+    {"context": "completed", "completion": "uniform"},
+    {"context": "completed", "early-termination": False},
+    {"data": "data-free"},
+    {"memoization": False},
+]
+ABLATIONS = {"".join(["adrl", *(f"+{k}={v}" for k, v in changed.items())]): changed for changed in CHANGED}
 ADRL = ("adrl", "d-adrl")  # these run for as many episodes as their default says
 LONG = ("haq", "ddpg", "td3", "sac", "ppo", "dqn", "random", "tpe")  # these for PAPER_EPISODES
 ONLY_IN_B = ("td3", "sac", "ppo", "dqn")
@@ -42,7 +56,7 @@ class Run:
     """One command line.
 
     Attributes:
-        network, quantizer, budget, agent, seed: of the run; ``agent`` is a key of ``AGENTS``.
+        network, quantizer, budget, agent, seed: of the run; ``agent`` is a key of ``AGENTS`` or ``ABLATIONS``.
         varied: options that differ from the agent's.
         protocol: ``search`` runs for its episodes, ``matched`` for as many evaluations as ADRL took in its setting.
     """
@@ -84,7 +98,7 @@ class Run:
 
     def command(self, data_root: Path, output: Path) -> list[str]:
         """The arguments for Python."""
-        script, own = AGENTS[self.agent]
+        script, own = AGENTS.get(self.agent) or ("train_adrl", ABLATIONS[self.agent])
         options = {
             "env-id": NETWORKS[self.network],
             "data": "cifar10",
@@ -151,22 +165,40 @@ def paper() -> list[Run]:
     return sorted(_unique(runs), key=lambda run: run.seed > 0 and run.agent != "adrl")
 
 
+def ablations() -> list[Run]:
+    """ADRL with one choice changed, in setting B on ResNet20; what it is compared with is in ``paper``."""
+    # Without memoization the same is found, so one seed tells what it costs.
+    return [
+        Run("resnet20", *PAPER["B"], agent, seed)
+        for seed in range(3)
+        for agent in ABLATIONS
+        if seed == 0 or "memoization" not in agent
+    ]
+
+
 def quick() -> list[Run]:
-    """A small version of ``paper``: CifarNet, one seed, short searches."""
+    """A small version of ``paper`` and ``ablations``: CifarNet, one seed, short searches."""
     runs = []
-    for setting in "AB":
-        for agent in AGENTS:
-            runs += _both_protocols("cifarnet", *PAPER[setting], agent, 0, QUICK_EPISODES)
-    return _unique(runs + _pareto("cifarnet", PARETO[::2], QUICK_EPISODES))
+    for agent in AGENTS:
+        runs += _both_protocols("cifarnet", *PAPER["B"], agent, 0, QUICK_EPISODES)
+    for agent in PARETO_AGENTS:
+        runs += _both_protocols("cifarnet", *PAPER["A"], agent, 0, QUICK_EPISODES)
+    runs += _pareto("cifarnet", PARETO[::2], QUICK_EPISODES)
+    return _unique([*runs, *(Run("cifarnet", *PAPER["B"], agent, 0) for agent in ABLATIONS)])
 
 
 # The CSV file of each suite's runs.
-FILES: dict[Suite, str] = {"comparison": "comparison", "choices": "choices", "paper": "runs", "quick": "runs"}
+FILES: dict[Suite, str] = {
+    "comparison": "comparison",
+    "choices": "choices",
+    **dict.fromkeys(("paper", "ablations", "quick"), "runs"),
+}
 
 SUITES: dict[Suite, Callable[[], list[Run]]] = {
     "comparison": comparison,
     "choices": choices,
     "paper": paper,
+    "ablations": ablations,
     "quick": quick,
 }
 

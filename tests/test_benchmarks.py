@@ -132,9 +132,13 @@ def test_the_paper_suite_is_the_protocol() -> None:
     assert {r.varied_options for r in paper} == {"", "bias-correction=False"}
     in_b = {r.agent for r in paper if r.setting == (*b, "") and r.protocol == "matched"}
     assert in_b == set(suites.AGENTS) - {"adrl"}
+    short, wide = ("linear", 0.1, "bias-correction=False"), ("kmeans", 0.1, "")
+    for setting in (short, wide):
+        seeds = Counter((r.agent, r.protocol) for r in paper if r.setting == ("resnet20", *setting))
+        assert seeds == {("adrl", "search"): 5, ("haq", "search"): 1, ("haq", "matched"): 1}
 
 
-@pytest.mark.parametrize("name", ["comparison", "choices", "paper", "quick"])
+@pytest.mark.parametrize("name", ["comparison", "choices", "paper", "ablations", "quick"])
 def test_every_command_line_is_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tyro, options = importlib.import_module("tyro"), importlib.import_module("adrl_agents.options")
     kinds = {

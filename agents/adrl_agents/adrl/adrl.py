@@ -8,7 +8,14 @@ from stable_baselines3.common.type_aliases import GymEnv
 from torch import Tensor
 
 from adrl_agents.adrl.episode import EpisodeTrace
-from adrl_agents.adrl.indicators import Context, DistanceIndicator, Indicator, ProfilingIndicator, score_table
+from adrl_agents.adrl.indicators import (
+    CompletedBy,
+    Context,
+    DistanceIndicator,
+    Indicator,
+    ProfilingIndicator,
+    score_table,
+)
 from adrl_agents.adrl.policies import CandidateActor, CandidatePolicy
 from adrl_agents.haq import HAQ
 from adrl_gym import AdrlGymError
@@ -28,7 +35,8 @@ class ADRL(HAQ):
         env: one environment of this package.
         k: candidates a step.
         indicator: ``profiling`` (P-ADRL), ``distance`` (D-ADRL) or any callable (see ``Indicator``).
-        context, score, profile_images, early_termination: of the profiling indicator (see ``ProfilingIndicator``).
+        context, score, profile_images, early_termination, completion, memoization: of the profiling indicator (see
+            ``ProfilingIndicator``).
         policy_kwargs, **kwargs: as for ``HAQ``.
 
     Raises:
@@ -49,6 +57,8 @@ class ADRL(HAQ):
         score: Score = "kl",
         profile_images: int = 250,
         early_termination: bool = True,
+        completion: CompletedBy = "ip",
+        memoization: bool = True,
         policy_kwargs: dict[str, Any] | None = None,
         _init_setup_model: bool = True,
         **kwargs: Any,
@@ -57,7 +67,9 @@ class ADRL(HAQ):
             raise AdrlGymError(f"k={k}: at least 1 candidate is needed (1 is HAQ)")
         self.k = k
         if indicator == "profiling":
-            indicator = ProfilingIndicator(context, score, profile_images, early_termination)
+            indicator = ProfilingIndicator(
+                *(context, score, profile_images, early_termination, completion, memoization)
+            )
         elif indicator == "distance":
             indicator = DistanceIndicator()
         elif isinstance(indicator, str):
