@@ -1,19 +1,24 @@
-"""Make the tables of README.md and agents/README.md from the CSV files of benchmarks/results.
+"""Make the tables of README.md, agents/README.md and docs/evaluation.md from the CSV files of benchmarks/results.
 
 python benchmarks/report.py            writes the tables between their markers
 python benchmarks/report.py --check    ends with status 1 where a table is not what the CSV files say
+python benchmarks/report.py --results runs/quick --output runs/quick/evaluation.md    that page of other results
 """
 
 import csv
 import itertools
 import json
+import os
 import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import tyro
+
+from tables import EVALUATION, Results, markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -41,12 +46,6 @@ def median_and_range(rows: list[Row], column: str = "test_accuracy") -> str:
 def cost(rows: list[Row]) -> str:
     """Median of the work: passes over the search images."""
     return f"{statistics.median(numbers(rows, 'evaluations')):.0f}"
-
-
-def markdown(header: list[str], lines: list[list[str]]) -> str:
-    """A Markdown table."""
-    rows = [header, ["---"] * len(header), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def comparison() -> str:
@@ -151,9 +150,26 @@ def speed() -> str:
     return markdown(["what", "variant", "over", "ratio of their times"], lines)
 
 
+def figures(results: Path, page: Path) -> str:
+    """All figures there are, as pictures of a page."""
+    found = sorted((results / "figures").glob("*.png"))
+    shown = [f"![{path.stem}]({Path(os.path.relpath(path, page.parent)).as_posix()})" for path in found]
+    return "\n\n".join(shown) or "Not drawn yet."
+
+
+def evaluation(results: Path, page: Path) -> dict[str, Callable[[], str]]:
+    """The tables of docs/evaluation.md."""
+    rows = Results.load(results)
+    return {name: partial(make, rows) for name, make in EVALUATION.items()} | {
+        "figures": partial(figures, results, page)
+    }
+
+
+PAGE = ROOT / "docs" / "evaluation.md"
 TABLES: dict[Path, dict[str, Callable[[], str]]] = {
     ROOT / "README.md": {"comparison": comparison, "datafree": datafree, "export": export, "speed": speed},
     ROOT / "agents" / "README.md": {"choices": choices},
+    PAGE: evaluation(RESULTS, PAGE),
 }
 
 
@@ -175,9 +191,17 @@ class Options:
 
     check: bool = False
     """Write nothing, and end with status 1 where a table is out of date."""
+    results: Path = RESULTS
+    """With --output: folder of other CSV files."""
+    output: Path | None = None
+    """Write docs/evaluation.md of --results to this file, and nothing else."""
 
 
 def main(options: Options) -> int:
+    if options.output is not None:
+        tables = evaluation(options.results.resolve(), options.output.resolve())
+        options.output.write_text(filled(PAGE.read_text(), tables))
+        return 0
     stale = []
     for path, tables in TABLES.items():
         text = path.read_text()
