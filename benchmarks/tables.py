@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from adrl_gym.evaluation import SCORES
 from figures import STYLES, of
 from store import Row, read
-from suites import ABLATIONS, ADRL, AGENTS, LONG, ONLY_IN_B, PAPER, PARETO, PARETO_AGENTS, SCORES
+from suites import ABLATIONS, ADRL, AGENTS, LONG, ONLY_IN_B, PAPER, PARETO, PARETO_AGENTS
 
 NETWORKS = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
 NOT_RUN = "not run"

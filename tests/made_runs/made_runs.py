@@ -13,6 +13,7 @@ from adrl_gym.budget import average_bits, project, size_ratio
 from adrl_gym.result import SearchResult
 from gather import gather as gather_store
 from store import Store
+from suites import Suite
 
 SHAPES = {f"layer{i}": [16, 16, 3, 3] for i in range(20)}
 PARAMETERS = [16 * 16 * 9] * 20
@@ -91,6 +92,6 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def gather(runs: Path, results: Path, suite: str = "paper") -> None:
+def gather(runs: Path, results: Path, suite: Suite = "paper") -> None:
     """As the command does."""
     gather_store(Store(suite, runs, results))
