@@ -48,7 +48,7 @@ COMPARISON = (("linear", 0.1), ("gptq", 0.0625))  # quantizer, size over 32-bit 
 PAPER = {"A": ("linear", 0.1), "B": ("linear", 0.0625), "C": ("gptq", 0.05)}
 PARETO = (0.04, 0.05, 0.0625, 0.08, 0.1)
 PARETO_AGENTS = ("adrl", "haq", "ip-kl", "uniform")
-COMPARISON_EPISODES, CHOICES_EPISODES, PAPER_EPISODES, QUICK_EPISODES = 300, 25, 600, 60
+COMPARISON_EPISODES, CHOICES_EPISODES, PAPER_EPISODES, QUICK_EPISODES = 300, 25, 600, 40
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def quick() -> list[Run]:
         runs += _both_protocols("cifarnet", *PAPER["B"], agent, 0, QUICK_EPISODES)
     for agent in PARETO_AGENTS:
         runs += _both_protocols("cifarnet", *PAPER["A"], agent, 0, QUICK_EPISODES)
-    runs += _pareto("cifarnet", PARETO[::2], QUICK_EPISODES)
+    runs += _pareto("cifarnet", PARETO[::4], QUICK_EPISODES)
     return _unique([*runs, *(Run("cifarnet", *PAPER["B"], agent, 0) for agent in ABLATIONS)])
 
 
