@@ -15,9 +15,20 @@ from adrl_gym.bits import check_bits, match_keep
 from adrl_gym.data.fit import check_fit
 from adrl_gym.data.splits import Splits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import ACTIVATION_MEMORY, Bits, Engine, Memo, Metrics, Outcomes, Score, prepare_layers, race
+from adrl_gym.evaluation import (
+    ACTIVATION_MEMORY,
+    IN_NATS,
+    Bits,
+    Engine,
+    Memo,
+    Metrics,
+    Outcomes,
+    Score,
+    prepare_layers,
+    race,
+)
 from adrl_gym.evaluation.fingerprint import fingerprint
-from adrl_gym.evaluation.outcomes import IN_NATS, compare
+from adrl_gym.evaluation.outcomes import compare
 from adrl_gym.evaluation.precision import Precision, check_native
 from adrl_gym.layers import find_layers, left_float, quantizable
 from adrl_gym.networks.checkpoints import content_hash

@@ -1,5 +1,6 @@
 """Images to search and to report on."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -103,8 +104,12 @@ def load_splits(
             f"no {CIFAR10_FOLDER} in {_places(data_root)}: name the folder that holds it (--data-root), "
             "or fetch CIFAR-10 with --download"
         )
-    test = load_cifar10(root, "test") if data_root is not None and root is not None else None
-    return shipped_splits(network, images, checkpoint or load_network(network).checkpoint, test)
+    splits = shipped_splits(network, images, checkpoint or load_network(network).checkpoint)
+    if data_root is None or root is None:
+        return splits
+    test = load_cifar10(root, "test")
+    source = splits.source.replace("no test images", f"{len(test):,} real test images")
+    return dataclasses.replace(splits, test=test, source=source)
 
 
 def default_cache() -> Path:

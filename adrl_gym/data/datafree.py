@@ -57,8 +57,8 @@ def load_datafree(path: Path, checkpoint: str) -> ImageSet:
     return ImageSet((low + step * levels.float()).contiguous(), None)
 
 
-def shipped_splits(network: str, images: int, checkpoint: str, test: ImageSet | None = None) -> Splits:
-    """The first ``images`` of the set that ships for a named network, without labels; ``test`` images from elsewhere.
+def shipped_splits(network: str, images: int, checkpoint: str) -> Splits:
+    """The first ``images`` of the set that ships for a named network; no test split, no labels.
 
     Raises:
         AdrlGymError: see ``load_datafree``; more images asked for than the set has.
@@ -66,7 +66,7 @@ def shipped_splits(network: str, images: int, checkpoint: str, test: ImageSet | 
     full = load_datafree(FOLDER / f"{network}.npz", checkpoint)
     check_count(images, len(full), f"the data-free set of {network}")
     hint = "for real images, add --download, or --data-root FOLDER with cifar-10-batches-py in it"
-    return _splits(full, images, f"data-free set of {network}", hint, test)
+    return _splits(full, images, f"data-free set of {network}", hint)
 
 
 def distilled_splits(path: Path, images: int, checkpoint: str) -> Splits:
@@ -80,12 +80,11 @@ def distilled_splits(path: Path, images: int, checkpoint: str) -> Splits:
     return _splits(full, min(images, len(full)), f"data-free set {path.name}", "")
 
 
-def _splits(full: ImageSet, images: int, which: str, hint: str, test: ImageSet | None = None) -> Splits:
-    tested = "no test images" if test is None else f"{len(test):,} real test images"
+def _splits(full: ImageSet, images: int, which: str, hint: str) -> Splits:
     return Splits(
         search=ImageSet(full.images[:images].clone(), None),
-        test=test,
-        source=f"{which}: {images:,} images distilled from the checkpoint, {tested}",
+        test=None,
+        source=f"{which}: {images:,} images distilled from the checkpoint, no test images",
         name="data-free",
         hint=hint,
     )
