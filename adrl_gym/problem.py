@@ -15,7 +15,18 @@ from adrl_gym.bits import check_bits, match_keep
 from adrl_gym.data.fit import check_fit
 from adrl_gym.data.splits import Splits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import ACTIVATION_MEMORY, Bits, Engine, Memo, Metrics, Outcomes, Score, prepare_layers, race
+from adrl_gym.evaluation import (
+    ACTIVATION_MEMORY,
+    IN_NATS,
+    Bits,
+    Engine,
+    Memo,
+    Metrics,
+    Outcomes,
+    Score,
+    prepare_layers,
+    race,
+)
 from adrl_gym.evaluation.fingerprint import fingerprint
 from adrl_gym.evaluation.outcomes import compare
 from adrl_gym.evaluation.plain import whole_logits
@@ -172,7 +183,15 @@ class QuantProblem:
         """Costs of configurations on each of the search images ``begin`` to ``end``, float64 ``(m, end - begin)``.
 
         Together they cost less than one by one: what several have in common, from the first layer on, runs once.
+
+        Raises:
+            AdrlGymError: the loss of images without labels.
         """
+        if score == "loss" and self.splits.search.labels is None:
+            raise AdrlGymError(
+                f"the score loss needs labels, and {self.splits.name} images have none: "
+                "choose kl or agreement, or give real images (--data, --data-root)"
+            )
         found = self._ask("profile", configurations, begin, end or self.images)
         return np.stack([outcomes.costs(score) for outcomes in found])
 
@@ -185,7 +204,7 @@ class QuantProblem:
         images: int | None = None,
         error_rate: float = ERROR_RATE,
     ) -> list[float]:
-        """Costs of configurations under ``score`` (see ``Metrics.cost``) plus offsets; infinite once one cannot win.
+        """Mean costs of configurations (see ``Outcomes.costs``) plus offsets; infinite once one cannot win.
 
         See ``race``: ``error_rate`` is the probability that the cheapest one drops out; 0 runs all on all images.
         """
@@ -195,9 +214,14 @@ class QuantProblem:
             [0.0] * len(configurations) if offsets is None else offsets,
             count,
             error_rate,
-            unit=0.0 if score == "kl" else 100.0,
+            unit=0.0 if score in IN_NATS else 100.0,
             step=self.slice_size,
         )
+
+    def forget(self) -> None:
+        """Forget all that was measured; what is in a memo's file stays there, and is read again."""
+        for source in self._sources.values():
+            source.memo.forget()
 
     def test(self, bits: Sequence[int]) -> Metrics | None:
         """A configuration on the test images, if there are any; for reports, never for the search."""

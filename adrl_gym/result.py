@@ -43,6 +43,8 @@ class SearchResult:
         evaluations: work done, in passes of all search images through the whole network.
         memo_hits, memo_misses: evaluations answered from the memo, and computed ones.
         preparation_seconds: to quantize the layers, once. seconds: of the search.
+        cpu_seconds: of the search, of the processor's time over all its threads, whatever else ran on the machine; None
+            where a version that did not measure it began the search.
         checkpoint: hash of the float network's weights.
         versions: of the packages that had a part in it.
         history: name of the CSV file beside this one with a row for every episode.
@@ -79,6 +81,7 @@ class SearchResult:
     history: str = "episodes.csv"
     float_test_accuracy: float | None = None
     test_accuracy: float | None = None
+    cpu_seconds: float | None = None
     git_commit: str | None = None
     wandb_run: str | None = None
     schema: int = field(default=SCHEMA)

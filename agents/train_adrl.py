@@ -24,6 +24,8 @@ def main(options: ADRLOptions) -> SearchResult:
             score=options.score,
             profile_images=options.profile_images,
             early_termination=options.early_termination,
+            completion=options.completion,
+            memoization=options.memoization,
             seed=options.seed,
         )
 

@@ -47,6 +47,8 @@ class Options:
     """How many of the test images."""
     seed: int = 0
     """Seed of the configurations."""
+    results: Path = RESULTS
+    """Folder of the rows and the summary."""
     threads: int = 0
     """CPU threads; 0 is PyTorch's choice."""
 
@@ -105,7 +107,7 @@ def main(options: Options) -> None:
         loaded.network, splits, quantizer=options.quantizer, budget=1.0, bits=(LOWEST, HIGHEST), progress=True
     )
     name = f"{options.network}-{options.quantizer}"
-    rows = measure(problem, options, RESULTS / f"{name}.csv")
+    rows = measure(problem, options, options.results / f"{name}.csv")
     assert problem.float_test is not None
     accuracies = [float(row["test_accuracy"]) for row in rows]
     summary = {
@@ -120,7 +122,7 @@ def main(options: Options) -> None:
         "test_accuracy_range": [min(accuracies), max(accuracies)],
         "spearman_with_test_accuracy": summarise(rows),
     }
-    (RESULTS / f"{name}.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (options.results / f"{name}.json").write_text(json.dumps(summary, indent=2) + "\n")
     print(json.dumps(summary, indent=2))
 
 

@@ -23,7 +23,7 @@ from adrl_gym.evaluation import Engine, PlainEvaluator, prepare_layers
 from adrl_gym.layers import find_layers
 from adrl_gym.networks import load_network
 
-OUTPUT = Path(__file__).parent / "results" / "equality.csv"
+RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("network", "quantizer", "configuration", "bits", "images", "different", "largest_difference", "torch")
 NETWORKS = ("resnet20", "cifarnet")
 QUANTIZERS = ("gptq", "linear", "kmeans")
@@ -39,6 +39,8 @@ class Options:
     """Of each network and quantizer."""
     together: int = 5
     """Configurations of one network and quantizer before the next one's turn."""
+    results: Path = RESULTS
+    """Folder of equality.csv."""
 
 
 class Pair:
@@ -69,8 +71,9 @@ class Pair:
 
 def main(options: Options) -> None:
     done: set[tuple[str, str, int]] = set()
-    if OUTPUT.exists():
-        with OUTPUT.open(newline="") as file:
+    output = options.results / "equality.csv"
+    if output.exists():
+        with output.open(newline="") as file:
             done = {(r["network"], r["quantizer"], int(r["configuration"])) for r in csv.DictReader(file)}
     starts = range(0, options.configurations, options.together)
     chunks = [range(start, min(start + options.together, options.configurations)) for start in starts]
@@ -84,8 +87,8 @@ def main(options: Options) -> None:
             bits = draw.integers(1, 9, len(pair.layers)).tolist()
             different, largest = pair.compare(bits)
             values = (configuration, " ".join(map(str, bits)), len(pair.images), different, f"{largest:.2e}")
-            new = not OUTPUT.exists()
-            with OUTPUT.open("a", newline="") as file:
+            new = not output.exists()
+            with output.open("a", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 if new:
                     writer.writerow(COLUMNS)

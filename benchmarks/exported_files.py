@@ -33,7 +33,6 @@ from adrl_gym.networks import find_network, load_network
 from adrl_gym.problem import QuantProblem
 
 RESULTS = Path(__file__).parent / "results"
-OUTPUT = RESULTS / "export.csv"
 IMAGES = 1000  # of MobileNetV2
 BATCH, LAYOUT = 100, torch.channels_last
 PACKAGES = ("torch", "safetensors", "onnx", "onnxruntime", "onnxscript")
@@ -49,6 +48,8 @@ class Options:
     """The network to export."""
     data_root: Path | None = None
     """Folder that holds cifar-10-batches-py; without it, $ADRL_GYM_DATA and the default cache are looked at."""
+    results: Path = RESULTS
+    """Folder of export.csv."""
 
 
 @dataclass(frozen=True)
@@ -186,10 +187,11 @@ def main(options: Options) -> None:
     configurations += [(case, every, "packed"), (case, every, "onnx")]
     with tempfile.TemporaryDirectory() as folder:
         rows = [measure(*configuration, Path(folder)) for configuration in tqdm(configurations, options.network)]
-    if OUTPUT.exists():
-        with OUTPUT.open(newline="") as file:
+    output = options.results / "export.csv"
+    if output.exists():
+        with output.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["network"] != options.network] + rows
-    with OUTPUT.open("w", newline="") as file:
+    with output.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

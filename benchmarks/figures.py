@@ -52,6 +52,7 @@ STYLES = {
     "greedy": Style("greedy", "#AA4499", ":", "<"),
     "ip-kl": Style("integer programming, KL", "#000000", "-", "*"),
     "ip-agreement": Style("integer programming, agreement", "#000000", "--", "h"),
+    "ip-loss": Style("integer programming, loss", "#000000", "-.", "X"),
     "ip-accuracy": Style("integer programming, accuracy", "#000000", ":", "H"),
     "uniform": Style("uniform", "#666666", ":", "d"),
 }
@@ -139,20 +140,25 @@ def draw_learning(learning: Sequence[Row], title: str) -> Figure:
     agents = drawn_agents(learning)
     figure = Figure(figsize=(10.0, 1.7 + 0.3 * len(agents)), layout="constrained")
     panels: Sequence[Axes] = figure.subplots(1, 3, sharey=True)
-    measures = {"episodes": "episodes", "evaluations": "evaluations", "seconds": "seconds on one CPU core"}
+    measures = {"episodes": "episodes", "evaluations": "evaluations"}
+    if any(row["cpu_seconds"] for row in learning):  # without the seeds of before it was measured
+        measures["cpu_seconds"] = "processor seconds"
+    else:
+        measures["seconds"] = "seconds on a shared machine"
     for axes, (measure, label) in zip(panels, measures.items(), strict=True):
         reached = [float(row[measure]) for row in learning if row[measure]]
-        low, high = min(1.0, *reached), 4 * max(reached, default=1.0)
+        low, high = 0.6 * min(1.0, *reached), 4 * max(reached, default=1.0)  # one episode has a bar, too
         for place, agent in enumerate(agents):
             rows = of(learning, agent=agent)
             values = [float(row[measure]) for row in rows if row[measure]]
+            never = sum(not row["episodes"] for row in rows)
             if values:
                 # A seed that never gets there counts as longer than all others.
-                median = statistics.median([*values, *[np.inf] * (len(rows) - len(values))])
+                median = statistics.median([*values, *[np.inf] * never])
                 if np.isfinite(median):
                     axes.barh(place, median - low, left=low, color=STYLES[agent].colour, height=0.7)
                 axes.plot(values, [place] * len(values), "o", color="white", mec="black", ms=4, mew=0.8)
-            note = f"{len(values)} of {len(rows)}" if values else f"none of {len(rows)}"
+            note = f"{len(values)} of {len(values) + never}" if values else f"none of {never}" if never else "not timed"
             axes.text(high * 0.93, place, note, ha="right", va="center", fontsize=8)
         axes.set_xscale("log")
         axes.set_xlim(low, high)
@@ -192,7 +198,10 @@ def draw_bits(runs: Sequence[Row], title: str) -> Figure:
         [f"{STYLES[a].name}: {float(r['test_accuracy']):.2f} %" for a, r in zip(agents, chosen, strict=True)],
         fontsize=8,
     )
-    axes.tick_params(length=0)
+    axes.set_xticks(np.arange(bits.shape[1] + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(agents) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.2)
+    axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
     heading(figure, title, "bit-widths found, with test accuracy (of several seeds, the median one)")
     return figure

@@ -2,14 +2,13 @@
 
     python benchmarks/gather.py --suite paper
 
-``comparison`` and ``choices`` become one file of that name with a row for each run. ``paper`` and ``quick`` become
-runs.csv, and from the runs' histories learning.csv (when an agent first has what HAQ ends with), variance.csv (reward
-of the first episodes) and curves.csv (best so far, where it changes).
+``comparison`` and ``choices`` become one file of that name with a row for each run. The other suites share runs.csv,
+and from the histories learning.csv (when an agent first has what HAQ ends with), variance.csv (reward of the first
+episodes) and curves.csv (best so far, where it changes). Rows of runs whose folders are gone stay.
 """
 
-import csv
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +17,11 @@ import tyro
 
 from adrl_agents.history import Episode, load_history
 from adrl_gym.result import SearchResult
-from suites import ROOT, SUITES, Run, Suite, matched, result_of
+from store import Key, Row, Store, key_columns, key_of, locked, merged, read, write
+from suites import Run, Suite, results_of
 
 FIRST_EPISODES = 20
-KEY = ("network", "quantizer", "budget", "varied", "agent", "protocol", "seed")
-Row = dict[str, Any]
+CURVE = ("episode", "evaluations", "seconds", "best_accuracy", "cpu_seconds")
 
 
 class Done(NamedTuple):
@@ -33,35 +32,20 @@ class Done(NamedTuple):
     episodes: list[Episode]
 
 
-def finished_runs(suite: Suite, folder: Path) -> list[Done]:
-    """All runs of a suite that are finished."""
-    runs, done = SUITES[suite](), []
-    for planned in runs:
-        run = matched(planned, runs, folder)
-        result = None if run is None else result_of(run, folder)
+def finished_runs(store: Store, runs: Iterable[Run]) -> list[Done]:
+    """Those of ``runs`` whose folders are there and finished."""
+    done = []
+    for run in map(store.sized, runs):
+        result = None if run is None else store.result(run)
         if run is not None and result is not None:
-            done.append(Done(run, result, load_history(folder / run.name / result.history)))
+            done.append(Done(run, result, load_history(store.runs / run.name / result.history)))
     return done
-
-
-def key_columns(run: Run) -> Row:
-    """What tells a row from the others."""
-    return {
-        "network": run.network,
-        "agent": run.agent,
-        "quantizer": run.quantizer,
-        "budget": run.budget,
-        "seed": run.seed,
-        "protocol": run.protocol,
-        "varied": run.varied_options,
-    }
 
 
 def run_row(done: Done) -> Row:
     """One run's outcome."""
     result = done.result
-    return {
-        **key_columns(done.run),
+    columns = {
         "episodes": result.episodes,
         "evaluations": result.evaluations,
         "seconds": result.seconds,
@@ -75,33 +59,11 @@ def run_row(done: Done) -> Row:
         "checkpoint": result.checkpoint[:16],
         "torch": result.versions["torch"],
         "commit": result.git_commit,
+        "cpu_seconds": result.cpu_seconds,
+        "memo_hits": result.memo_hits,
+        "memo_misses": result.memo_misses,
     }
-
-
-def learning_rows(finished: Sequence[Done]) -> list[Row]:
-    """For each run, the first episode after which the best so far is at least what HAQ ends with.
-
-    HAQ's is the median over its seeds of the best configuration's search accuracy, in the same setting; episodes,
-    evaluations and seconds (profiling included) are empty where a run never gets there.
-    """
-    rows = []
-    searches = [done for done in finished if done.run.protocol == "search"]
-    for done in searches:
-        haq = [d.result.search_accuracy for d in searches if d.run.agent == "haq" and d.run.setting == done.run.setting]
-        if not haq:
-            continue
-        target = statistics.median(haq)
-        there = next((e for e in done.episodes if e.best_accuracy >= target), None)
-        rows.append(
-            {
-                **key_columns(done.run),
-                "target_accuracy": target,
-                "episodes": there.episode if there else "",
-                "evaluations": there.evaluations if there else "",
-                "seconds": there.seconds if there else "",
-            }
-        )
-    return rows
+    return {**key_columns(done.run), **_text(columns)}
 
 
 def variance_rows(finished: Sequence[Done]) -> list[Row]:
@@ -110,14 +72,12 @@ def variance_rows(finished: Sequence[Done]) -> list[Row]:
     for done in finished:
         rewards = [episode.reward for episode in done.episodes[:FIRST_EPISODES]]
         if done.run.protocol == "search" and len(rewards) == FIRST_EPISODES:
-            rows.append(
-                {
-                    **key_columns(done.run),
-                    "first_episodes": FIRST_EPISODES,
-                    "reward_mean": round(statistics.mean(rewards), 6),
-                    "reward_std": round(statistics.stdev(rewards), 6),
-                }
-            )
+            columns = {
+                "first_episodes": FIRST_EPISODES,
+                "reward_mean": round(statistics.mean(rewards), 6),
+                "reward_std": round(statistics.stdev(rewards), 6),
+            }
+            rows.append({**key_columns(done.run), **_text(columns)})
     return rows
 
 
@@ -129,35 +89,71 @@ def curve_rows(finished: Sequence[Done]) -> list[Row]:
         for episode in done.episodes:
             if episode.best_accuracy != last or episode is done.episodes[-1]:
                 last = episode.best_accuracy
-                row = {name: getattr(episode, name) for name in ("episode", "evaluations", "seconds", "best_accuracy")}
-                rows.append({**key_columns(done.run), **row})
+                rows.append({**key_columns(done.run), **_text({name: getattr(episode, name) for name in CURVE})})
     return rows
 
 
-def write(rows: Sequence[Row], path: Path) -> None:
-    """Replace the CSV whole, in a fixed order of rows; nothing where there are none."""
-    if not rows:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sorted(rows, key=lambda row: [str(row[name]) for name in KEY]))
-    part.replace(path)
+def learning_rows(runs: Sequence[Row], curves: Sequence[Row]) -> list[Row]:
+    """For each run, the first episode after which the best so far is at least what HAQ ends with.
+
+    HAQ's is the median over its seeds of the best configuration's search accuracy, in the same setting; episodes,
+    evaluations and seconds (profiling included) are empty where a run never gets there.
+    """
+    ends: dict[Key, list[float]] = {}
+    points: dict[Key, list[Row]] = {}
+    searches = [row for row in runs if row["protocol"] == "search"]
+    for row in searches:
+        if row["agent"] == "haq":
+            ends.setdefault(_setting(row), []).append(float(row["search_accuracy"]))
+    for row in curves:
+        points.setdefault(key_of(row), []).append(row)
+    rows = []
+    for row in searches:
+        if _setting(row) not in ends:
+            continue
+        target = statistics.median(ends[_setting(row)])
+        there = next((p for p in points.get(key_of(row), []) if float(p["best_accuracy"]) >= target), None)
+        reached = {
+            "target_accuracy": str(target),
+            "episodes": there["episode"] if there else "",
+            "evaluations": there["evaluations"] if there else "",
+            "seconds": there["seconds"] if there else "",
+            "cpu_seconds": there["cpu_seconds"] if there else "",
+        }
+        names = ("network", "agent", "quantizer", "budget", "seed", "protocol", "varied")
+        rows.append({name: row[name] for name in names} | reached)
+    return rows
 
 
-def gather(suite: Suite, runs: Path, results: Path) -> None:
-    """Write the CSV files of a suite from its finished runs."""
-    finished = finished_runs(suite, runs)
-    rows = [run_row(done) for done in finished]
-    if suite in ("comparison", "choices"):
-        write(rows, results / f"{suite}.csv")
-        return
-    write(rows, results / "runs.csv")
-    write(learning_rows(finished), results / "learning.csv")
-    write(variance_rows(finished), results / "variance.csv")
-    write(curve_rows(finished), results / "curves.csv")
+def gather(store: Store, runs: Iterable[Run] | None = None, without: Iterable[Key] = ()) -> None:
+    """Bring the rows of finished runs into the CSV files.
+
+    Args:
+        store: of the suite.
+        runs: that may have finished; default: all of the suite.
+        without: rows to take out.
+    """
+    finished = finished_runs(store, store.suite if runs is None else runs)
+    gone = set(without)
+    with locked(store.results):
+        rows = merged(read(store.path), [run_row(done) for done in finished], gone)
+        write(rows, store.path)
+        if store.path.stem == "runs":
+            variance, curves = store.results / "variance.csv", store.results / "curves.csv"
+            write(merged(read(variance), variance_rows(finished), gone), variance)
+            points = merged(read(curves), curve_rows(finished), gone)
+            write(points, curves)
+            write(learning_rows(rows, points), store.results / "learning.csv")
+    store.refresh()
+
+
+def _setting(row: Row) -> Key:
+    return tuple(row[name] for name in ("network", "quantizer", "budget", "varied"))
+
+
+def _text(columns: dict[str, Any]) -> Row:
+    """As they are written: what is not known is empty."""
+    return {name: "" if value is None or value != value else str(value) for name, value in columns.items()}
 
 
 @dataclass
@@ -168,12 +164,12 @@ class Options:
     """Whose runs to gather."""
     runs: Path = Path("runs/benchmarks")
     """Folder of the runs' folders."""
-    results: Path = ROOT / "benchmarks" / "results"
-    """Folder of the CSV files."""
+    results: Path | None = None
+    """Folder of the CSV files; without it benchmarks/results, and for the suite quick runs/quick."""
 
 
 def main(options: Options) -> None:
-    gather(options.suite, options.runs, options.results)
+    gather(Store(options.suite, options.runs, results_of(options.suite, options.results)))
 
 
 if __name__ == "__main__":

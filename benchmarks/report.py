@@ -2,11 +2,12 @@
 
 python benchmarks/report.py            writes the tables between their markers
 python benchmarks/report.py --check    ends with status 1 where a table is not what the CSV files say
+python benchmarks/report.py --results runs/quick    the same of other results, written beside them
 """
 
-import csv
 import itertools
 import json
+import os
 import statistics
 import sys
 from collections.abc import Callable
@@ -16,17 +17,12 @@ from pathlib import Path
 import tyro
 
 import finetuned
+from store import Row, read
+from tables import EVALUATION, Results, markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 NAMES = {"resnet20": "ResNet20", "cifarnet": "CifarNet", "resnet50": "ResNet50"}
-Row = dict[str, str]
-
-
-def read(name: str) -> list[Row]:
-    """All rows of one CSV file of results."""
-    with (RESULTS / f"{name}.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def numbers(rows: list[Row], column: str) -> list[float]:
@@ -45,15 +41,9 @@ def cost(rows: list[Row]) -> str:
     return f"{statistics.median(numbers(rows, 'evaluations')):.0f}"
 
 
-def markdown(header: list[str], lines: list[list[str]]) -> str:
-    """A Markdown table."""
-    rows = [header, ["---"] * len(header), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def comparison() -> str:
+def comparison(results: Path) -> str:
     """Test accuracies of ADRL, HAQ and uniform bits in every setting."""
-    rows = read("comparison")
+    rows = read(results / "comparison.csv")
     lines = []
     for network in ("resnet20", "cifarnet"):
         for quantizer, budget in (("linear", "0.1"), ("gptq", "0.0625")):
@@ -82,9 +72,9 @@ def comparison() -> str:
     return markdown(header, lines)
 
 
-def choices() -> str:
+def choices(results: Path) -> str:
     """ADRL's open choices, one changed at a time."""
-    rows = read("choices")
+    rows = read(results / "choices.csv")
     by_choice: dict[str, list[Row]] = {}
     for r in rows:
         if r["agent"] == "adrl":
@@ -101,11 +91,11 @@ def choices() -> str:
     return markdown(["what is changed", "test accuracy, by seed", "search accuracy, by seed", "evaluations"], lines)
 
 
-def datafree() -> str:
+def datafree(results: Path) -> str:
     """How well the data-free sets rank configurations."""
     lines = []
     for network, quantizer in itertools.product(NAMES, ("gptq", "linear")):
-        path = RESULTS / "datafree" / f"{network}-{quantizer}.json"
+        path = results / "datafree" / f"{network}-{quantizer}.json"
         if not path.exists():
             continue
         summary = json.loads(path.read_text())
@@ -118,10 +108,10 @@ def datafree() -> str:
     return markdown([*header, "agreement", "KL divergence", "average bits alone"], lines)
 
 
-def export() -> str:
+def export(results: Path) -> str:
     """Sizes of exported files, of configurations that fit 1/16 of the weight bits (the float ONNX file is smaller)."""
     lines = []
-    for r in read("export"):
+    for r in read(results / "export.csv"):
         weight_bytes = float(r["float_bytes"]) - float(r["other_bytes"])  # float32, without biases and norms
         if r["network"] not in NAMES or r["quantizer"] != "gptq" or float(r["ideal_bytes"]) > 0.064 * weight_bytes:
             continue
@@ -132,9 +122,9 @@ def export() -> str:
     return markdown(header, lines)
 
 
-def finetuning() -> str:
+def finetuning(results: Path) -> str:
     """Test accuracy before and after finetuning; of the best epoch by search accuracy."""
-    return markdown(*finetuned.table(RESULTS))
+    return markdown(*finetuned.table(results))
 
 
 CASES = {
@@ -148,24 +138,44 @@ CASES = {
 }
 
 
-def speed() -> str:
-    """Time of the evaluator over that of alternatives, on ResNet20 with 1,000 images."""
-    lines = []
-    for r in read("speed"):
-        if r["case"] in CASES and (r["network"], r["images"]) == ("resnet20", "1000"):
+def speed(results: Path) -> str:
+    """Time of the evaluator over that of alternatives, on ResNet20 (or CifarNet alone) with 1,000 images."""
+    lines, rows = [], read(results / "speed.csv")
+    network = "resnet20" if any(r["network"] == "resnet20" for r in rows) else "cifarnet"
+    for r in rows:
+        if r["case"] in CASES and (r["network"], r["images"]) == (network, "1000"):
             ratio = f"{float(r['ratio']):.2f} ({float(r['ratio_min']):.2f} to {float(r['ratio_max']):.2f})"
             lines.append([CASES[r["case"]], r["variant"], r["reference"], ratio])
     return markdown(["what", "variant", "over", "ratio of their times"], lines)
 
 
-TABLES: dict[Path, dict[str, Callable[[], str]]] = {
-    ROOT / "README.md": {"comparison": comparison, "datafree": datafree, "export": export, "speed": speed},
+def figures(results: Path, page: Path) -> str:
+    """All figures there are, as pictures of a page."""
+    found = sorted((results / "figures").glob("*.png"))
+    shown = [f"![{path.stem}]({Path(os.path.relpath(path, page.parent)).as_posix()})" for path in found]
+    return "\n\n".join(shown) or "Not drawn yet."
+
+
+def from_rows(make: Callable[[Results], str]) -> Callable[[Path], str]:
+    """A table of the evaluation, as a function of the folder of results."""
+    return lambda folder: make(Results.load(folder))
+
+
+Tables = dict[str, Callable[[Path], str]]
+PAGE = ROOT / "docs" / "evaluation.md"
+MEASURED: Tables = {"datafree": datafree, "export": export, "speed": speed}
+TABLES: dict[Path, Tables] = {
+    ROOT / "README.md": {"comparison": comparison, **MEASURED},
     ROOT / "agents" / "README.md": {"choices": choices},
     ROOT / "docs" / "finetuning.md": {"finetuning": finetuning},
+    PAGE: {
+        **{name: from_rows(make) for name, make in EVALUATION.items()},
+        "figures": lambda folder: figures(folder, PAGE),
+    },
 }
 
 
-def filled(text: str, tables: dict[str, Callable[[], str]]) -> str:
+def filled(text: str, tables: Tables, results: Path) -> str:
     """``text`` with every table between its markers made anew; raises ``ValueError`` where a marker is missing."""
     for name, make in tables.items():
         start, end = f"<!-- table:{name} -->\n", f"<!-- /table:{name} -->"
@@ -173,8 +183,16 @@ def filled(text: str, tables: dict[str, Callable[[], str]]) -> str:
         _, found_end, after = rest.partition(end)
         if not found or not found_end:
             raise ValueError(f"no markers for the table {name}")
-        text = f"{before}{start}{make()}\n{end}{after}"
+        text = f"{before}{start}{make(results)}\n{end}{after}"
     return text
+
+
+def small(results: Path) -> None:
+    """What the tables and figures say of other results, written beside them: evaluation.md and tables.md."""
+    page = results / "evaluation.md"
+    tables = {**TABLES[PAGE], "figures": lambda folder: figures(folder, page)}
+    page.write_text(filled(PAGE.read_text(), tables, results))
+    (results / "tables.md").write_text("\n\n".join(make(results) for make in MEASURED.values()) + "\n")
 
 
 @dataclass
@@ -183,13 +201,18 @@ class Options:
 
     check: bool = False
     """Write nothing, and end with status 1 where a table is out of date."""
+    results: Path | None = None
+    """Folder of other CSV files: evaluation.md and tables.md are written into it, and nothing else."""
 
 
 def main(options: Options) -> int:
+    if options.results is not None:
+        small(options.results.resolve())
+        return 0
     stale = []
     for path, tables in TABLES.items():
         text = path.read_text()
-        new = filled(text, tables)
+        new = filled(text, tables, RESULTS)
         if new != text:
             stale.append(path.name)
             if not options.check:

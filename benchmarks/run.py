@@ -4,17 +4,17 @@
     python benchmarks/run.py --suite comparison --data-root D
     python benchmarks/run.py --suite choices --data-root D
 
-The searches of a suite are in benchmarks/suites.py. Resumable: a finished run is not run again, a killed one goes on
-where it was. The CSV files of benchmarks/results are written anew after every run (see benchmarks/gather.py);
-benchmarks/report.py and benchmarks/figures.py make tables and figures of them.
+The searches of a suite are in benchmarks/suites.py. Resumable: a run that has rows in the CSV files of
+benchmarks/results, or a finished folder, is not run again, and a killed one goes on where it was. Rows are added after
+every run (see benchmarks/gather.py); several of these commands with different --only may share all folders.
+benchmarks/report.py and benchmarks/figures.py make tables and figures of the files.
 """
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -23,7 +23,8 @@ import tyro
 from tqdm import tqdm
 
 from gather import gather
-from suites import ROOT, SUITES, Run, Suite, matched, result_of
+from store import Store
+from suites import Run, Suite, results_of
 
 
 @dataclass
@@ -38,10 +39,13 @@ class Options:
     """Searches at a time; each uses one CPU thread."""
     runs: Path = Path("runs/benchmarks")
     """Folder of the runs' folders; runs of the same command are shared between suites."""
-    results: Path = ROOT / "benchmarks" / "results"
-    """Folder of the CSV files."""
-    only: str = ""
-    """Only runs whose name contains this."""
+    results: Path | None = None
+    """Folder of the CSV files; without it benchmarks/results, and for the suite quick runs/quick."""
+    only: tuple[str, ...] = ()
+    """Only runs whose <protocol>-<name> contains one of these, for example search-resnet20-linear-0.0625-haq."""
+    again: tuple[str, ...] = ()
+    """Of these, make anew those whose <protocol>-<name> contains one of these: their rows are taken out and their
+    folders renamed at once, so a command that is stopped goes on without this option."""
     track: bool = False
     """Log every run to Weights & Biases, in a group named like the suite."""
 
@@ -51,20 +55,34 @@ class Pool:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._running: set[subprocess.Popen[str]] = set()
+        self._processes: set[subprocess.Popen[str]] = set()
         self._executor = ThreadPoolExecutor(options.processes)
+        self._running: dict[Future[str | None], Run] = {}
 
-    def run_all(self, runs: list[Run]) -> Iterator[tuple[Run, str | None]]:
-        """Each run as it ends, with the end of what it printed if it failed."""
-        futures = {self._executor.submit(self._execute, run): run for run in runs}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            self._executor.shutdown(wait=False, cancel_futures=True)
-            for process in list(self._running):
-                process.send_signal(signal.SIGINT)  # they write what they have
-            raise
+    @property
+    def full(self) -> bool:
+        """Whether no other search can begin now."""
+        return len(self._running) >= self._options.processes
+
+    @property
+    def busy(self) -> bool:
+        """Whether any search is running."""
+        return bool(self._running)
+
+    def start(self, run: Run) -> None:
+        """Begin a search."""
+        self._running[self._executor.submit(self._execute, run)] = run
+
+    def finished(self) -> list[tuple[Run, str | None]]:
+        """Wait until a search has ended; those that have, with the end of what they printed if they failed."""
+        done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+        return [(self._running.pop(future), future.result()) for future in done]
+
+    def stop(self) -> None:
+        """Interrupt all searches; they write what they have."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        for process in list(self._processes):
+            process.send_signal(signal.SIGINT)
 
     def _execute(self, run: Run) -> str | None:
         options = self._options
@@ -78,40 +96,48 @@ class Pool:
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
-            start_new_session=True,  # Ctrl-C reaches it through run_all alone, and once
+            start_new_session=True,  # Ctrl-C reaches it through stop alone, and once
         ) as process:
-            self._running.add(process)
+            self._processes.add(process)
             _, error = process.communicate()
-            self._running.discard(process)
+            self._processes.discard(process)
         return f"status {process.returncode}: {error[-2000:]}" if process.returncode else None
+
+
+def chosen(runs: list[Run], patterns: tuple[str, ...]) -> list[Run]:
+    """The runs whose label contains one of the patterns."""
+    return [run for run in runs if any(pattern in run.label for pattern in patterns)]
 
 
 def main(options: Options) -> int:
     options.data_root, options.runs = options.data_root.resolve(), options.runs.resolve()
     signal.signal(signal.SIGTERM, _stop)
-    suite = SUITES[options.suite]()
-    chosen = [run for run in suite if options.only in run.name]
+    store = Store(options.suite, options.runs, results_of(options.suite, options.results).resolve())
+    wanted = chosen(store.suite, options.only or ("",))
+    gather(store, without=store.set_aside(chosen(wanted, options.again)))
+    left = [run for run in wanted if not store.is_done(run)]
     failed: dict[str, str] = {}
     pool = Pool(options)
-    # What ADRL takes says how long the runs of the protocol "matched" are, so ADRL comes first.
-    adrl = [run for run in chosen if run.agent == "adrl"]
-    others = [run for run in chosen if run.agent != "adrl"]
-    cost = sum(run.expected_cost for run in chosen)
     shape = "{desc}: {percentage:3.0f}% {bar} {elapsed} gone, {remaining} left"
-    with tqdm(total=cost, desc=options.suite, smoothing=0, bar_format=shape) as bar:
-        for wave in (adrl, others):
-            ready = [resolved for run in wave if (resolved := matched(run, suite, options.runs)) is not None]
-            failed |= {run.name: "waits for ADRL's runs" for run in wave if matched(run, suite, options.runs) is None}
-            left = [run for run in ready if result_of(run, options.runs) is None]
-            cost -= sum(run.expected_cost for run in wave) - sum(run.expected_cost for run in left)
-            bar.total = cost  # less what is done already, and what a matched run is in truth
-            bar.refresh()
-            for run, error in pool.run_all(sorted(left, key=lambda run: run.seed)):
-                bar.update(run.expected_cost)
-                if error is not None:
-                    failed[run.name] = error
-                gather(options.suite, options.runs, options.results)
-    gather(options.suite, options.runs, options.results)
+    try:
+        cost = sum(run.expected_cost for run in left)
+        with tqdm(total=cost, desc=options.suite, smoothing=0, bar_format=shape) as bar:
+            while left or pool.busy:
+                # Matched runs can begin once ADRL's have ended.
+                while not pool.full and (run := next((run for run in left if store.sized(run)), None)):
+                    left.remove(run)
+                    pool.start(store.sized(run) or run)
+                if not pool.busy:
+                    break
+                for ended, error in pool.finished():
+                    bar.update(ended.expected_cost)
+                    if error is not None:
+                        failed[ended.name] = error
+                    gather(store, [ended])
+    except BaseException:
+        pool.stop()
+        raise
+    failed |= {run.label: "waits for ADRL's runs" for run in left}
     for name, error in failed.items():
         print(f"{name}: {error}", file=sys.stderr)
     return 1 if failed else 0

@@ -19,7 +19,7 @@ from adrl_gym.networks import load_network
 from adrl_gym.problem import QuantProblem
 from adrl_gym.result import SearchResult
 
-OUTPUT = Path(__file__).parent / "results" / "selection.csv"
+RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass
@@ -32,6 +32,8 @@ class Options:
     """Folder that holds cifar-10-batches-py."""
     configurations: int = 20
     """How many of the search's best configurations."""
+    results: Path = RESULTS
+    """Folder of selection.csv."""
 
 
 def main(options: Options) -> None:
@@ -54,7 +56,7 @@ def main(options: Options) -> None:
         rows.append(
             {name: row[name] for name in ("bits", "accuracy", "agreement", "kl")} | {"test_accuracy": test.accuracy}
         )
-    with OUTPUT.open("w", newline="") as file:
+    with (options.results / "selection.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -41,7 +41,7 @@ from adrl_gym.layers import find_layers
 from adrl_gym.networks import load_network
 from adrl_gym.problem import QuantProblem
 
-OUTPUT = Path(__file__).parent / "results" / "speed.csv"
+RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("network", "images", "case", "variant", "reference", "ratio", "ratio_min", "ratio_max", "peak_mib")
 Case = Literal["resnet20", "cifarnet", "resnet20-10000", "cifarnet-10000", "resnet50", "search"]
 CPU = torch.device("cpu")
@@ -61,6 +61,8 @@ class Options:
     """What to measure."""
     repeats: int = 3
     """How often variant and reference alternate."""
+    results: Path = RESULTS
+    """Folder of speed.csv."""
     before: Path | None = None
     """Checkout of an earlier commit, whose searches are compared with."""
     here: bool = False
@@ -301,21 +303,21 @@ def peak_mib() -> int:
     return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) // 1024
 
 
-def write(rows: list[Row]) -> None:
+def write(rows: list[Row], output: Path) -> None:
     """Put the rows in the place of those of the same networks, images and cases."""
     key = ("network", "images", "case")
     kept: list[Row] = []
-    if OUTPUT.exists():
-        with OUTPUT.open(newline="") as file:
+    if output.exists():
+        with output.open(newline="") as file:
             kept = list(csv.DictReader(file))
     fresh = {tuple(str(r[k]) for k in key) for r in rows}
     kept = [r for r in kept if tuple(str(r[k]) for k in key) not in fresh]
-    part = OUTPUT.with_suffix(".part")
+    part = output.with_suffix(".part")
     with part.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows([*kept, *rows])
-    part.replace(OUTPUT)
+    part.replace(output)
 
 
 def main(options: Options) -> None:
@@ -331,7 +333,7 @@ def main(options: Options) -> None:
         command += [] if options.before is None else ["--before", str(options.before)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         rows = json.loads(done.stdout.splitlines()[-1])
-        write(rows)
+        write(rows, options.results / "speed.csv")
         for r in rows:
             print(" | ".join(str(r[c]) for c in COLUMNS), flush=True)
 

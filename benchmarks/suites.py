@@ -3,8 +3,7 @@
 python benchmarks/suites.py --suite paper
 """
 
-import dataclasses
-import math
+import itertools
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,10 +12,10 @@ from typing import Any, Literal, get_args
 
 import tyro
 
-from adrl_gym.result import SearchResult
+from adrl_gym.evaluation import SCORES
 
 ROOT = Path(__file__).parents[1]
-Suite = Literal["comparison", "choices", "paper", "quick"]
+Suite = Literal["comparison", "choices", "paper", "ablations", "quick"]
 Protocol = Literal["search", "matched"]
 
 NETWORKS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/CifarNet-Cifar10-v0"}
@@ -27,9 +26,21 @@ AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "haq": ("train_haq", {}),
     **{algo: ("train_sb3", {"algo": algo}) for algo in ("ddpg", "td3", "sac", "ppo", "dqn")},
     **{method: ("search", {"method": method}) for method in ("uniform", "random", "greedy")},
-    **{f"ip-{score}": ("search", {"method": "ip", "score": score}) for score in ("accuracy", "agreement", "kl")},
+    **{f"ip-{score}": ("search", {"method": "ip", "score": score}) for score in SCORES},
     **{method: ("search", {"method": method}) for method in ("tpe", "local")},
 }
+# ADRL with one of its choices changed (some need another one changed too); d-adrl is the one of the indicator.
+CHANGED: list[dict[str, Any]] = [
+    *({"k": k} for k in (1, 2, 4)),
+    *({"score": score} for score in SCORES if score != "kl"),
+    {"context": "prefix"},
+    {"context": "completed"},
+    {"context": "completed", "completion": "uniform"},
+    {"context": "completed", "early-termination": False},
+    {"data": "data-free"},
+    {"memoization": False},
+]
+ABLATIONS = {"".join(["adrl", *(f"+{k}={v}" for k, v in changed.items())]): changed for changed in CHANGED}
 ADRL = ("adrl", "d-adrl")  # these run for as many episodes as their default says
 LONG = ("haq", "ddpg", "td3", "sac", "ppo", "dqn", "random", "tpe")  # these for PAPER_EPISODES
 ONLY_IN_B = ("td3", "sac", "ppo", "dqn")
@@ -37,7 +48,7 @@ COMPARISON = (("linear", 0.1), ("gptq", 0.0625))  # quantizer, size over 32-bit 
 PAPER = {"A": ("linear", 0.1), "B": ("linear", 0.0625), "C": ("gptq", 0.05)}
 PARETO = (0.04, 0.05, 0.0625, 0.08, 0.1)
 PARETO_AGENTS = ("adrl", "haq", "ip-kl", "uniform")
-COMPARISON_EPISODES, CHOICES_EPISODES, PAPER_EPISODES, QUICK_EPISODES = 300, 25, 600, 60
+COMPARISON_EPISODES, CHOICES_EPISODES, PAPER_EPISODES, QUICK_EPISODES = 300, 25, 600, 40
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ class Run:
     """One command line.
 
     Attributes:
-        network, quantizer, budget, agent, seed: of the run; ``agent`` is a key of ``AGENTS``.
+        network, quantizer, budget, agent, seed: of the run; ``agent`` is a key of ``AGENTS`` or ``ABLATIONS``.
         varied: options that differ from the agent's.
         protocol: ``search`` runs for its episodes, ``matched`` for as many evaluations as ADRL took in its setting.
     """
@@ -65,6 +76,11 @@ class Run:
         return f"{self.network}-{self.quantizer}-{self.budget:g}-{self.agent}{options}-s{self.seed}"
 
     @property
+    def label(self) -> str:
+        """Protocol and name: what ``--only`` and ``--again`` look at."""
+        return f"{self.protocol}-{self.name}"
+
+    @property
     def setting(self) -> tuple[Any, ...]:
         """What runs must share to be compared: network, quantizer, budget, and options but those of length."""
         return self.network, self.quantizer, self.budget, self.varied_options
@@ -82,7 +98,7 @@ class Run:
 
     def command(self, data_root: Path, output: Path) -> list[str]:
         """The arguments for Python."""
-        script, own = AGENTS[self.agent]
+        script, own = AGENTS.get(self.agent) or ("train_adrl", ABLATIONS[self.agent])
         options = {
             "env-id": NETWORKS[self.network],
             "data": "cifar10",
@@ -130,33 +146,59 @@ def choices() -> list[Run]:
 
 
 def paper() -> list[Run]:
-    """The evaluation of the paper: all agents, both networks, settings A, B and C, and the Pareto curve."""
-    runs = []
-    for network, settings in (("resnet20", "ABC"), ("cifarnet", "AB")):
-        for setting in settings:
-            for agent in AGENTS:
-                for seed in range(_seeds(agent, network, setting)):
-                    runs += _both_protocols(network, *PAPER[setting], agent, seed, PAPER_EPISODES)
+    """The evaluation of the paper: all agents, both networks, settings A, B and C, and the Pareto curve.
+
+    The most telling first: ADRL, then seed 0 of all others, before further seeds; B on ResNet20 before other settings.
+    """
+    runs: list[Run] = []
+    for network, setting in (*itertools.product(["resnet20"], "BAC"), *itertools.product(["cifarnet"], "BA")):
+        there: list[Run] = []
+        for agent in AGENTS:
+            for seed in range(_seeds(agent, network, setting)):
+                there += _both_protocols(network, *PAPER[setting], agent, seed, PAPER_EPISODES)
+        runs += sorted(there, key=lambda run: run.agent != "adrl" and (run.protocol == "search") + 1)
     for quantizer, varied in (("kmeans", {}), ("linear", {"bias-correction": False})):
-        for agent, seeds in (("adrl", 5), ("haq", 3)):
-            length = {} if agent in ADRL else {"episodes": PAPER_EPISODES}
-            runs += [Run("resnet20", quantizer, 0.1, agent, seed, {**varied, **length}) for seed in range(seeds)]
-    return _unique(runs + _pareto("resnet20", PARETO, PAPER_EPISODES))
+        for agent, seeds in (("adrl", 5), ("haq", 1)):
+            for seed in range(seeds):
+                runs += _both_protocols("resnet20", quantizer, 0.1, agent, seed, PAPER_EPISODES, varied)
+    runs += _pareto("resnet20", PARETO, PAPER_EPISODES)
+    return sorted(_unique(runs), key=lambda run: run.seed > 0 and run.agent != "adrl")
+
+
+def ablations() -> list[Run]:
+    """ADRL with one choice changed, in setting B on ResNet20; what it is compared with is in ``paper``."""
+    # Without memoization the same is found, so one seed tells what it costs.
+    return [
+        Run("resnet20", *PAPER["B"], agent, seed)
+        for seed in range(3)
+        for agent in ABLATIONS
+        if seed == 0 or "memoization" not in agent
+    ]
 
 
 def quick() -> list[Run]:
-    """A small version of ``paper``: CifarNet, one seed, short searches."""
+    """A small version of ``paper`` and ``ablations``: CifarNet, one seed, short searches."""
     runs = []
-    for setting in "AB":
-        for agent in AGENTS:
-            runs += _both_protocols("cifarnet", *PAPER[setting], agent, 0, QUICK_EPISODES)
-    return _unique(runs + _pareto("cifarnet", PARETO[::2], QUICK_EPISODES))
+    for agent in AGENTS:
+        runs += _both_protocols("cifarnet", *PAPER["B"], agent, 0, QUICK_EPISODES)
+    for agent in PARETO_AGENTS:
+        runs += _both_protocols("cifarnet", *PAPER["A"], agent, 0, QUICK_EPISODES)
+    runs += _pareto("cifarnet", PARETO[::4], QUICK_EPISODES)
+    return _unique([*runs, *(Run("cifarnet", *PAPER["B"], agent, 0) for agent in ABLATIONS)])
 
+
+# The CSV file of each suite's runs.
+FILES: dict[Suite, str] = {
+    "comparison": "comparison",
+    "choices": "choices",
+    **dict.fromkeys(("paper", "ablations", "quick"), "runs"),
+}
 
 SUITES: dict[Suite, Callable[[], list[Run]]] = {
     "comparison": comparison,
     "choices": choices,
     "paper": paper,
+    "ablations": ablations,
     "quick": quick,
 }
 
@@ -172,14 +214,22 @@ def _seeds(agent: str, network: str, setting: str) -> int:
     return 3 if most_agents else 1
 
 
-def _both_protocols(network: str, quantizer: str, budget: float, agent: str, seed: int, episodes: int) -> list[Run]:
-    """A run of the agent's own length, if it has one, and one of as many evaluations as ADRL takes."""
-    length = {"episodes": episodes}
+def _both_protocols(
+    network: str,
+    quantizer: str,
+    budget: float,
+    agent: str,
+    seed: int,
+    episodes: int,
+    varied: dict[str, Any] | None = None,
+) -> list[Run]:
+    """A run of as many evaluations as ADRL takes, and one of the agent's own length, if it has one."""
+    fixed, length = varied or {}, {"episodes": episodes}
     runs = []
-    if agent in ADRL or agent in LONG:
-        runs.append(Run(network, quantizer, budget, agent, seed, {} if agent in ADRL else length))
     if agent != "adrl":
-        runs.append(Run(network, quantizer, budget, agent, seed, length, "matched"))
+        runs.append(Run(network, quantizer, budget, agent, seed, {**fixed, **length}, "matched"))
+    if agent in ADRL or agent in LONG:
+        runs.append(Run(network, quantizer, budget, agent, seed, fixed if agent in ADRL else {**fixed, **length}))
     return runs
 
 
@@ -189,7 +239,6 @@ def _pareto(network: str, budgets: tuple[float, ...], episodes: int) -> list[Run
         for budget in budgets
         for agent in PARETO_AGENTS
         for run in _both_protocols(network, "gptq", budget, agent, 0, episodes)
-        if run.protocol == "search" or agent not in LONG
     ]
 
 
@@ -197,23 +246,9 @@ def _unique(runs: list[Run]) -> list[Run]:
     return list({(run.name, run.protocol): run for run in runs}.values())
 
 
-def result_of(run: Run, folder: Path) -> SearchResult | None:
-    """The finished result of a run, if there is one among the runs in ``folder``."""
-    path = folder / run.name / "result.json"
-    result = SearchResult.load(path) if path.exists() else None
-    return result if result is not None and result.status == "finished" else None
-
-
-def matched(run: Run, suite: list[Run], folder: Path) -> Run | None:
-    """A run of the protocol ``matched`` with its number of evaluations; None while ADRL's runs are not finished.
-
-    The number is the most that ADRL took with any seed in the same setting.
-    """
-    if run.protocol != "matched":
-        return run
-    results = [result_of(other, folder) for other in suite if other.agent == "adrl" and other.setting == run.setting]
-    most = max(math.inf if result is None else result.evaluations for result in results)
-    return None if most == math.inf else dataclasses.replace(run, varied={"evaluations": math.ceil(most), **run.varied})
+def results_of(suite: Suite, folder: Path | None) -> Path:
+    """Folder of a suite's CSV files: ``folder``, or else the committed ones, which the small version never touches."""
+    return folder or ROOT / ("runs/quick" if suite == "quick" else "benchmarks/results")
 
 
 @dataclass

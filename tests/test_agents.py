@@ -15,12 +15,13 @@ from torch import nn
 
 from adrl_agents import ADRL, HAQ
 from adrl_agents.adrl import DistanceIndicator, ProfilingIndicator
-from adrl_agents.adrl.indicators import score_table
+from adrl_agents.adrl.indicators import score_table, uniform_rest
 from adrl_agents.adrl.policies import CandidateActor
 from adrl_agents.noise import truncated_normal
 from adrl_agents.one_layer import LayerTable
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import bits_from_action
+from adrl_gym.evaluation import SCORES
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -156,7 +157,7 @@ def test_the_chosen_candidate_is_the_one_that_scores_best(env: gym.Env[np.ndarra
 
 def test_profiling_stops_early_with_the_same_choice(tiny: nn.Module, batches: Batches) -> None:
     lost = 0
-    for context, score in itertools.product(("prefix", "completed"), ("accuracy", "agreement", "kl")):
+    for context, score in itertools.product(("prefix", "completed"), SCORES):
         problem = make(tiny, batches).unwrapped.problem  # type: ignore[attr-defined]
         quick, whole = (ProfilingIndicator(context, score, 300, early) for early in (True, False))  # type: ignore[arg-type]
         whole._alone = quick._table(problem)  # the same one-layer table for both
@@ -166,6 +167,29 @@ def test_profiling_stops_early_with_the_same_choice(tiny: nn.Module, batches: Ba
             assert a.argmax() == b.argmax()
             lost += int(np.sum(np.isneginf(a) & ~np.isneginf(b)))
     assert lost > 0
+
+
+def test_the_rest_is_completed_with_one_bit_width(env: gym.Env[np.ndarray, Any]) -> None:
+    problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+    for decided in [(), (2,), (4, 4)]:
+        whole = uniform_rest(problem, decided)
+        assert whole[: len(decided)] == decided
+        assert len(set(whole[len(decided) :])) == 1
+        larger = (*decided, *[whole[-1] + 1] * (4 - len(decided)))
+        assert problem.size_ratio(whole) <= problem.budget < problem.size_ratio(larger)
+    indicator = ProfilingIndicator("completed", "kl", 300, early_termination=False, completion="uniform")
+    expected = [-problem.evaluate(problem.project(uniform_rest(problem, (3, b)))).kl for b in (2, 3, 4)]
+    assert indicator(problem, (3,), [2, 3, 4]) == pytest.approx(expected)
+
+
+def test_without_memoization_the_same_is_found_at_a_higher_cost(tiny: nn.Module, batches: Batches) -> None:
+    agents = []
+    for memoization in (True, False):
+        agent = ADRL(env=make(tiny, batches), seed=0, k=3, profile_images=300, memoization=memoization)
+        agents.append(agent.learn(12))
+    with_memo, without = agents
+    assert np.array_equal(actions_stored(with_memo), actions_stored(without))
+    assert without.problem.evaluations > 1.5 * with_memo.problem.evaluations
 
 
 def test_replayed_states_are_refined_as_the_table_says(env: gym.Env[np.ndarray, Any]) -> None:
@@ -270,7 +294,8 @@ def test_a_seed_fixes_the_whole_run(tiny: nn.Module, batches: Batches) -> None:
         ({"k": 0}, "k=0"),
         ({"indicator": "crystal ball"}, "crystal ball"),
         ({"context": "none"}, "unknown context"),
-        ({"score": "loss"}, "unknown score"),
+        ({"score": "size"}, "unknown score"),
+        ({"completion": "random"}, "unknown completion"),
         ({"profile_images": 0}, "at least 1 image"),
     ],
 )

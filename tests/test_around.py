@@ -50,12 +50,12 @@ def test_scores_are_those_around_the_best(problem: QuantProblem) -> None:
     assert indicator(problem, (), widths) == single(problem, (), widths)  # nothing is known yet
     assert indicator.has_news(problem)
     poor, good = (1, 1, 1, 8), (4, 4, 3, 8)
-    indicator.tell(poor, problem.evaluate(poor))
+    indicator.tell(problem, poor)
     around_poor = indicator(problem, (), widths)
-    indicator.tell(good, problem.evaluate(good))
+    indicator.tell(problem, good)
     assert problem.evaluate(good).kl < problem.evaluate(poor).kl
     around_good = indicator(problem, (), widths)
-    indicator.tell(poor, problem.evaluate(poor))
+    indicator.tell(problem, poor)
     assert indicator(problem, (), widths) == around_good != around_poor
 
 
@@ -67,7 +67,7 @@ def test_news_come_to_an_end_and_nothing_is_proposed_twice(problem: QuantProblem
         assert bits not in tried
         assert problem.size_ratio(bits) <= problem.budget
         tried.append(bits)
-        indicator.tell(bits, problem.evaluate(bits))
+        indicator.tell(problem, bits)
         assert len(tried) < 100
     assert len(tried) > 1
     assert indicator._best == min(tried, key=lambda bits: problem.evaluate(bits).kl)

@@ -2,13 +2,10 @@
 
 import csv
 import importlib
-import math
 import os
-import signal
+import re
+import shutil
 import subprocess
-import sys
-import time
-import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,21 +15,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adrl_agents.history import Episode, history_csv
 from adrl_gym import AdrlGymError
-from adrl_gym.budget import average_bits, project, size_ratio
-from adrl_gym.result import SearchResult
 
 ROOT = Path(__file__).parents[1]
-SHAPES = {f"layer{i}": [16, 16, 3, 3] for i in range(20)}
-PARAMETERS = [16 * 16 * 9] * 20
-FLOAT = 91.0
 
 
 @pytest.fixture(autouse=True)
 def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the scripts importable."""
+    monkeypatch.syspath_prepend(ROOT / "agents")
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    monkeypatch.syspath_prepend(ROOT / "tests" / "made_runs")
     monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())
 
 
@@ -40,74 +33,9 @@ def script(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def finish(run: Any, folder: Path, episodes: int, start: float = 0.0, end: float = 88.0, speed: float = 0.05) -> None:
-    """Leave a finished run: accuracy rises from 60 % to ``end`` %, the first evaluations went into a table."""
-    generator = np.random.default_rng(zlib.crc32(run.name.encode()))
-    bits = list(project(generator.integers(1, 8, 20).tolist(), PARAMETERS, run.budget, 1))
-    history, best = [], 0.0
-    for count in range(1, episodes + 1):
-        accuracy = end - (end - 60) * math.exp(-speed * count) - generator.exponential(8 * math.exp(-speed * count))
-        best = round(max(best, accuracy), 2)
-        spent = start + count
-        reward = round(0.1 * (accuracy - FLOAT), 6)
-        history.append(Episode(count, reward, accuracy, best, spent, 1.2 * spent, best, 0.1, 2.0, "1 2"))
-    result = SearchResult(
-        env_id="adrl_gym/ResNet20-Cifar10-v0",
-        agent=run.agent,
-        seed=run.seed,
-        options={},
-        status="finished",
-        bits=dict(zip(SHAPES, bits, strict=True)),
-        shapes=SHAPES,
-        size_ratio=size_ratio(bits, PARAMETERS),
-        average_bits=average_bits(bits, PARAMETERS),
-        float_search_accuracy=FLOAT,
-        search_accuracy=best,
-        search_agreement=best,
-        search_kl=0.1,
-        data="cifar10",
-        data_source="made up",
-        episodes=episodes,
-        evaluations=start + episodes,
-        memo_hits=0,
-        memo_misses=episodes,
-        preparation_seconds=1.0,
-        seconds=1.2 * (start + episodes),
-        checkpoint="0" * 64,
-        versions={"torch": "0"},
-        float_test_accuracy=FLOAT,
-        test_accuracy=best - 0.5,
-    )
-    (folder / run.name).mkdir(parents=True)
-    result.save(folder / run.name / "result.json")
-    (folder / run.name / "episodes.csv").write_text(history_csv(history))
-
-
-def finish_setting(
-    folder: Path, quantizer: str = "linear", budget: float = 0.0625, without: tuple[str, ...] = ()
-) -> None:
-    """All runs of one setting of the suite ``paper`` on ResNet20, but those of some agents."""
-    suites = script("suites")
-    suite = [run for run in suites.paper() if run.setting == ("resnet20", quantizer, budget, "")]
-    suite = [run for run in suite if run.agent not in without]
-    for run in suite:
-        if run.agent == "adrl":
-            finish(run, folder, 40, start=40, end=86 + 35 * budget, speed=0.8)
-    for run in suite:
-        chosen = suites.matched(run, suite, folder)
-        if run.agent in ("uniform", "greedy", "local") or run.agent.startswith("ip"):
-            finish(chosen, folder, 1, start=40, end=84 + 35 * budget + len(run.agent) / 6, speed=9)
-        elif run.agent != "adrl":
-            episodes = 80 if run.protocol == "matched" else 600
-            end = {"haq": 87.5, "d-adrl": 88.5, "tpe": 88.4, "random": 84}.get(
-                run.agent, 83 + zlib.crc32(run.agent.encode()) % 5
-            )
-            finish(chosen, folder, episodes, end=end, speed=0.008)
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+def made() -> Any:
+    """How runs are made up, and rows read."""
+    return script("made_runs")
 
 
 def test_the_paper_suite_is_the_protocol() -> None:
@@ -118,6 +46,9 @@ def test_the_paper_suite_is_the_protocol() -> None:
         (r.network, *r.setting[1:3], r.agent) for r in paper if r.protocol == "search" and not r.varied_options
     )
     b, c = ("resnet20", "linear", 0.0625), ("resnet20", "gptq", 0.05)
+    first = [run for run in paper if run.setting == (*b, "") and (run.seed == 0 or run.agent == "adrl")]
+    assert paper[: len(first)] == first
+    assert [run.agent for run in first[:5]] == ["adrl"] * 5
     assert [long[(*b, agent)] for agent in ("adrl", "haq", "ddpg", "td3", "sac", "ppo", "dqn", "random", "tpe")] == [
         *(5, 5, 3, 2, 2, 2, 2, 3, 3)
     ]
@@ -127,9 +58,13 @@ def test_the_paper_suite_is_the_protocol() -> None:
     assert {r.varied_options for r in paper} == {"", "bias-correction=False"}
     in_b = {r.agent for r in paper if r.setting == (*b, "") and r.protocol == "matched"}
     assert in_b == set(suites.AGENTS) - {"adrl"}
+    short, wide = ("linear", 0.1, "bias-correction=False"), ("kmeans", 0.1, "")
+    for setting in (short, wide):
+        seeds = Counter((r.agent, r.protocol) for r in paper if r.setting == ("resnet20", *setting))
+        assert seeds == {("adrl", "search"): 5, ("haq", "search"): 1, ("haq", "matched"): 1}
 
 
-@pytest.mark.parametrize("name", ["comparison", "choices", "paper", "quick"])
+@pytest.mark.parametrize("name", ["comparison", "choices", "paper", "ablations", "quick"])
 def test_every_command_line_is_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tyro, options = importlib.import_module("tyro"), importlib.import_module("adrl_agents.options")
     kinds = {
@@ -147,31 +82,19 @@ def test_every_command_line_is_accepted(name: str, monkeypatch: pytest.MonkeyPat
         assert Path(path).exists()
 
 
-def test_matched_runs_take_as_many_evaluations_as_adrl_at_most(tmp_path: Path) -> None:
-    suites = script("suites")
-    suite = [run for run in suites.paper() if run.setting == ("resnet20", "gptq", 0.05, "")]
-    (greedy,) = (run for run in suite if run.agent == "greedy")
-    for run in suite:
-        if run.agent == "adrl":
-            assert suites.matched(greedy, suite, tmp_path) is None
-            finish(run, tmp_path, 40, start=40.25 + run.seed)
-    chosen = suites.matched(greedy, suite, tmp_path)
-    assert chosen.varied["evaluations"] == 85  # 44.25 + 40, rounded up
-
-
 def test_what_is_gathered_is_what_the_histories_say(tmp_path: Path) -> None:
-    finish_setting(tmp_path / "runs")
-    script("gather").gather("paper", tmp_path / "runs", tmp_path / "results")
-    runs = rows(tmp_path / "results" / "runs.csv")
+    made().finish_setting(tmp_path / "runs")
+    made().gather(tmp_path / "runs", tmp_path / "results")
+    runs = made().rows(tmp_path / "results" / "runs.csv")
     wanted = "network, agent, quantizer, budget, seed, protocol, episodes, evaluations, seconds, search_accuracy"
     wanted += ", test_accuracy, float_test_accuracy, average_bits, size_ratio, commit"
     assert set(wanted.split(", ")) <= set(runs[0])
     assert Counter(row["protocol"] for row in runs) == {
         "search": 5 + 3 + 5 + 3 + 4 * 2 + 3 + 3,
-        "matched": 5 + 3 + 3 + 4 * 2 + 8 * 3,
+        "matched": 5 + 3 + 3 + 4 * 2 + 9 * 3,
     }
 
-    learning = rows(tmp_path / "results" / "learning.csv")
+    learning = made().rows(tmp_path / "results" / "learning.csv")
     haq = [float(r["search_accuracy"]) for r in runs if r["agent"] == "haq" and r["protocol"] == "search"]
     for row in learning:
         assert float(row["target_accuracy"]) == sorted(haq)[2]
@@ -179,13 +102,13 @@ def test_what_is_gathered_is_what_the_histories_say(tmp_path: Path) -> None:
     assert {"adrl", "haq", "d-adrl"} <= reached
     assert "random" not in reached
     (first,) = (row for row in learning if row["agent"] == "adrl" and row["seed"] == "0")
-    history = rows(tmp_path / "runs" / "resnet20-linear-0.0625-adrl-s0" / "episodes.csv")
+    history = made().rows(tmp_path / "runs" / "resnet20-linear-0.0625-adrl-s0" / "episodes.csv")
     there = next(row for row in history if float(row["best_accuracy"]) >= float(first["target_accuracy"]))
     assert [float(first[k]) for k in ("episodes", "evaluations", "seconds")] == [
         float(there[k]) for k in ("episode", "evaluations", "seconds")
     ]
 
-    variance = rows(tmp_path / "results" / "variance.csv")
+    variance = made().rows(tmp_path / "results" / "variance.csv")
     (first,) = (row for row in variance if row["agent"] == "adrl" and row["seed"] == "0")
     rewards = np.array([float(row["reward"]) for row in history[:20]])
     assert float(first["reward_mean"]) == pytest.approx(rewards.mean(), abs=1e-6)
@@ -193,11 +116,43 @@ def test_what_is_gathered_is_what_the_histories_say(tmp_path: Path) -> None:
     assert not {row["agent"] for row in variance} & {"uniform", "ip-kl"}
 
 
+def test_tables_say_what_the_rows_say(tmp_path: Path) -> None:
+    made().finish_setting(tmp_path / "runs")
+    made().gather(tmp_path / "runs", tmp_path / "results")
+    tables, runs = script("tables"), made().rows(tmp_path / "results" / "runs.csv")
+    results = tables.Results.load(tmp_path / "results")
+
+    def cells(name: str, *begin: str) -> list[str]:
+        lines = [line.strip("| ").split(" | ") for line in tables.EVALUATION[name](results).splitlines()]
+        (line,) = (line[len(begin) :] for line in lines if tuple(line[: len(begin)]) == begin)
+        return line
+
+    def of(agent: str, column: str, protocol: str = "search") -> list[float]:
+        return sorted(float(r[column]) for r in runs if (r["agent"], r["protocol"]) == (agent, protocol))
+
+    b = "ResNet20, B: `linear`, 0.0625"
+    haq = of("haq", "test_accuracy", "matched")
+    assert cells("accuracy-matched", "HAQ")[:2] == ["not run", f"{haq[2]:.2f} ({haq[0]:.2f} to {haq[4]:.2f}), n=5"]
+    assert cells("accuracy-matched", "TD3")[0] == "–"  # noqa: RUF001 - not part of the protocol
+    adrl, ip = of("adrl", "search_accuracy")[2], of("ip-kl", "search_accuracy", "matched")[1]
+    assert float(cells("margins", b, "search")[3]) == pytest.approx(adrl - ip, abs=0.006)
+    learning = [r for r in made().rows(tmp_path / "results" / "learning.csv") if r["agent"] == "adrl"]
+    needed = sorted(float(r["evaluations"]) for r in learning)[2]
+    shown = cells("learning-speed", b, learning[0]["target_accuracy"], "5 of 5", "evaluations")
+    assert shown[0] == f"{needed:,.0f}"
+    assert float(shown[-1]) == pytest.approx(600 / needed, abs=0.06)  # HAQ's are 600 here
+    assert cells("learning-agents", "random")[1] == "0 of 3"
+    deviation = float(cells("first-rewards", b, "P-ADRL")[2])
+    assert 0 < deviation < float(cells("first-rewards", b, "HAQ")[2])
+    assert float(cells("first-rewards", b, "P-ADRL")[-1]) > 0
+    assert cells("ablations", "`k=4`") == ["not run"] * 4
+
+
 def test_figures_show_every_setting_and_are_the_same_every_time(tmp_path: Path) -> None:
-    finish_setting(tmp_path / "runs")
+    made().finish_setting(tmp_path / "runs")
     for budget in (0.04, 0.1):  # points of the Pareto curve; figures of a setting need HAQ
-        finish_setting(tmp_path / "runs", "gptq", budget, without=("haq",))
-    script("gather").gather("paper", tmp_path / "runs", tmp_path / "results")
+        made().finish_setting(tmp_path / "runs", "gptq", budget, without=("haq",))
+    made().gather(tmp_path / "runs", tmp_path / "results")
     figures = script("figures")
     for name in ("figures", "again"):
         figures.main(figures.Options(results=tmp_path / "results", output=tmp_path / name))
@@ -219,51 +174,57 @@ def test_without_results_there_are_no_figures(tmp_path: Path) -> None:
     assert script("figures").figures(tmp_path) == {}
 
 
-@pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A suite of three runs whose agent is a script that notes when it begins and when it is interrupted."""
-    path = tmp_path / "agent.py"
-    path.write_text(
-        "import sys, time\n"
-        "log = open(sys.argv[0] + '.log', 'a', buffering=1)\n"
-        "print('begin', file=log)\n"
-        "try:\n    time.sleep(100)\n"
-        "except KeyboardInterrupt:\n    print('interrupted', file=log); sys.exit(130)\n"
-    )
-    (tmp_path / "start.py").write_text(
-        "import runpy, sys\nimport suites\n"
-        f"suites.Run.command = lambda self, data, output: [{str(path)!r}]\n"
-        "sys.argv[0] = 'run.py'\n"
-        f"runpy.run_path({str(ROOT / 'benchmarks' / 'run.py')!r}, run_name='__main__')\n"
-    )
-    return path
+REPRODUCE = ROOT / "benchmarks" / "reproduce.sh"
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_suite_interrupts_its_searches(tmp_path: Path, stand_in: Path, stop: signal.Signals) -> None:
-    command = [sys.executable, str(tmp_path / "start.py"), "--suite", "choices", "--data-root", str(tmp_path)]
-    command += ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
-    log = Path(f"{stand_in}.log")
-    with subprocess.Popen(
-        command,
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'benchmarks'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
-        try:
-            end = time.monotonic() + 100
-            while not log.exists() or log.read_text().count("begin") < 2:
-                assert time.monotonic() < end, "the searches do not begin"
-                time.sleep(0.05)
-            time.sleep(0.2)
-            process.send_signal(stop)
-            _, error = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode == 130
-    assert "the same command goes on" in error
-    assert Counter(log.read_text().split()) == {"begin": 2, "interrupted": 2}
+def test_every_results_file_is_made_by_a_command_of_reproduce() -> None:
+    text = REPRODUCE.read_text()
+    results = ROOT / "benchmarks" / "results"
+    files = [path.relative_to(results).as_posix() for path in results.rglob("*") if path.suffix in (".csv", ".json")]
+    assert len(files) > 8
+    # Said behind the command that makes it, or below.
+    behind = r"benchmarks/\w+\.py(?:[^#\n]|\\\n)*#[^#\n]*(?:\n\s*(?:done)?\s*#[^#\n]*)?"
+    assert [name for name in files if not re.search(rf"{behind}\b{name}", text)] == []
+    scripts = set(re.findall(r"(?:benchmarks|agents)/\w+\.py", text))
+    assert all((ROOT / script).exists() for script in scripts)
+
+
+def test_reproduce_asks_for_its_data(tmp_path: Path) -> None:
+    assert subprocess.run(["bash", "-n", REPRODUCE], check=False).returncode == 0
+    for arguments, said in ((["--quick", str(tmp_path)], "no cifar-10-batches-py in"), (["--help"], "--quick [DIR]")):
+        done = subprocess.run(["bash", REPRODUCE, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert said in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("mode", ["", "--quick", "--checkpoints"])
+def test_the_commands_of_reproduce_are_understood(tmp_path: Path, mode: str) -> None:
+    """A copy that runs a stand-in for Python: what it is asked, the real scripts accept."""
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    shutil.copy(REPRODUCE, tmp_path / "benchmarks")
+    for name in ("python3", "git"):
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\nprintf "%s\\n" "{name} $*" >> {tmp_path}/log\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+    command = ["bash", "benchmarks/reproduce.sh", *([mode] if mode else []), str(tmp_path / "data")]
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    twice = []
+    for _ in range(2):
+        done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        twice.append((tmp_path / "log").read_text().splitlines())
+    first, again = twice[0], twice[1][len(twice[0]) :]
+    assert set(again) < set(first) or mode == "--checkpoints"  # what had ended is not done again
+    for line in first:
+        name, script, *arguments = line.split()
+        if name == "git":
+            continue
+        tyro, module = importlib.import_module("tyro"), importlib.import_module(Path(script).stem)
+        options = importlib.import_module("adrl_agents.options").ADRLOptions if "train" in script else module.Options
+        tyro.cli(options, args=arguments)
+        if mode == "--quick":
+            assert "runs/quick" in line
 
 
 def test_refits_are_of_the_committed_searches_and_a_finished_table_is_left_alone(tmp_path: Path) -> None:

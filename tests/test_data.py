@@ -55,6 +55,14 @@ def test_auto_takes_cifar10_where_it_is_found(cifar_root: Path, monkeypatch: pyt
         load_splits("cifarnet", images=5001)
 
 
+def test_what_was_found_without_data_can_be_tested_on_real_images(cifar_root: Path) -> None:
+    splits = load_splits("cifarnet", "data-free", data_root=cifar_root, images=50)
+    assert (splits.name, splits.search.labels) == ("data-free", None)
+    assert splits.test is not None
+    assert len(splits.test) == 10_000
+    assert splits.source.endswith("50 images distilled from the checkpoint, 10,000 real test images")
+
+
 @pytest.mark.parametrize("network", ["cifarnet", "resnet20"])
 def test_auto_falls_back_to_the_data_free_set(network: str) -> None:
     splits = load_splits(network)

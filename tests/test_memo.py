@@ -1,5 +1,6 @@
 """What is known of a problem: shared, safe against kills, and never wrong."""
 
+import dataclasses
 import os
 import signal
 import sqlite3
@@ -31,11 +32,12 @@ Batches = list[tuple[Tensor, Tensor]]
 def outcomes(seed: int, count: int = 50) -> Outcomes:
     random = np.random.default_rng(seed)
     flags = random.random((2, count)) < 0.5
-    return Outcomes(flags[0], flags[1], random.random(count, np.float32))
+    return Outcomes(flags[0], flags[1], *random.random((2, count), np.float32))
 
 
 def same(a: Outcomes, b: Outcomes) -> bool:
-    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("wrong", "disagreeing", "kl"))
+    columns = [field.name for field in dataclasses.fields(Outcomes)]
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in columns)
 
 
 def problem(network: nn.Module, batches: Batches, memo: Path | None, **keywords: float) -> QuantProblem:
@@ -105,6 +107,20 @@ def test_somebody_else_s_database_is_set_aside_unchanged(tmp_path: Path) -> None
         Memo(path, "a")
     (aside,) = tmp_path.glob("*.aside-*")
     assert sqlite3.connect(aside).execute("SELECT name FROM photos").fetchall() == [("cat",)]
+
+
+def test_a_memo_of_another_version_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "memo.sqlite"
+    before = Memo(path, "a")
+    before.put([((1,), 0, outcomes(0))])
+    before.close()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 1")  # whose rows had no loss
+    with pytest.warns(UserWarning, match="a memo of format 1, not 2"):
+        memo = Memo(path, "a")
+    assert memo.get((1,)) == {}
+    (aside,) = tmp_path.glob("*.aside-*[0-9]")  # not its write-ahead log
+    assert sqlite3.connect(aside).execute("SELECT count(*) FROM outcomes").fetchone() == (1,)
 
 
 def test_a_row_that_was_changed_is_never_believed(tmp_path: Path) -> None:

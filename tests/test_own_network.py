@@ -229,6 +229,7 @@ def test_shared_weights_are_quantized_once_for_all_their_uses(make: Any) -> None
         logits = network(x)
     p, q = reference.log_softmax(1), logits.log_softmax(1)
     assert measured.kl == pytest.approx(float((p.exp() * (p - q)).sum(1).mean()), rel=1e-4)
+    assert measured.loss == pytest.approx(float(-q[:, 0].mean()), rel=1e-5)  # all labels are 0
 
 
 def test_attention_with_bare_parameters_is_left_float_and_said() -> None:

@@ -57,6 +57,21 @@ def test_a_resumed_search_is_the_uninterrupted_one(tmp_path: Path, script: str, 
     assert parts.evaluations >= whole.evaluations  # the memo began anew, so some are done twice
 
 
+def test_processor_time_goes_on_and_stays_unknown_where_it_was_not_measured(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    first = train("train_haq", options(Options, folder, episodes=3))
+    second = train("train_haq", options(Options, folder, episodes=6, resume=True))
+    spent = [episode.cpu_seconds for episode in load_history(folder / "episodes.csv")]
+    assert 0 < spent[0] < spent[2] == first.cpu_seconds
+    assert first.cpu_seconds < spent[3] < spent[5] == second.cpu_seconds
+    history, result = folder / "episodes.csv", folder / "result.json"  # as version 0.1 left them
+    history.write_text("".join(f"{line.rpartition(',')[0]}\n" for line in history.read_text().splitlines()))
+    result.write_text("".join(line for line in result.read_text().splitlines(True) if "cpu_seconds" not in line))
+    third = train("train_haq", options(Options, folder, episodes=8, resume=True))
+    assert (third.cpu_seconds, third.episodes) == (None, 8)
+    assert "cpu_seconds" not in result.read_text()
+
+
 def test_a_killed_search_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
     output = tmp_path / "killed"
     flags = ["--env-id", "tiny_env:Tiny-v0", "--budget", "0.1", "--images", "40", "--episodes", "24"]

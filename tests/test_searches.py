@@ -23,7 +23,7 @@ from adrl_agents.searches import METHODS
 from adrl_agents.searches.greedy import allocate
 from adrl_agents.searches.ip import solve
 from adrl_agents.searches.local import neighbours
-from adrl_agents.searches.table import Table
+from adrl_agents.searches.table import Table, measure_table
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.data import own_splits
 from adrl_gym.result import SearchResult
@@ -167,6 +167,16 @@ def test_on_a_tiny_network_searches_find_the_best_of_all(problem: QuantProblem) 
     assert min(rank(problem, bits) for bits in found(problem, "tpe", most=60)) == best
 
 
+@pytest.mark.parametrize("method", ["ip", "greedy", "local"])
+def test_the_loss_is_a_score_of_the_table(tmp_path: Path, problem: QuantProblem, method: Method) -> None:
+    result = search(method, tmp_path / "run", score="loss", episodes=1)
+    assert (result.status, result.options["score"]) == ("finished", "loss")
+    table = measure_table(problem, options("ip", score="loss", profile_images=300))
+    alone = [problem.evaluate(problem.with_kept([b, None, None, None])).loss for b in (2, 3, 4)]
+    assert table.costs[0].tolist() == pytest.approx(alone)
+    assert found(problem, "ip", score="loss")[0] == table.bits(solve(table))
+
+
 def test_uniform_bits_come_first_and_then_what_is_left_of_the_budget(problem: QuantProblem) -> None:
     assert found(problem, "uniform") == [(3, 3, 3, 3), problem.project((4, 4, 4, 4))]
     problem.budget = 3 / 32
@@ -231,6 +241,11 @@ def test_agents_keep_to_their_evaluations_too(tmp_path: Path) -> None:
         ),
         ("random", {"evaluations": 0}, "--evaluations 0: at least 1"),
         ("ip", {"profile_images": 0}, "--profile-images 0: at least 1"),
+        (
+            "ip",
+            {"env_id": "adrl_gym/CifarNet-Cifar10-v0", "quantizer": "linear", "data": "data-free", "score": "loss"},
+            "the score loss needs labels, and data-free images have none: choose kl or agreement",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused(tmp_path: Path, method: Method, changes: dict[str, Any], message: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from adrl_agents.history import load_history
-from adrl_agents.options import DEFAULT_ID, Options, SearchOptions
+from adrl_agents.options import DEFAULT_ID, ADRLOptions, Options, SearchOptions
 from adrl_gym import AdrlGymError
 from adrl_gym.data.distill import Distillation, distill
 from adrl_gym.networks import load_network
@@ -143,6 +143,38 @@ def test_searches_that_do_not_learn_log_the_same(options: Options) -> None:
     assert [row["search/accuracy"] for row in history[:4]] == [episode.accuracy for episode in episodes]
     assert [row["evaluations"] for row in history[:4]] == [episode.evaluations for episode in episodes]
     assert run.run_id == result.wandb_run
+
+
+def test_agents_of_one_group_can_be_compared(options: Options, tmp_path: Path) -> None:
+    """The page of the group draws them in the same panels, over the same axes."""
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Options)}
+    given |= {"wandb_group": "paper", "memo": "none"}
+    kinds: dict[str, tuple[str, type[Options], dict[str, Any]]] = {
+        "adrl": ("train_adrl", ADRLOptions, {"k": 3}),
+        "haq": ("train_haq", Options, {}),
+        "random": ("search", SearchOptions, {"method": "random"}),
+    }
+    runs, panels, axes = [], [], []
+    for agent, (script, kind, own) in kinds.items():
+        train(script, kind(**{**given, "output": tmp_path / agent, **own}))
+        (path,) = (tmp_path / agent).glob("wandb/offline-run-*/*.wandb")
+        found = read_back(path)
+        runs.append(next(record.run for record in found if record.HasField("run")))
+        history = [items(record.history.item) for record in found if record.HasField("history")]
+        panels.append([set(row) - {"_runtime", "_timestamp", "_step"} for row in history])
+        axes.append({(r.metric.glob_name, r.metric.step_metric) for r in found if r.HasField("metric")})
+        assert [row["episode"] for row in history[:4]] == [1, 2, 3, 4]
+        assert sorted(row["evaluations"] for row in history[:4]) == [row["evaluations"] for row in history[:4]]
+        summary = [name for r in found if r.HasField("summary") for name in items(r.summary.update)]
+        assert {"search_accuracy", "size_ratio", "average_bits", "status"} <= set(summary)
+        artifacts = [r.request.log_artifact.artifact for r in found if r.request.HasField("log_artifact")]
+        assert [a.type for a in [*artifacts, *(r.artifact for r in found if r.HasField("artifact"))]] == ["result"]
+    assert {run.run_group for run in runs} == {"paper"}
+    assert [items(run.config.update)["agent"] for run in runs] == list(kinds)
+    assert len({run.run_id for run in runs}) == 3
+    assert panels[0] == panels[1] == panels[2]
+    assert {"search/best_accuracy", "cost/best_accuracy", "search/reward"} <= panels[0][0]
+    assert axes[0] == axes[1] == axes[2] >= {("search/*", "episode"), ("cost/*", "evaluations")}
 
 
 def test_without_wandb_only_track_fails(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:

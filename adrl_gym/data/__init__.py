@@ -1,5 +1,6 @@
 """Images to search and to report on."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import torch
 
 from adrl_gym.data.cifar10 import FOLDER as CIFAR10_FOLDER
-from adrl_gym.data.cifar10 import cifar10_splits
+from adrl_gym.data.cifar10 import cifar10_splits, load_cifar10
 from adrl_gym.data.datafree import distilled_splits, shipped_splits
 from adrl_gym.data.fit import count_outputs
 from adrl_gym.data.folder import folder_splits
@@ -78,7 +79,8 @@ def load_splits(
         network: a name in ``NETWORKS``.
         data: ``cifar10``, ``imagenet``, ``data-free``, or ``auto``: the data set that the network was
             trained on, where it is found; for a CIFAR-10 network otherwise its data-free set.
-        data_root: folder of the data set; without it, ``$ADRL_GYM_DATA`` and the default cache are looked at.
+        data_root: folder of the data set; without it, ``$ADRL_GYM_DATA`` and the default cache are looked at. With a
+            data-free set, what was found on it is tested on the data set's test images, if this folder holds them.
         download: fetch CIFAR-10 if it is not there yet, into ``data_root`` or the default cache.
         images: how many search images.
         checkpoint: content hash of the weights in use (default: those that ship); a data-free set fits
@@ -102,7 +104,12 @@ def load_splits(
             f"no {CIFAR10_FOLDER} in {_places(data_root)}: name the folder that holds it (--data-root), "
             "or fetch CIFAR-10 with --download"
         )
-    return shipped_splits(network, images, checkpoint or load_network(network).checkpoint)
+    splits = shipped_splits(network, images, checkpoint or load_network(network).checkpoint)
+    if data_root is None or root is None:
+        return splits
+    test = load_cifar10(root, "test")
+    source = splits.source.replace("no test images", f"{len(test):,} real test images")
+    return dataclasses.replace(splits, test=test, source=source)
 
 
 def default_cache() -> Path:

@@ -2,7 +2,7 @@
 
 from adrl_gym.evaluation.engine import ACTIVATION_MEMORY, Engine
 from adrl_gym.evaluation.memo import Memo
-from adrl_gym.evaluation.outcomes import SCORES, Metrics, Outcomes, Score
+from adrl_gym.evaluation.outcomes import IN_NATS, SCORES, Metrics, Outcomes, Score
 from adrl_gym.evaluation.plain import PlainEvaluator
 from adrl_gym.evaluation.prepare import LayerVersion, prepare_layers
 from adrl_gym.evaluation.race import race
@@ -10,6 +10,7 @@ from adrl_gym.evaluation.runner import Bits
 
 __all__ = [
     "ACTIVATION_MEMORY",
+    "IN_NATS",
     "SCORES",
     "Bits",
     "Engine",

@@ -17,7 +17,7 @@ from adrl_gym.evaluation.runner import Bits
 
 MAGIC = b"SQLite format 3\x00"
 APPLICATION = 0x4144524C  # "ADRL": SQLite's application_id of a memo
-FORMAT = 1  # SQLite's user_version of a memo
+FORMAT = 2  # SQLite's user_version of a memo
 WAIT = 60.0  # seconds that one process waits for another's write
 
 TABLES = f"""
@@ -147,23 +147,24 @@ class Memo:
 
 
 def pack(outcomes: Outcomes) -> bytes:
-    """Wrong, disagreeing (bits) and KL (float32) of one slice; ``unpack`` undoes it.
+    """Wrong, disagreeing (bits), KL and loss (float32) of one slice; ``unpack`` undoes it.
 
-    >>> one = Outcomes(np.array([True, False]), np.array([False, False]), np.array([0.5, 0.0], np.float32))
+    >>> nats = np.array([[0.5, 0.0], [0.7, 0.1]], np.float32)
+    >>> one = Outcomes(np.array([True, False]), np.array([False, False]), *nats)
     >>> unpack(pack(one)).metrics() == one.metrics()
     True
     """
     flags = np.packbits(np.concatenate([outcomes.wrong, outcomes.disagreeing]))  # (2 N / 8,)
-    return outcomes.kl.astype("<f4").tobytes() + flags.tobytes()
+    return b"".join([outcomes.kl.astype("<f4").tobytes(), outcomes.loss.astype("<f4").tobytes(), flags.tobytes()])
 
 
 def unpack(packed: bytes) -> Outcomes:
     """What ``pack`` made bytes of."""
-    # N floats of 4 bytes, then 2 N bits in whole bytes
-    count = next(n for n in range(len(packed) // 4, -1, -1) if 4 * n + -(-2 * n // 8) == len(packed))
-    kl = np.frombuffer(packed, "<f4", count).astype(np.float32)  # (N,)
-    flags = np.unpackbits(np.frombuffer(packed, np.uint8, offset=4 * count), count=2 * count).astype(bool)  # (2 N,)
-    return Outcomes(flags[:count], flags[count:], kl)
+    # 2 N floats of 4 bytes, then 2 N bits in whole bytes
+    count = next(n for n in range(len(packed) // 8, -1, -1) if 8 * n + -(-2 * n // 8) == len(packed))
+    nats = np.frombuffer(packed, "<f4", 2 * count).astype(np.float32)  # (2 N,)
+    flags = np.unpackbits(np.frombuffer(packed, np.uint8, offset=8 * count), count=2 * count).astype(bool)  # (2 N,)
+    return Outcomes(flags[:count], flags[count:], nats[:count], nats[count:])
 
 
 def _key(bits: Bits) -> bytes:

@@ -83,8 +83,8 @@ class ProposalDriver:
         if not episodes:
             return Progress(), []
         last = episodes[-1]
-        progress = Progress(len(episodes), last.evaluations, previous.memo_hits, previous.memo_misses, last.seconds)
-        return progress, episodes
+        spent = last.evaluations, previous.memo_hits, previous.memo_misses, last.seconds, last.cpu_seconds
+        return Progress(len(episodes), *spent), episodes
 
     def run(self, recorder: Recorder) -> None:
         """See ``Driver``."""

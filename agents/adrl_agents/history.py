@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class Episode:
         kl: divergence from the float network in nats.
         average_bits: bits a weight.
         bits: bit-width of each layer in forward order, separated by spaces.
+        cpu_seconds: as ``seconds``, of the processor's time that the search used, whatever else ran on the machine; nan
+            in a history of a version that did not measure it.
     """
 
     episode: int
@@ -37,6 +40,7 @@ class Episode:
     kl: float
     average_bits: float
     bits: str
+    cpu_seconds: float = math.nan
 
 
 def history_csv(episodes: Sequence[Episode]) -> str:

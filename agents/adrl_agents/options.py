@@ -13,6 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from adrl_gym.bits import parse_keep
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.evaluation import Score
 from adrl_gym.evaluation.precision import Precision
 from adrl_gym.evaluation.refit import Recipe
 
@@ -152,17 +153,23 @@ class ADRLOptions(Options):
     """What chooses among candidates: measured predictions (P-ADRL) or distance of the weights (D-ADRL)."""
     context: Literal["single", "prefix", "completed", "best"] = "best"
     """Other layers while profiling: float, as decided (the rest float or completed), or as in the best so far."""
-    score: Literal["accuracy", "agreement", "kl"] = "kl"
-    """What profiling measures: accuracy, agreement with the float network, or divergence from it."""
+    score: Score = "kl"
+    """What profiling measures: accuracy, agreement with the float network, divergence from it, or loss on labels."""
     profile_images: int = 250
     """How many of the search images profiling uses at most."""
     early_termination: bool = True
     """Stop profiling a candidate once a paired test says that it has lost."""
+    completion: Literal["ip", "uniform"] = "ip"
+    """What the context completed completes with: integer programming, or one bit-width for all layers to come."""
+    memoization: bool = True
+    """Never measure the same thing twice; --no-memoization shows what that saves, and takes no --memo."""
 
     def check(self) -> None:
         """As for all agents, and ADRL's own."""
         super().check()
         self._at_least_one("k", "profile_images")
+        if not self.memoization and self.memo != "none":
+            raise AdrlGymError("--no-memoization: a memo on disk remembers all the same, so give --memo none as well")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,8 +186,8 @@ class SearchOptions(Options):
 
     method: Method
     """How configurations are chosen; agents/README.md says what each does."""
-    score: Literal["accuracy", "agreement", "kl"] = "kl"
-    """What the one-layer table of greedy, ip and local measures: accuracy, agreement with the float network, or KL."""
+    score: Score = "kl"
+    """What the one-layer table of greedy, ip and local measures: accuracy, agreement, divergence, or loss on labels."""
     profile_images: int = 250
     """How many of the search images that table is measured on."""
 

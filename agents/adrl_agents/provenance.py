@@ -9,6 +9,8 @@ import adrl_gym
 
 PACKAGES = ("adrl-gym", "torch", "torchvision", "numpy", "scipy", "gymnasium", "stable_baselines3", "optuna")
 
+PROGRAMS = ("adrl_gym", "agents", "benchmarks/*.py", "pyproject.toml")  # what a result hangs on
+
 
 def package_versions() -> dict[str, str]:
     """Versions of everything that had a part in the numbers."""
@@ -19,12 +21,18 @@ def package_versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit of the working copy that is run, followed by ``-dirty`` if it has changes."""
+    """The commit of the working copy that is run, followed by ``-dirty`` if its programs have changes."""
     copy = Path(adrl_gym.__file__).parents[1]
     if not (copy / ".git").exists():
         return None
-    command = ["git", "-C", str(copy), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        commit = _git(copy, "rev-parse", "HEAD").stdout.strip()
+        # Results that are written meanwhile, and documents, are no change of what runs.
+        changed = _git(copy, "diff", "--quiet", "HEAD", "--", *PROGRAMS, check=False).returncode
     except (OSError, subprocess.SubprocessError):
         return None
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(copy: Path, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["git", "-C", str(copy), *arguments], capture_output=True, text=True, check=check, timeout=10)

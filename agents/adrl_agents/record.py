@@ -54,12 +54,15 @@ class SearchRecord:
             )
             self.wandb_run = previous.wandb_run
         self._before = progress or Progress()
+        # Of a search that another version began, without measuring it, it stays unknown.
+        measured = not self.episodes or math.isfinite(self.episodes[-1].cpu_seconds)
+        self._cpu_before = self._before.cpu_seconds if measured else math.nan
         self._hits, self._misses, self._evaluations = (
             problem.memo_hits,
             problem.memo_misses,
             problem.evaluations,
         )
-        self._start = time.monotonic()
+        self._start, self._cpu_start = time.monotonic(), time.process_time()
         self.commit = git_commit()
         self._versions = package_versions()
 
@@ -72,6 +75,7 @@ class SearchRecord:
             memo_hits=self._before.memo_hits + self.problem.memo_hits - self._hits,
             memo_misses=self._before.memo_misses + self.problem.memo_misses - self._misses,
             seconds=self._before.seconds + time.monotonic() - self._start,
+            cpu_seconds=self._cpu_before + time.process_time() - self._cpu_start,
         )
 
     @property
@@ -109,6 +113,7 @@ class SearchRecord:
             kl=round(measured.kl, 8),
             average_bits=round(info["average_bits"], 6),
             bits=" ".join(str(b) for b in measured.bits),
+            cpu_seconds=round(progress.cpu_seconds, 3),
         )
         self.episodes.append(episode)
         return episode
@@ -122,6 +127,7 @@ class SearchRecord:
         """
         assert self.best is not None
         problem, best, progress = self.problem, self.best, self.progress
+        measured = bool(self.episodes) and math.isfinite(self.episodes[-1].cpu_seconds)
         names = [layer.name for layer in problem.layers]
         return SearchResult(
             env_id=self.options.environment,
@@ -148,6 +154,7 @@ class SearchRecord:
             preparation_seconds=round(self.preparation_seconds, 3),
             # Until the last episode: neither tests nor pictures are part of the search.
             seconds=self.episodes[-1].seconds if self.episodes else round(self._before.seconds, 3),
+            cpu_seconds=self.episodes[-1].cpu_seconds if measured else None,
             checkpoint=problem.checkpoint,
             wandb_run=self.wandb_run,
             versions=self._versions,

@@ -29,7 +29,7 @@ class Progress:
 
     Attributes:
         episodes: finished ones.
-        evaluations, memo_hits, memo_misses, seconds: spent on them (see ``SearchResult``).
+        evaluations, memo_hits, memo_misses, seconds, cpu_seconds: spent on them (see ``SearchResult``).
     """
 
     episodes: int = 0
@@ -37,6 +37,7 @@ class Progress:
     memo_hits: int = 0
     memo_misses: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 def save_agent(path: Path, agent: BaseAlgorithm, progress: Progress) -> None:

@@ -9,13 +9,20 @@ from stable_baselines3.common.type_aliases import GymEnv
 from torch import Tensor
 
 from adrl_agents.adrl.episode import EpisodeTrace
-from adrl_agents.adrl.indicators import Context, DistanceIndicator, Indicator, ProfilingIndicator, score_table
+from adrl_agents.adrl.indicators import (
+    CompletedBy,
+    Context,
+    DistanceIndicator,
+    Indicator,
+    ProfilingIndicator,
+    score_table,
+)
 from adrl_agents.adrl.policies import CandidateActor, CandidatePolicy, shares
 from adrl_agents.haq import HAQ
 from adrl_agents.noise import truncated_normal
 from adrl_gym import AdrlGymError
 from adrl_gym.bits import bits_from_action
-from adrl_gym.evaluation import Metrics, Score
+from adrl_gym.evaluation import Score
 
 
 class ADRL(HAQ):
@@ -30,7 +37,8 @@ class ADRL(HAQ):
         env: one environment of this package.
         k: candidates a step.
         indicator: ``profiling`` (P-ADRL), ``distance`` (D-ADRL) or any callable (see ``Indicator``).
-        context, score, profile_images, early_termination: of the profiling indicator (see ``ProfilingIndicator``).
+        context, score, profile_images, early_termination, completion, memoization: of the profiling indicator (see
+            ``ProfilingIndicator``).
         policy_kwargs, **kwargs: as for ``HAQ``.
 
     Raises:
@@ -51,6 +59,8 @@ class ADRL(HAQ):
         score: Score = "kl",
         profile_images: int = 250,
         early_termination: bool = True,
+        completion: CompletedBy = "ip",
+        memoization: bool = True,
         policy_kwargs: dict[str, Any] | None = None,
         _init_setup_model: bool = True,
         **kwargs: Any,
@@ -59,7 +69,9 @@ class ADRL(HAQ):
             raise AdrlGymError(f"k={k}: at least 1 candidate is needed (1 is HAQ)")
         self.k = k
         if indicator == "profiling":
-            indicator = ProfilingIndicator(context, score, profile_images, early_termination)
+            indicator = ProfilingIndicator(
+                *(context, score, profile_images, early_termination, completion, memoization)
+            )
         elif indicator == "distance":
             indicator = DistanceIndicator()
         elif isinstance(indicator, str):
@@ -108,8 +120,7 @@ class ADRL(HAQ):
     ) -> None:
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
         if dones.all() and isinstance(self.indicator, ProfilingIndicator):
-            info = infos[0]
-            self.indicator.tell(tuple(info["bits"]), Metrics(info["accuracy"], info["agreement"], info["kl"]))
+            self.indicator.tell(self.problem, tuple(infos[0]["bits"]))
 
     def _random_candidates(self) -> np.ndarray:
         if self.k == 1:

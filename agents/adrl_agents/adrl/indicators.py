@@ -2,19 +2,21 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from adrl_agents.one_layer import CostsAround, LayerTable, costs_around, one_layer_costs
+from adrl_agents.one_layer import CostsAround, LayerTable, costs_around, layer_costs, one_layer_costs
 from adrl_gym import AdrlGymError, QuantProblem
-from adrl_gym.evaluation import SCORES, Bits, Metrics, Score
+from adrl_gym.evaluation import SCORES, Bits, Score
 from adrl_gym.problem import ERROR_RATE
 
 # Standard errors that a change of a layer's bits is charged: one step more when the table has promised too much.
 CAUTION, MOST_CAUTION = 0.25, 4.0
 
 Context = Literal["single", "prefix", "completed", "best"]
+CompletedBy = Literal["ip", "uniform"]
 
 #: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the searched layers before
 #: (``problem.free``), ``candidates`` the bit-widths proposed for the next one; one score for each, higher is better.
@@ -58,9 +60,14 @@ class ProfilingIndicator:
             within the budget that is left, so that the cost is that of a whole configuration. ``best``: as in the
             best configuration so far, a table that is made anew whenever there is a better one; before the first,
             ``single``. In all but ``completed``, the least that the rest costs by the table is added.
-        score: ``accuracy``, ``agreement`` with the float network or ``kl`` divergence from it.
+        score: ``accuracy``, ``agreement`` with the float network, ``kl`` divergence from it, or ``loss`` (of
+            images with labels).
         images: how many search images.
         early_termination: stop measuring a candidate once it has clearly lost (see ``race``).
+        completion: what ``completed`` completes with: integer programming (``ip``), or the largest bit-width for all
+            others that fits (``uniform``).
+        memoization: never measure the same thing twice; without it, the table's row is measured anew for every layer of
+            every episode, and nothing is remembered from one choice to the next. That changes what it costs alone.
     """
 
     def __init__(
@@ -69,16 +76,22 @@ class ProfilingIndicator:
         score: Score = "kl",
         images: int = 250,
         early_termination: bool = True,
+        completion: CompletedBy = "ip",
+        memoization: bool = True,
     ) -> None:
         if context not in get_args(Context):
             raise AdrlGymError(f"unknown context {context!r}: choose one of {', '.join(get_args(Context))}")
         if score not in SCORES:
             raise AdrlGymError(f"unknown score {score!r}: choose one of {', '.join(SCORES)}")
+        if completion not in get_args(CompletedBy):
+            raise AdrlGymError(f"unknown completion {completion!r}: choose one of {', '.join(get_args(CompletedBy))}")
         if images < 1:
             raise AdrlGymError(f"profiling needs at least 1 image, not {images}")
         self.context: Context = context
         self.score: Score = score
         self.images = images
+        self.completion: CompletedBy = completion
+        self.memoization = memoization
         self._error_rate = ERROR_RATE if early_termination else 0.0
         self._best: tuple[int, ...] | None = None  # bits of all layers
         self._least = math.inf  # what the best costs, on all search images
@@ -88,13 +101,14 @@ class ProfilingIndicator:
         self._alone: LayerTable | None = None
         self._known: LayerTable | None = None  # what scores come from
 
-    def tell(self, bits: tuple[int, ...], metrics: Metrics) -> None:
-        """Take in what a configuration was measured as."""
+    def tell(self, problem: QuantProblem, bits: tuple[int, ...]) -> None:
+        """Take in that a configuration was tried, on all search images."""
         self._tried.add(bits)
-        cost = metrics.cost(self.score)
-        if self.context == "best" and (self._best is None or cost < self._least):
-            self._best, self._least = bits, cost
-            self._around = self._known = None
+        if self.context == "best":
+            cost = float(problem.costs([bits], self.score).mean())  # by the score that the table is of
+            if self._best is None or cost < self._least:
+                self._best, self._least = bits, cost
+                self._around = self._known = None
 
     def has_news(self, problem: QuantProblem) -> bool:
         """Whether the best configuration by the table is one that was not tried and of which this was not said before.
@@ -125,7 +139,11 @@ class ProfilingIndicator:
     def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
         """Scores of the candidate bit-widths for the next layer, higher is better."""
         completion, layer = self._table(problem).completion, len(decided)
+        if not self.memoization:
+            problem.forget()
         if self.context in ("single", "best"):
+            if not self.memoization:
+                layer_costs(problem, layer, sorted(set(candidates)), self.score, self.images)
             return [-cost for cost in completion.least_costs(decided, candidates)]
         unique, others = sorted(set(candidates)), len(problem.free) - layer - 1
         if self.context == "prefix":
@@ -133,7 +151,8 @@ class ProfilingIndicator:
             configurations: list[Bits] = [problem.with_kept((*decided, b, *[None] * others)) for b in unique]
         else:
             rest = [0.0] * len(unique)
-            whole = [problem.with_kept(completion.complete((*decided, b))) for b in unique]
+            complete = completion.complete if self.completion == "ip" else partial(uniform_rest, problem)
+            whole = [problem.with_kept(complete((*decided, b))) for b in unique]
             configurations = [problem.project(bits) for bits in whole]
         costs = problem.compare(
             configurations, self.score, offsets=rest, images=self.images, error_rate=self._error_rate
@@ -160,6 +179,15 @@ class ProfilingIndicator:
     def __getstate__(self) -> dict[str, Any]:
         # An agent's file holds no networks and no images.
         return {**self.__dict__, "_alone": None, "_around": None, "_known": None}
+
+
+def uniform_rest(problem: QuantProblem, decided: tuple[int, ...]) -> tuple[int, ...]:
+    """``decided`` bits of the first searched layers, then the largest bit-width for all others that fits the budget."""
+    others = len(problem.free) - len(decided)
+    for b in range(problem.highest, problem.lowest, -1):
+        if problem.size_ratio(problem.with_kept((*decided, *[b] * others))) <= problem.budget:
+            return (*decided, *[b] * others)
+    return (*decided, *[problem.lowest] * others)
 
 
 def score_table(indicator: Indicator, problem: QuantProblem) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Measure what each layer alone costs at each bit-width."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -17,22 +18,27 @@ def one_layer_costs(problem: QuantProblem, score: Score, images: int, *, most: f
 
     Args:
         problem: to profile.
-        score: of the costs, see ``Metrics.cost``.
+        score: of the costs, see ``Outcomes.costs``.
         images: how many search images.
         most: evaluations that the table may take.
 
     Raises:
         AdrlGymError: it takes more than ``most``.
     """
-    n, widths = len(problem.free), range(problem.lowest, problem.highest + 1)
+    n, widths = len(problem.free), list(range(problem.lowest, problem.highest + 1))
     costs, before = np.empty((n, len(widths))), problem.evaluations
     for layer in tqdm(range(n), "profiling layers", leave=False, disable=None):
-        alone = [[None] * layer + [b] + [None] * (n - layer - 1) for b in widths]
-        configurations = [problem.with_kept(bits) for bits in alone]
-        costs[layer] = problem.costs(configurations, score, 0, min(images, problem.images)).mean(axis=1)
+        costs[layer] = layer_costs(problem, layer, widths, score, images)
         if problem.evaluations - before > most:
             raise AdrlGymError(
                 f"measuring every layer alone takes more than the {most:g} evaluations that may be spent on it: "
                 "raise --evaluations, or lower --profile-images"
             )
     return costs
+
+
+def layer_costs(problem: QuantProblem, layer: int, widths: Sequence[int], score: Score, images: int) -> np.ndarray:
+    """Costs of one searched layer alone at some bit-widths, ``(len(widths),)``; otherwise as ``one_layer_costs``."""
+    n = len(problem.free)
+    configurations = [problem.with_kept([None] * layer + [b] + [None] * (n - layer - 1)) for b in widths]
+    return problem.costs(configurations, score, 0, min(images, problem.images)).mean(axis=1)

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Makes every number, table and figure of README.md, agents/README.md and docs/evaluation.md.
+#
+#   bash benchmarks/reproduce.sh [DIR]                 all of them; goes on where it was stopped
+#   bash benchmarks/reproduce.sh --quick [DIR]         a small version of each, into runs/quick, on CifarNet
+#   bash benchmarks/reproduce.sh --checkpoints [DIR]   what ships with the package, and takes hours: weights, data-free sets
+#
+# DIR holds cifar-10-batches-py; without it, $ADRL_GYM_DATA does. Committed results are only touched by the first and last.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+mode=full
+case "${1:-}" in
+    --quick) mode=quick; shift ;;
+    --checkpoints) mode=checkpoints; shift ;;
+    -*) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2 ;;
+esac
+data=${1:-${ADRL_GYM_DATA:-}}
+if [ ! -d "$data/cifar-10-batches-py" ]; then
+    echo "no cifar-10-batches-py in '$data': give its folder as an argument or in \$ADRL_GYM_DATA" >&2
+    exit 2
+fi
+python=python3
+[ -x .venv/bin/python ] && python=$PWD/.venv/bin/python
+export OMP_NUM_THREADS=1 # searches run side by side, each on one core
+
+# once NAME COMMAND...: run a command that does not go on by itself, unless it has ended before.
+once() {
+    local mark="$work/done/$1"
+    shift
+    if [ ! -e "$mark" ]; then
+        "$@"
+        mkdir -p "$work/done" && touch "$mark"
+    fi
+}
+
+full() {
+    work=runs/benchmarks
+    for suite in paper ablations comparison choices; do
+        "$python" benchmarks/run.py --suite $suite --data-root "$data" # runs.csv learning.csv variance.csv curves.csv
+    done                                                               # comparison.csv choices.csv
+    once selection-run "$python" agents/train_adrl.py --env-id adrl_gym/CifarNet-Cifar10-v0 --data cifar10 \
+        --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --memo none \
+        --output $work/selection --resume
+    once selection "$python" benchmarks/selection.py $work/selection --data-root "$data" # selection.csv
+    for network in resnet20 cifarnet mobilenet_v2; do
+        once "export-$network" "$python" benchmarks/exported_files.py --network $network --data-root "$data" # export.csv
+    done
+    for network in resnet20 cifarnet; do
+        "$python" benchmarks/evaluate.py --network $network --data-root "$data"
+    done
+    "$python" benchmarks/datafree_correlation.py --network resnet20 --configurations 100 --test-images 2000 \
+        --data-root "$data"                                    # datafree/resnet20-gptq.csv datafree/resnet20-gptq.json
+    "$python" benchmarks/equality.py --data-root "$data"       # equality.csv
+    [ -d $work/before ] || git worktree add --detach $work/before 28921cc
+    once speed "$python" benchmarks/speed.py --data-root "$data" --before $work/before # speed.csv; a machine with nothing else
+    "$python" benchmarks/figures.py                                                    # figures
+    "$python" benchmarks/report.py
+}
+
+quick() {
+    work=runs/quick
+    "$python" benchmarks/run.py --suite quick --data-root "$data" --runs $work/runs --results $work
+    once selection-run "$python" agents/train_adrl.py --env-id adrl_gym/CifarNet-Cifar10-v0 --data cifar10 \
+        --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --memo none --episodes 10 \
+        --output $work/runs/selection --resume
+    once selection "$python" benchmarks/selection.py $work/runs/selection --configurations 5 --results $work \
+        --data-root "$data"
+    once export "$python" benchmarks/exported_files.py --network cifarnet --results $work --data-root "$data"
+    "$python" benchmarks/datafree_correlation.py --network cifarnet --configurations 10 --test-images 1000 \
+        --results $work/datafree --data-root "$data"
+    "$python" benchmarks/equality.py --configurations 1 --results $work --data-root "$data"
+    once speed "$python" benchmarks/speed.py --cases cifarnet --repeats 1 --results $work --data-root "$data"
+    "$python" benchmarks/figures.py --results $work --output $work/figures
+    "$python" benchmarks/report.py --results $work
+    echo "tables and figures: $work/evaluation.md, $work/tables.md, $work/figures"
+}
+
+checkpoints() {
+    for network in resnet20 cifarnet; do
+        "$python" benchmarks/pretrain.py --network $network --data-root "$data" # pretrain/resnet20.csv pretrain/cifarnet.csv
+        "$python" benchmarks/datafree_sets.py --network $network
+    done
+}
+
+$mode
