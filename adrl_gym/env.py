@@ -14,6 +14,7 @@ from adrl_gym.data import find_splits, own_splits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import ACTIVATION_MEMORY
 from adrl_gym.evaluation.precision import Precision
+from adrl_gym.evaluation.refit import Recipe
 from adrl_gym.layers import FEATURES, layer_features
 from adrl_gym.networks import load_network, own_network
 from adrl_gym.problem import QuantProblem
@@ -71,6 +72,8 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
     images: how many search images.
     budget, quantizer, bits, bias_correction, keep, device, memo, activation_memory, profile_precision: see
         ``QuantProblem``.
+    recipe: how bits become the network that is measured: ``direct``, every layer quantized by itself, or ``refit``,
+        layer after layer against what the quantized layers before deliver (see ``QuantProblem``).
     action_type: ``continuous`` or ``discrete``.
     render_mode: ``ansi`` (a text table) or ``rgb_array`` (the same as a picture).
     progress: show a bar while the layers are quantized.
@@ -96,6 +99,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         quantizer: str = "gptq",
         bits: tuple[int, int] = (1, 8),
         bias_correction: bool = True,
+        recipe: Recipe = "direct",
         keep: Mapping[str, int] | None = None,
         device: str = "auto",
         action_type: Literal["continuous", "discrete"] = "continuous",
@@ -126,6 +130,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
             budget=budget,
             bits=bits,
             bias_correction=bias_correction,
+            recipe=recipe,
             keep=keep,
             device=device,
             name=loaded.name,

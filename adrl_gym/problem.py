@@ -29,10 +29,15 @@ from adrl_gym.evaluation import (
 )
 from adrl_gym.evaluation.fingerprint import fingerprint
 from adrl_gym.evaluation.outcomes import compare
+from adrl_gym.evaluation.plain import whole_logits
 from adrl_gym.evaluation.precision import Precision, check_native
+from adrl_gym.evaluation.prepare import with_versions
+from adrl_gym.evaluation.refit import CALIBRATION_IMAGES, RECIPES, Recipe, Refitter
+from adrl_gym.evaluation.refit_engine import RefitEngine
 from adrl_gym.layers import find_layers, left_float, quantizable
 from adrl_gym.networks.checkpoints import content_hash
 
+Split = Literal["search", "test"]
 Width = TypeVar("Width", int, int | None)
 ERROR_RATE = 0.05  # that a comparison drops the best candidate; measured in benchmarks/results/speed.csv
 
@@ -40,7 +45,7 @@ ERROR_RATE = 0.05  # that a comparison drops the best candidate; measured in ben
 class _Source(NamedTuple):
     """Where outcomes come from."""
 
-    engine: Engine
+    engine: Engine | RefitEngine
     memo: Memo
 
 
@@ -62,9 +67,13 @@ class QuantProblem:
         activation_memory: bytes that kept activations may take; 0 keeps none.
         profile_precision: ``float32`` or ``bfloat16``, of ``costs`` and ``compare``. ``evaluate`` and ``test``, and so
             all that is reported, are float32.
+        recipe: how bits become the network that ``evaluate``, ``test`` and ``quantized`` are about: ``direct``, every
+            layer quantized by itself, or ``refit``, layer after layer against what the quantized layers before
+            deliver (see ``Refitter``; some seconds a configuration). ``costs`` and ``compare`` are always direct.
         progress: show a bar while the layers are quantized.
 
     Attributes:
+        network: the float network; not to be changed.
         layers: all quantizable layers in forward order. A configuration has a bit-width for each of them.
         kept: index of each layer that is not searched -> its bits.
         free: indices of the layers that are searched.
@@ -92,17 +101,20 @@ class QuantProblem:
         memo: str | Path | None = None,
         activation_memory: int = ACTIVATION_MEMORY,
         profile_precision: Precision = "float32",
+        recipe: Recipe = "direct",
         progress: bool = False,
     ) -> None:
         self.lowest, self.highest = bits
         if not 1 <= self.lowest <= self.highest <= 8:
             raise AdrlGymError(f"bits={bits}: the range needs 1 <= lowest <= highest <= 8")
+        if recipe not in RECIPES:
+            raise AdrlGymError(f"unknown recipe {recipe!r}: choose one of {', '.join(RECIPES)}")
         network = network.eval()
         check_fit(network, splits.search)
         if splits.test is not None:
             check_fit(network, splits.test)
         self.name, self.quantizer, self.budget = name, quantizer, budget
-        self.bias_correction, self.splits = bias_correction, splits
+        self.bias_correction, self.splits, self.recipe = bias_correction, splits, recipe
         self.checkpoint = content_hash(network.state_dict())
         self.images = len(splits.search)
         devices = _devices(device)
@@ -128,16 +140,20 @@ class QuantProblem:
                 for layer, table in zip(self.layers, versions, strict=True)
             ]
         )
-        self._network, self._versions = network, versions
+        self.network, self._versions = network, versions
         self._memo_file = None if memo is None else Path(memo)
-        self._devices, self._activation_memory = devices, activation_memory
-        exact = self._make_source("float32")
+        self._devices, self._activation_memory = devices, activation_memory // (2 if recipe == "refit" else 1)
+        engine = self._make_engine("float32")
+        exact = self._source(engine)
         self._sources = {"evaluate": exact, "profile": exact}
         if profile_precision != "float32":
             check_native(profile_precision, devices)
-            self._sources["profile"] = self._make_source(profile_precision)
-        self.slice_size = exact.engine.size
+            self._sources["profile"] = self._source(self._make_engine(profile_precision), profile_precision)
+        if recipe == "refit":
+            self._sources["evaluate"] = self._refit_source(engine)
+        self.slice_size = engine.size
         self.memo_hits = self.memo_misses = 0
+        self._floats: dict[Split, Tensor] = {}
 
     @property
     def evaluations(self) -> float:
@@ -211,15 +227,30 @@ class QuantProblem:
         """A configuration on the test images, if there are any; for reports, never for the search."""
         return self._test(check_bits(bits, len(self.layers), self.lowest, self.highest, self.kept))
 
-    def quantized(self, bits: Sequence[int]) -> nn.Module:
-        """A copy of the network with these bits' quantized weights and corrected biases, on the CPU."""
-        network = copy.deepcopy(self._network).cpu()
+    def measure(self, network: nn.Module, split: Split = "search") -> Metrics:
+        """Any network with the same images and classes, for example a finetuned one, on the images of a split.
+
+        Raises:
+            AdrlGymError: there are no test images.
+        """
+        images = self.splits.search if split == "search" else self.splits.test
+        if images is None:
+            raise AdrlGymError(f"no test images: there are only {self.splits.source}")
+        there = copy.deepcopy(network).eval().to(self._devices[0])
+        logits = whole_logits(there, (batch for batch, _ in images.batches(self.slice_size)))  # (N, K)
+        return compare(logits[None], self._float_logits(split), images.labels)[0].metrics()
+
+    def quantized(self, bits: Sequence[int], recipe: Recipe | None = None) -> nn.Module:
+        """A copy of the network with these bits' quantized weights and corrected biases, on the CPU.
+
+        ``recipe="direct"`` gives the direct one also where this problem's own recipe is another.
+        """
         whole = check_bits(bits, len(self.layers), self.lowest, self.highest, self.kept)
-        for layer, table, b in zip(self.layers, self._versions, whole, strict=True):
-            module, (weight, bias) = quantizable(network, layer), table[b]
-            module.weight.data = weight.detach().cpu().clone()  # also where another module shares it
-            module.bias = None if bias is None else nn.Parameter(bias.detach().cpu().clone(), requires_grad=False)
-        return network
+        engine = self._sources["evaluate"].engine
+        if isinstance(engine, RefitEngine) and recipe != "direct":
+            return engine.quantized(whole)
+        versions = [table[b] for table, b in zip(self._versions, whole, strict=True)]
+        return with_versions(self.network, self.layers, versions)
 
     def project(self, bits: Sequence[int]) -> tuple[int, ...]:
         """HAQ's action wall: the nearest configuration below that meets the budget, kept layers at their bits."""
@@ -238,17 +269,32 @@ class QuantProblem:
         """Bits a weight."""
         return sizes.average_bits(bits, self.parameters)
 
-    def _make_source(self, precision: Precision) -> "_Source":
-        engine = Engine(
-            *(self._network, self.layers, self._versions, self.splits.search, self._devices),
+    def _make_engine(self, precision: Precision) -> Engine:
+        return Engine(
+            *(self.network, self.layers, self._versions, self.splits.search, self._devices),
             precision=precision,
             activation_memory=self._activation_memory,
         )
+
+    def _refit_source(self, engine: Engine) -> "_Source":
+        refitter = Refitter(
+            *(self.network, self.layers, self.splits.search.images[:CALIBRATION_IMAGES]),
+            quantizer=self.quantizer,
+            bias_correction=self.bias_correction,
+            activation_memory=self._activation_memory,
+        )
+        refits = RefitEngine(self.network, self.layers, self.splits.search, refitter, engine)
+        return self._source(refits, recipe=f"refit {refitter.settings}")
+
+    def _source(
+        self, engine: Engine | RefitEngine, precision: Precision = "float32", recipe: str = "direct"
+    ) -> "_Source":
         known = fingerprint(
-            *(self._network, self.layers, self.splits.search),
+            *(self.network, self.layers, self.splits.search),
             quantizer=self.quantizer,
             bias_correction=self.bias_correction,
             precision=precision,
+            recipe=recipe,
         )
         return _Source(engine, Memo(self._memo_file, known))
 
@@ -281,17 +327,19 @@ class QuantProblem:
             answers.append(Outcomes.join([known[s] for s in slices], offset, offset + min(end, self.images) - begin))
         return answers
 
-    @cached_property
-    def _float_test_logits(self) -> Tensor:
-        """The float network's logits on the test images, ``(N, K)``."""
-        assert self.splits.test is not None
-        return self._sources["evaluate"].engine.logits(self.splits.test, (None,) * len(self.layers))
+    def _float_logits(self, split: Split) -> Tensor:
+        """The float network's logits on a split's images, ``(N, K)``."""
+        if split not in self._floats:
+            images = self.splits.search if split == "search" else self.splits.test
+            assert images is not None
+            self._floats[split] = self._sources["evaluate"].engine.logits(images, (None,) * len(self.layers))
+        return self._floats[split]
 
     def _test(self, bits: Bits) -> Metrics | None:
         if self.splits.test is None:
             return None
         logits = self._sources["evaluate"].engine.logits(self.splits.test, bits)  # (N, K)
-        return compare(logits[None], self._float_test_logits, self.splits.test.labels)[0].metrics()
+        return compare(logits[None], self._float_logits("test"), self.splits.test.labels)[0].metrics()
 
 
 def _devices(names: str) -> list[torch.device]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from adrl_agents.rebuild import RunOptions, rebuild
+from adrl_agents.recipes import Made, quantized_network
 from adrl_agents.runner import run_command_line
 from adrl_gym.export import ExportSizes, save_onnx, save_packed
 
@@ -18,6 +19,8 @@ class ExportOptions(RunOptions):
 
     format: Literal["packed", "onnx"]
     """packed: weights at their own widths, for PyTorch; onnx: INT4 and INT8 weights, for other runtimes."""
+    recipe: Literal["auto"] | Made = "auto"
+    """Which weights: direct (every layer quantized by itself), refit or finetuned; auto takes the best there is."""
     output: Path | None = None
     """The file; without it, packed.safetensors or network.onnx in the run's folder."""
 
@@ -26,13 +29,13 @@ def main(options: ExportOptions) -> ExportSizes:
     """One file from one run."""
     run = rebuild(options)
     problem, file = run.problem, options.output or run.folder.path / FILES[options.format]
-    network = problem.quantized(run.bits.bits)
+    network, recipe = quantized_network(run, options.recipe)
     origin = {"quantizer": problem.quantizer, "name": problem.name, "checkpoint": problem.checkpoint}
     if options.format == "packed":
         sizes = save_packed(file, network, run.bits, **origin)
     else:
         sizes = save_onnx(file, network, run.bits, problem.splits.search.images, **origin)
-    print(f"{file}: {sizes}")
+    print(f"{file} ({recipe} weights): {sizes}")
     return sizes
 
 

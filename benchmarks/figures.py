@@ -4,7 +4,7 @@
 
 For every setting of runs.csv in which HAQ ran: ``curves`` (search accuracy over episodes and over evaluations),
 ``learning`` (what it takes to get where HAQ ends), ``bits`` (bit-widths of every layer); and ``pareto`` (test accuracy
-against size) for every network.
+against size) for every network. ``finetuning`` (test accuracy over epochs) for every setting of finetune.csv.
 """
 
 import csv
@@ -19,8 +19,9 @@ import numpy as np
 import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from finetuned import finetunings, groups, mean_curve
 from suites import PARETO_AGENTS, ROOT
 
 Row = dict[str, str]
@@ -231,6 +232,25 @@ def draw_pareto(runs: Sequence[Row], title: str) -> Figure:
     return figure
 
 
+def draw_finetuning(rows: Sequence[Row], title: str) -> Figure:
+    """Test accuracy over epochs, mean over seeds; dotted lines begin with directly quantized weights."""
+    figure = Figure(figsize=(7.0, 4.6), layout="constrained")
+    axes = figure.subplots()
+    for (agent, start), chosen in groups(rows):
+        style, curve, seeds = STYLES[agent], mean_curve(chosen), len({row["seed"] for row in chosen})
+        line, marker = ("-", "o") if start == "refit" else (":", "s")
+        label = f"{style.name}, {start} (n={seeds})"
+        axes.plot(range(len(curve)), curve, line, marker=marker, color=style.colour, ms=4, lw=1.8, label=label)
+    axes.axhline(float(rows[0]["float_test_accuracy"]), color="black", lw=1.2, ls="--", label="float network")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epochs")
+    axes.set_ylabel("test accuracy (%)")
+    tidy(axes)
+    figure.legend(*axes.get_legend_handles_labels(), ncols=3, fontsize=8, frameon=False, loc="outside lower center")
+    heading(figure, title, "from directly quantized and from refitted weights, mean over seeds")
+    return figure
+
+
 def plain_numbers(axes: Axes, most: float) -> None:
     """1, 3, 10, 30, ... on a logarithmic axis instead of powers."""
     ticks = [m * 10**power for power in range(6) for m in (1, 3) if m * 10**power <= most]
@@ -269,6 +289,10 @@ def figures(results: Path) -> dict[str, Figure]:
         gptq = of(runs, network=network, quantizer="gptq")
         if len({row["budget"] for row in gptq}) > 1:
             drawn[f"pareto-{network}"] = draw_pareto(gptq, f"{NETWORKS[network]}, gptq")
+    rows = finetunings(results)
+    for network, budget in sorted({(row["network"], row["budget"]) for row in of(rows, agent="haq")}):
+        title = f"{NETWORKS[network]}, finetuned at {budget} of the 32-bit size ({32 * float(budget):g} bits a weight)"
+        drawn[f"finetuning-{network}-{budget}"] = draw_finetuning(of(rows, network=network, budget=budget), title)
     return drawn
 
 

@@ -21,6 +21,7 @@ import tyro
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from adrl_gym.data.augment import augment
 from adrl_gym.data.cifar10 import load_cifar10
 from adrl_gym.data.images import ImageSet
 from adrl_gym.networks import NETWORKS
@@ -54,19 +55,6 @@ class Options:
     """CPU threads; 0 is PyTorch's choice."""
     bfloat16: bool = False
     """Train in bfloat16 autocast (for processors that compute it natively)."""
-
-
-def augment(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Random 32x32 crop of the image padded by 4, and a random horizontal flip; ``(B, 3, 32, 32)``."""
-    size = x.shape[-1]
-    padded = F.pad(x, (4, 4, 4, 4))  # (B, 3, 40, 40)
-    top, left = torch.randint(0, 9, (2, len(x), 1), generator=generator)  # (B, 1) each
-    rows = top + torch.arange(size)  # (B, 32)
-    columns = left + torch.arange(size)  # (B, 32)
-    flip = torch.rand(len(x), 1, generator=generator) < 0.5  # (B, 1)
-    columns = torch.where(flip, columns.flip(1), columns)  # (B, 32)
-    image = torch.arange(len(x))[:, None, None]  # (B, 1, 1)
-    return padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def train(options: Options, data: ImageSet) -> tuple[nn.Module, list[dict[str, float]]]:

@@ -1,4 +1,4 @@
-"""Make the tables of README.md, agents/README.md and docs/evaluation.md from the CSV files of benchmarks/results.
+"""Make the tables of README.md, agents/README.md and docs from the CSV files of benchmarks/results.
 
 python benchmarks/report.py            writes the tables between their markers
 python benchmarks/report.py --check    ends with status 1 where a table is not what the CSV files say
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import tyro
 
+import finetuned
 from store import Row, read
 from tables import EVALUATION, Results, markdown
 
@@ -121,6 +122,11 @@ def export(results: Path) -> str:
     return markdown(header, lines)
 
 
+def finetuning(results: Path) -> str:
+    """Test accuracy before and after finetuning; of the best epoch by search accuracy."""
+    return markdown(*finetuned.table(results))
+
+
 CASES = {
     "full_evaluation": "a configuration, whole",
     "one_layer_change": "after a change of one layer",
@@ -165,6 +171,7 @@ TABLES: dict[Path, Tables] = {
         **{name: from_rows(make) for name, make in EVALUATION.items()},
         "figures": lambda folder: figures(folder, PAGE),
     },
+    ROOT / "docs" / "finetuning.md": {"finetuning": finetuning},
 }
 
 

@@ -17,9 +17,9 @@ from adrl_gym import AdrlGymError, BitConfig, QuantProblem
 from adrl_gym.data import load_splits, own_splits
 from adrl_gym.export import ExportSizes, load_packed, read_packed, save_packed
 from adrl_gym.export.bitpack import pack, packed_size, unpack
-from adrl_gym.export.codes import encode
 from adrl_gym.networks import find_network, load_network
 from adrl_gym.quantizers import QUANTIZERS, levels, quantize
+from adrl_gym.quantizers.codes import encode
 
 Batches = list[tuple[Tensor, Tensor]]
 WIDTHS = st.integers(1, 8)

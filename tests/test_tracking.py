@@ -1,5 +1,6 @@
 """Weights & Biases: a run in offline mode, read back from disk."""
 
+import csv
 import dataclasses
 import importlib
 import json
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 
 from adrl_agents.history import load_history
-from adrl_agents.options import ADRLOptions, Options, SearchOptions
+from adrl_agents.options import DEFAULT_ID, ADRLOptions, Options, SearchOptions
 from adrl_gym import AdrlGymError
+from adrl_gym.data.distill import Distillation, distill
+from adrl_gym.networks import load_network
 from adrl_gym.result import SearchResult
 
 ROOT = Path(__file__).parents[1]
@@ -181,3 +184,45 @@ def test_without_wandb_only_track_fails(options: Options, monkeypatch: pytest.Mo
     assert options.output is not None
     assert not (options.output / "result.json").exists()
     assert train("train_haq", dataclasses.replace(options, track=False)).wandb_run is None
+
+
+def test_a_finetuning_is_tracked_in_a_run_of_its_own(
+    options: Options, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / "images.npz"
+    network = f"{OWN / 'branches.py'}:make"
+    distill(load_network(network), images, Distillation(images=20, batch_size=20, steps=1))
+    searched = tmp_path / "searched"
+    untracked = dataclasses.replace(options, env_id=DEFAULT_ID, network=network, data=str(images), track=False)
+    train("train_haq", dataclasses.replace(untracked, images=20, output=searched, episodes=1, quantizer="linear"))
+    module = importlib.import_module("finetune")
+    finetuning = module.FinetuneOptions(run=searched, epochs=2, batch_size=10, precision="float32", track=True)
+    report = module.main(finetuning)
+    (path,) = searched.glob("wandb/offline-run-*/*.wandb")
+    found = read_back(path)
+
+    run = next(record.run for record in found if record.HasField("run"))
+    name = "searched-finetune"
+    assert (run.project, run.run_group, run.display_name) == ("adrl-gym", name, f"{name}-s0")
+    assert run.run_id == report["wandb_run"] == json.loads((searched / "finetune.json").read_text())["wandb_run"]
+    assert {"finetune", "haq", "linear", "direct"} <= set(run.tags)
+    config = items(run.config.update)
+    assert (config["epochs"], config["bits"], config["start"]) == (2, report["bits"], "direct")
+    history = [items(record.history.item) for record in found if record.HasField("history")]
+    with (searched / "finetune.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in history[:3]] == [0, 1, 2]
+    accuracies = [row["finetune/search_accuracy"] for row in history[:3]]
+    assert accuracies == [float(row["search_accuracy"]) for row in rows]
+    assert [row["finetune/loss"] for row in history[1:3]] == [float(row["loss"]) for row in rows[1:]]
+    assert "finetune" in history[3]
+    summary = {k: v for record in found if record.HasField("summary") for k, v in items(record.summary.update).items()}
+    assert summary["search_accuracy"] == report["search_accuracy"]
+    artifacts = [r.request.log_artifact.artifact for r in found if r.request.HasField("log_artifact")]
+    artifacts += [record.artifact for record in found if record.HasField("artifact")]
+    names = {entry.path for artifact in artifacts if artifact.type == "network" for entry in artifact.manifest.contents}
+    assert names == {"finetuned.safetensors", "finetune.json", "finetune.csv"}
+    assert f"wandb sync {path.parent}" in capfd.readouterr().out
+
+    again = module.main(dataclasses.replace(finetuning, resume=True))
+    assert again["wandb_run"] == report["wandb_run"]

@@ -1,5 +1,6 @@
 """CIFAR-10 through torchvision, in three disjoint splits."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def load_cifar10(root: str | Path, split: str, *, download: bool = False) -> Ima
 
 
 def cifar10_splits(root: str | Path, images: int, *, download: bool = False) -> Splits:
-    """The first ``images`` of the search split, and the test split.
+    """The first ``images`` of the search split, the test split, and the train split when it is asked for.
 
     Raises:
         AdrlGymError: see ``load_cifar10``; ``images`` outside 1 to 5,000.
@@ -70,4 +71,5 @@ def cifar10_splits(root: str | Path, images: int, *, download: bool = False) -> 
         source=f"CIFAR-10: {images:,} search images held out of training, {len(test):,} test images",
         name="cifar10",
         hint="--data data-free works without any real image",
+        train=partial(load_cifar10, root, "train"),
     )

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +64,11 @@ def shipped_splits(network: str, images: int, checkpoint: str) -> Splits:
     Raises:
         AdrlGymError: see ``load_datafree``; more images asked for than the set has.
     """
-    full = load_datafree(FOLDER / f"{network}.npz", checkpoint)
+    path = FOLDER / f"{network}.npz"
+    full = load_datafree(path, checkpoint)
     check_count(images, len(full), f"the data-free set of {network}")
     hint = "for real images, add --download, or --data-root FOLDER with cifar-10-batches-py in it"
-    return _splits(full, images, f"data-free set of {network}", hint)
+    return _splits(full, images, path, checkpoint, f"data-free set of {network}", hint)
 
 
 def distilled_splits(path: Path, images: int, checkpoint: str) -> Splits:
@@ -77,14 +79,15 @@ def distilled_splits(path: Path, images: int, checkpoint: str) -> Splits:
     """
     full = load_datafree(path, checkpoint)
     check_count(min(images, len(full)), len(full), str(path))
-    return _splits(full, min(images, len(full)), f"data-free set {path.name}", "")
+    return _splits(full, min(images, len(full)), path, checkpoint, f"data-free set {path.name}", "")
 
 
-def _splits(full: ImageSet, images: int, which: str, hint: str) -> Splits:
+def _splits(full: ImageSet, images: int, path: Path, checkpoint: str, which: str, hint: str) -> Splits:
     return Splits(
         search=ImageSet(full.images[:images].clone(), None),
         test=None,
         source=f"{which}: {images:,} images distilled from the checkpoint, no test images",
         name="data-free",
         hint=hint,
+        train=partial(load_datafree, path, checkpoint),
     )

@@ -45,7 +45,13 @@ def folder_splits(root: str | Path, images: int, *, preprocess: Callable[[Any], 
         test=lazy_images(test, preprocess),
         source=f"folder {root.name}: {count:,} search images {origin}",
         name="folder",
+        train=rest_of(pool[count:], preprocess),
     )
+
+
+def rest_of(samples: Samples, preprocess: Callable[[Any], Tensor]) -> Callable[[], LazyImageSet] | None:
+    """Gives the images that the search has left over, to train on; ``None`` where it has left none."""
+    return partial(lazy_images, samples, preprocess) if samples else None
 
 
 def draw_pools(parts: dict[str, Samples]) -> tuple[Samples, Samples, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from adrl_gym.data.folder import Samples, draw_pools, lazy_images, read_samples
+from adrl_gym.data.folder import Samples, draw_pools, lazy_images, read_samples, rest_of
 from adrl_gym.data.splits import Splits, check_count
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.vision import import_torchvision
@@ -49,6 +49,7 @@ def imagenet_splits(root: str | Path, images: int, *, preprocess: Callable[[Any]
         source=f"ImageNet: {images:,} search images {origin}",
         name="imagenet",
         hint="--data-root names another folder",
+        train=rest_of(pool[images:], preprocess),
     )
 
 

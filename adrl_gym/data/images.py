@@ -23,6 +23,9 @@ class Images(Protocol):
     def batches(self, size: int) -> Iterator[Batch]:
         """All images in order, ``size`` at a time (the last batch may be smaller)."""
 
+    def take(self, indices: Tensor) -> Batch:
+        """The images and labels at ``indices`` ``(B,)``."""
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -49,6 +52,10 @@ class ImageSet:
             labels = None if self.labels is None else self.labels[start : start + size]
             yield self.images[start : start + size], labels
 
+    def take(self, indices: Tensor) -> Batch:
+        """See ``Images``."""
+        return self.images[indices], None if self.labels is None else self.labels[indices]
+
 
 @dataclass(frozen=True)
 class LazyImageSet:
@@ -73,6 +80,12 @@ class LazyImageSet:
             for start in range(0, len(self), size):
                 images = torch.stack(list(pool.map(self.read, self.paths[start : start + size])))  # (B, C, H, W)
                 yield images, self.labels[start : start + size]
+
+    def take(self, indices: Tensor) -> Batch:
+        """See ``Images``. Threads decode them."""
+        with ThreadPoolExecutor() as pool:
+            images = torch.stack(list(pool.map(self.read, (self.paths[index] for index in indices))))  # (B, C, H, W)
+        return images, self.labels[indices]
 
     def load(self) -> ImageSet:
         """All images in memory."""

@@ -1,5 +1,6 @@
 """The splits that a search works with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from adrl_gym.data.images import Images, ImageSet
@@ -8,7 +9,7 @@ from adrl_gym.errors import AdrlGymError
 
 @dataclass(frozen=True)
 class Splits:
-    """Images to search on and, where there are any, images to report on. The two never overlap.
+    """Images to search on and, where there are any, images to report and to train on. They never overlap.
 
     Attributes:
         search: every reward of a search is measured on these.
@@ -16,6 +17,8 @@ class Splits:
         source: one line for people: which data, how many images.
         name: ``cifar10``, ``imagenet``, ``data-free`` or ``own``.
         hint: one line for people: how to get other data.
+        train: gives the images to finetune on, none of which is in the other two; for a data-free set, all of it.
+            ``None`` where there are none.
     """
 
     search: ImageSet
@@ -23,6 +26,7 @@ class Splits:
     source: str
     name: str = "own"
     hint: str = ""
+    train: Callable[[], Images] | None = None
 
 
 def check_count(images: int, available: int, where: str) -> None:

@@ -65,6 +65,21 @@ def cut(
     return _segments(traced, layers), versions
 
 
+def cut_unfolded(network: nn.Module, layers: Sequence[LayerSpec]) -> list[Segment]:
+    """The network as segments that compute with the layers' own weights: batch norms stay modules.
+
+    Args:
+        network: in evaluation mode; copied, never changed.
+        layers: its quantizable layers.
+
+    Raises:
+        CannotCutError: as ``cut``.
+    """
+    traced = _trace(network, layers)
+    _end_in_place(traced)
+    return _segments(traced, layers)
+
+
 class _Tracer(fx.Tracer):
     """Quantizable layers stay whole, whoever wrote them."""
 

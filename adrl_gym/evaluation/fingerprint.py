@@ -22,14 +22,18 @@ def fingerprint(
     quantizer: str,
     bias_correction: bool,
     precision: str = "float32",
+    recipe: str = "direct",
 ) -> str:
     """Hash of all that a configuration's outcomes depend on; 64 hexadecimal digits.
 
     The weights and the structure of the network, its layers, the search images and their labels, the quantizer and its
-    correction, the precision, and the revision of this package's arithmetic. The budget and the device are no part.
+    correction, the precision, the recipe with its settings, and the revision of this package's arithmetic. The budget
+    and the device are no part.
     """
     digest = hashlib.sha256()
     what = [REVISION, repr(network), [layer.name for layer in layers], quantizer, bias_correction, precision]
+    if recipe != "direct":
+        what.append(recipe)
     digest.update(json.dumps(what).encode())
     digest.update(content_hash(network.state_dict()).encode())
     for batch, labels in images.batches(len(images)):

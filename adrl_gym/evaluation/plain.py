@@ -1,7 +1,7 @@
 """The plain way to evaluate a configuration: what the fast ``Engine`` is compared with."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -38,3 +38,11 @@ class PlainEvaluator:
         nothing = KeptActivations(0)
         batches = [self._runner.logits(batch, [bits], 0, nothing)[0] for batch, _ in images.batches(BATCH)]
         return torch.cat(batches)  # (N, K)
+
+
+def whole_logits(network: nn.Module, batches: Iterable[Tensor]) -> Tensor:
+    """Logits ``(N, K)`` of a network as it is, on its own device, for images ``(B, C, H, W)`` each; on the CPU."""
+    device = next(network.parameters()).device
+    network = network.to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        return torch.cat([network(batch.to(device)).float().cpu() for batch in batches])

@@ -1,5 +1,6 @@
 """Make every layer's quantized weights once for each bit-width."""
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -59,3 +60,18 @@ def prepare_layers(
                 shift = bias.detach()
             prepared[layer.name][b] = LayerVersion(quantized, shift)
     return [prepared[layer.name] for layer in layers]
+
+
+def set_version(module: nn.Conv2d | nn.Linear, version: LayerVersion) -> None:
+    """Let ``module``, and every other one that shares its weight, compute with ``version``."""
+    module.weight.data = version.weight
+    module.bias = None if version.bias is None else nn.Parameter(version.bias, requires_grad=False)
+
+
+def with_versions(network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[LayerVersion]) -> nn.Module:
+    """A copy of ``network`` on the CPU whose ``layers`` compute with copies of ``versions``."""
+    network = copy.deepcopy(network).cpu()
+    for layer, (weight, bias) in zip(layers, versions, strict=True):
+        own = LayerVersion(weight.detach().cpu().clone(), None if bias is None else bias.detach().cpu().clone())
+        set_version(quantizable(network, layer), own)
+    return network

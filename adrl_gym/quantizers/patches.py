@@ -66,16 +66,53 @@ def patch_sums(module: nn.Conv2d, x: Tensor) -> tuple[Tensor, Tensor, int]:
     return second.reshape(groups, inputs, inputs), first.reshape(groups, inputs), out * positions
 
 
+def patches_at(module: nn.Conv2d, x: Tensor, positions: Tensor) -> Tensor:
+    """Some patches of an input, without unfolding the others.
+
+    Args:
+        module: as for ``patch_sums``.
+        x: ``(B, I, H, W)``, its input.
+        positions: ``(P,)``, int64, indices into the output positions ``(B, H_out, W_out)``.
+
+    Returns:
+        ``(P, G, J)``, ``J`` in the order of the module's weight.
+    """
+    (height, width), (down, right), (below, beside) = module.kernel_size, module.stride, module.dilation
+    rows_out, columns_out = output_size(module, x)
+    image = positions // (rows_out * columns_out)  # (P,)
+    top = positions // columns_out % rows_out * down  # (P,)
+    left = positions % columns_out * right  # (P,)
+    rows = top[:, None] + below * torch.arange(height, device=x.device)  # (P, kH)
+    columns = left[:, None] + beside * torch.arange(width, device=x.device)  # (P, kW)
+    x = _padded(module, x)
+    found = x[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (P, kH, kW, I)
+    return found.permute(0, 3, 1, 2).reshape(len(positions), module.groups, -1)
+
+
+def output_size(module: nn.Conv2d, x: Tensor) -> tuple[int, int]:
+    """``(H_out, W_out)`` for an input ``(B, I, H, W)``."""
+    left, right, top, bottom = _padding(module)
+    sides = (x.shape[2] + top + bottom, x.shape[3] + left + right)
+    geometry = zip(sides, module.kernel_size, module.stride, module.dilation, strict=True)
+    height, width = ((side - dilation * (kernel - 1) - 1) // stride + 1 for side, kernel, stride, dilation in geometry)
+    return height, width
+
+
 def _padded(module: nn.Conv2d, x: Tensor) -> Tensor:
     """``x`` ``(B, I, H, W)`` with the convolution's padding around it."""
-    sides: list[int] = []  # left, right, top, bottom
+    return pad(x, _padding(module), mode="constant" if module.padding_mode == "zeros" else module.padding_mode)
+
+
+def _padding(module: nn.Conv2d) -> list[int]:
+    """Left, right, top, bottom."""
+    sides: list[int] = []
     for axis in (1, 0):
         if module.padding == "same":
             total = module.dilation[axis] * (module.kernel_size[axis] - 1)
             sides += [total // 2, total - total // 2]
         else:
             sides += [0, 0] if module.padding == "valid" else 2 * [int(module.padding[axis])]
-    return pad(x, sides, mode="constant" if module.padding_mode == "zeros" else module.padding_mode)
+    return sides
 
 
 def _unfold_columns(module: nn.Conv2d, x: Tensor) -> Tensor:

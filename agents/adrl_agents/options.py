@@ -15,6 +15,7 @@ from adrl_gym.bits import parse_keep
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Score
 from adrl_gym.evaluation.precision import Precision
+from adrl_gym.evaluation.refit import Recipe
 
 Algo = Literal["ddpg", "td3", "sac", "ppo", "dqn"]
 ActionType = Literal["continuous", "discrete"]
@@ -56,6 +57,8 @@ class Options:
     """How weights are rounded: error-compensating, to the nearest level, or to a codebook."""
     bias_correction: bool = True
     """Let each layer's bias absorb the mean error of its quantized weights."""
+    recipe: Recipe = "direct"
+    """How bits become the network that is measured: direct, every layer by itself, or refit (some seconds each)."""
     weights: Path | None = None
     """File of the float network's weights (.safetensors, .pt), instead of the shipped or its library's own."""
     episodes: int = 300

@@ -77,7 +77,7 @@ def _recorded(result: SearchResult, options: RunOptions, folder: RunFolder) -> O
     weights = options.weights or values.get("weights")
     values |= {"data_root": options.data_root, "device": options.device, "weights": weights and Path(weights)}
     values |= {"memo": "none", "keep": tuple(f"{name}={bits}" for name, bits in values.get("keep", {}).items())}
-    if result.data in DATA:
+    if result.data in DATA and not str(values.get("data")).endswith(".npz"):
         values["data"] = result.data  # not auto, which may find other images now
     try:
         recorded = Options(**values)

@@ -134,6 +134,7 @@ def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[
         "budget": options.budget,
         "quantizer": options.quantizer,
         "bias_correction": options.bias_correction,
+        "recipe": options.recipe,
         "images": options.images,
         "keep": parse_keep(options.keep),
         "device": options.device,

@@ -4,6 +4,7 @@ import dataclasses
 import secrets
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from adrl_agents.folder import RunFolder
 from adrl_agents.history import Episode
@@ -30,39 +31,33 @@ class Tracker:
     """
 
     def __init__(self, record: SearchRecord, folder: RunFolder) -> None:
-        self._wandb = _import_wandb()
+        self._wandb = import_wandb()
         options, problem = record.options, record.problem
         name = options.run_name(record.agent)
         record.wandb_run = record.wandb_run or secrets.token_hex(4)
-        try:
-            self._run = self._wandb.init(
-                project=options.wandb_project,
-                group=options.wandb_group or name,
-                name=f"{name}-s{options.seed}",
-                tags=[
-                    record.agent,
-                    problem.name,
-                    options.quantizer,
-                    f"budget {options.budget:g}",
-                    problem.splits.name,
-                    f"commit {record.commit[:12]}" if record.commit else "no commit",
-                ],
-                config={
-                    **options.recorded(),
-                    "agent": record.agent,
-                    "data_source": problem.splits.source,
-                    "checkpoint": problem.checkpoint,
-                    "layers": [layer.name for layer in problem.layers],
-                },
-                dir=folder.path,
-                id=record.wandb_run,
-                resume="allow",
-                settings=self._wandb.Settings(silent=True, console="off"),
-            )
-        except self._wandb.errors.Error as error:
-            raise AdrlGymError(
-                f"Weights & Biases cannot start ({error}): log in with wandb login, or set WANDB_MODE=offline"
-            ) from error
+        self._run = start_run(
+            self._wandb,
+            folder,
+            project=options.wandb_project,
+            group=options.wandb_group or name,
+            name=f"{name}-s{options.seed}",
+            tags=[
+                record.agent,
+                problem.name,
+                options.quantizer,
+                f"budget {options.budget:g}",
+                problem.splits.name,
+                f"commit {record.commit[:12]}" if record.commit else "no commit",
+            ],
+            config={
+                **options.recorded(),
+                "agent": record.agent,
+                "data_source": problem.splits.source,
+                "checkpoint": problem.checkpoint,
+                "layers": [layer.name for layer in problem.layers],
+            },
+            id=record.wandb_run,
+        )
         self._run.define_metric("episode", hidden=True)
         self._run.define_metric("evaluations", hidden=True)
         self._run.define_metric("search/*", step_metric="episode")
@@ -71,9 +66,7 @@ class Tracker:
     @property
     def where(self) -> str:
         """The run's address, or how to upload it later."""
-        if self._run.offline:
-            return f"offline; upload it later with: wandb sync {Path(self._run.dir).parent}"
-        return str(self._run.url)
+        return where(self._run)
 
     def log(self, episode: Episode) -> None:
         """One episode's metrics."""
@@ -110,7 +103,28 @@ class Tracker:
         self._run.finish(exit_code=exit_code)
 
 
-def _import_wandb() -> ModuleType:
+def start_run(wandb: ModuleType, folder: RunFolder, **keywords: Any) -> Any:
+    """A run of W&B, which keeps its files in the folder and writes nothing on the screen.
+
+    Raises:
+        AdrlGymError: wandb cannot start.
+    """
+    settings = wandb.Settings(silent=True, console="off")
+    try:
+        return wandb.init(dir=folder.path, resume="allow", settings=settings, **keywords)
+    except wandb.errors.Error as error:
+        raise AdrlGymError(
+            f"Weights & Biases cannot start ({error}): log in with wandb login, or set WANDB_MODE=offline"
+        ) from error
+
+
+def where(run: Any) -> str:
+    """The address of a run of W&B, or how to upload it later."""
+    return f"offline; upload it later with: wandb sync {Path(run.dir).parent}" if run.offline else str(run.url)
+
+
+def import_wandb() -> ModuleType:
+    """W&B, for those who ask for it; raises ``AdrlGymError`` where it is not installed."""
     try:
         import wandb
     except ImportError as error:

@@ -2,7 +2,7 @@
 
 The quantizers give float32 weights. Nothing is lost by that: a weight is one float32 product of a step and a
 level, or an entry of a codebook, so that the integers can be found again, and it is checked that they give the
-very same weights. So any network on such a grid can be exported, whatever has put it there.
+very same weights. So any network on such a grid can be exported and finetuned, whatever has put it there.
 """
 
 from dataclasses import dataclass

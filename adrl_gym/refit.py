@@ -1,0 +1,54 @@
+"""Refit: a bit configuration's weights once more, without training, so that the quantized network loses less."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from adrl_gym.bits import check_bits
+from adrl_gym.evaluation.prepare import with_versions
+from adrl_gym.evaluation.refit import CALIBRATION_IMAGES, POSITIONS, Refitter
+from adrl_gym.problem import QuantProblem
+
+__all__ = ["refit"]
+
+
+def refit(
+    problem: QuantProblem,
+    bits: Sequence[int],
+    *,
+    images: int | Tensor = CALIBRATION_IMAGES,
+    positions: int = POSITIONS,
+    seed: int = 0,
+    progress: bool = False,
+) -> nn.Module:
+    """The network with these bits, each layer refitted to what the quantized layers before it really deliver.
+
+    No labels and no training: closed forms, layer after layer; ``evaluation/refit.py`` says how and names the sources.
+    The same arguments give the same weights, on the same machine and number of threads.
+
+    Args:
+        problem: network, quantizer and search images.
+        bits: of all layers, kept ones included.
+        images: how many of the search images, the first ones, to refit on (all, if there are fewer); or the images
+            themselves, ``(N, C, H, W)`` as the network takes them.
+        positions: inputs sampled for each layer, over all images.
+        seed: of the sampling.
+        progress: show a bar.
+
+    Returns:
+        What ``problem.quantized(bits)`` gives, with other weights on the same kind of grid and other biases; on the
+        CPU.
+
+    Raises:
+        AdrlGymError: bits that do not fit, no images, a network that torch.fx cannot trace.
+    """
+    whole = check_bits(bits, len(problem.layers), problem.lowest, problem.highest, problem.kept)
+    chosen = images if isinstance(images, Tensor) else problem.splits.search.images[: max(0, images)]
+    refitter = Refitter(
+        *(problem.network, problem.layers, chosen),
+        quantizer=problem.quantizer,
+        bias_correction=problem.bias_correction,
+        positions=positions,
+        seed=seed,
+    )
+    return with_versions(problem.network, problem.layers, refitter.versions(whole, progress=progress))

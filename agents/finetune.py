@@ -1,0 +1,98 @@
+"""Finetune the network that a search found: quantization-aware training with the bits as they are.
+
+    python agents/finetune.py runs/NAME
+
+Begins with the refitted weights where agents/refit.py has made them. Writes into the run's folder, after every epoch:
+finetuned.safetensors (the best epoch by search accuracy; a packed file, see docs/packed-format.md), finetune.csv,
+finetune.json and finetune.png. Trains on the train split; of a data-free set, on its images, with more --epochs.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from adrl_agents.finetuning import FinetuneFolder, FinetuneTracker
+from adrl_agents.options import Switch
+from adrl_agents.rebuild import RunOptions, rebuild
+from adrl_agents.recipes import quantized_network, recipe_file
+from adrl_agents.runner import run_command_line
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.finetune import Finetuned, Finetuning, finetune
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions(Finetuning, RunOptions):
+    """Options of the finetuning."""
+
+    start: Literal["auto", "refit", "direct"] = "auto"
+    """Weights to begin with: auto takes those of agents/refit.py where they are, else the search's own."""
+    resume: Switch = False
+    """Go on after the last whole epoch of a finetuning of the same options."""
+    track: Switch = False
+    """Log to Weights & Biases (WANDB_MODE=offline keeps it on this machine)."""
+    wandb_project: str = "adrl-gym"
+    """Project in Weights & Biases."""
+    wandb_group: str | None = None
+    """Group in Weights & Biases; without it, the name of the run's folder with -finetune behind it."""
+
+
+def main(options: FinetuneOptions) -> dict[str, Any]:
+    """One finetuning; what finetune.json says."""
+    options.check()
+    run = rebuild(options)
+    problem = run.problem
+    folder = FinetuneFolder(run, options)
+    folder.claim(options.resume)
+    if problem.splits.train is None:
+        raise AdrlGymError(
+            f"no training images beside those of the search ({problem.splits.source}): search with fewer --images, or "
+            "on images distilled from the network (agents/distill.py, then --data FILE.npz)"
+        )
+    recipe = options.start
+    if recipe == "auto":
+        recipe = "refit" if recipe_file(run, "refit").exists() else "direct"
+    network, _ = quantized_network(run, recipe)
+    folder.start = recipe
+    print(f"begins with the {'refitted' if recipe == 'refit' else 'directly quantized'} weights")
+    train = problem.splits.train()
+    print(f"data: {len(train):,} training images; {problem.splits.source}")
+    tracker = FinetuneTracker(folder, options.wandb_project, options.wandb_group) if options.track else None
+    if tracker is not None:
+        print(f"Weights & Biases: {tracker.where}")
+
+    def keep(done: Finetuned) -> None:
+        folder.save(done)
+        if tracker is not None:
+            tracker.log(done)
+
+    try:
+        done = finetune(
+            problem.network,
+            network,
+            run.bits,
+            quantizer=problem.quantizer,
+            train=train,
+            search=problem.splits.search,
+            test=problem.splits.test,
+            settings=options,
+            device=next(problem.network.parameters()).device,
+            state=folder.state,
+            resume=options.resume,
+            on_epoch=keep,
+            progress=sys.stderr.isatty(),
+        )
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and folder.network.exists():
+            print(f"the best so far is in {folder.network}; go on with --resume", file=sys.stderr)
+        if tracker is not None:
+            tracker.close(exit_code=1)
+        raise
+    report = folder.save(done)
+    if tracker is not None:
+        tracker.finish(report)
+    print(f"{folder.network}: {folder.summary(done)}")
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main, FinetuneOptions, __doc__))

@@ -1,0 +1,303 @@
+"""Quantization-aware training: what it improves, what stays on the grid, and that it goes on where it stopped."""
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from adrl_gym import AdrlGymError, BitConfig, QuantProblem
+from adrl_gym.data import ImageSet, Splits
+from adrl_gym.data.augment import augment
+from adrl_gym.data.images import LazyImageSet
+from adrl_gym.export import load_packed, save_packed
+from adrl_gym.finetune import Finetuned, Finetuning, finetune
+from adrl_gym.finetune.weights import QuantizedWeights
+from adrl_gym.quantizers import QUANTIZERS
+
+BITS = (4, 2, 1, 3)
+SETTINGS = Finetuning(epochs=3, batch_size=32, precision="float32")
+LONGER = Finetuning(epochs=12, batch_size=32, learning_rate=2e-3, precision="float32")
+
+
+class Normed(nn.Module):
+    """Batch norm, dropout and a shared weight; images ``(B, 3, 8, 8)``, 5 classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.left = nn.Conv2d(8, 8, 1)
+        self.right = nn.Conv2d(8, 8, 1)
+        self.right.weight = self.left.weight
+        self.dropout = nn.Dropout(0.1)
+        self.fc = nn.Linear(8 * 16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x)).relu()  # (B, 8, 4, 4)
+        x = self.left(x).relu() + self.right(x.flip(1))  # (B, 8, 4, 4)
+        return self.fc(self.dropout(x.flatten(1)))  # (B, 5)
+
+
+def smooth(count: int, seed: int) -> Tensor:
+    """Random images ``(N, 3, 8, 8)`` that shifting by a pixel does not change beyond recognition."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(count, 3, 2, 2, generator=generator)
+    return nn.functional.interpolate(coarse, size=(8, 8), mode="bilinear", align_corners=True)
+
+
+def labelled(network: nn.Module, images: Tensor) -> ImageSet:
+    """With what the network says of them."""
+    with torch.no_grad():
+        return ImageSet(images, network(images).argmax(1))
+
+
+@pytest.fixture
+def normed() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Normed()
+        with torch.no_grad():
+            for _ in range(20):
+                network(smooth(100, 7))  # running statistics
+        return network.eval()
+
+
+def make_problem(network: nn.Module, quantizer: str = "linear") -> QuantProblem:
+    """Of a network that is made surer of itself, as trained ones are."""
+    last = list(network.children())[-1]
+    with torch.no_grad():
+        for parameter in last.parameters():
+            parameter.mul_(5)
+    splits = Splits(labelled(network, smooth(200, 1)), labelled(network, smooth(100, 2)), "random")
+    return QuantProblem(network, splits, quantizer=quantizer, budget=0.5)
+
+
+def run(problem: QuantProblem, bits: tuple[int, ...] = BITS, **changes: Any) -> Finetuned:
+    """A finetuning of the directly quantized network."""
+    config = BitConfig(tuple(layer.name for layer in problem.layers), bits)
+    arguments = {
+        "quantizer": problem.quantizer,
+        "train": labelled(problem.network, smooth(320, 3)),
+        "search": problem.splits.search,
+        "test": problem.splits.test,
+        "settings": SETTINGS,
+        **changes,
+    }
+    return finetune(problem.network, problem.quantized(bits), config, **arguments)
+
+
+def loss_fell(done: Finetuned) -> bool:
+    first, last = done.epochs[1].loss, done.epochs[-1].loss
+    assert first is not None
+    assert last is not None
+    return last < 0.7 * first
+
+
+def same(one: nn.Module, two: nn.Module) -> bool:
+    states = one.state_dict(), two.state_dict()
+    return states[0].keys() == states[1].keys() and all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_the_network_gets_better_and_its_weights_stay_on_the_grid(
+    tiny: nn.Module, tmp_path: Path, quantizer: str
+) -> None:
+    problem = make_problem(tiny, quantizer)
+    before = {name: tensor.clone() for name, tensor in tiny.state_dict().items()}
+    done = run(problem, settings=LONGER)
+    assert [epoch.epoch for epoch in done.epochs] == list(range(13))
+    assert loss_fell(done)
+    start, end = done.epochs[0], done.best
+    assert start.loss is None
+    assert end.search_accuracy > start.search_accuracy + 2
+    assert (done.float_search_accuracy, done.float_test_accuracy) == (100, 100)
+    assert all(torch.equal(before[name], tensor) for name, tensor in tiny.state_dict().items()), "the teacher stays"
+
+    config = BitConfig(tuple(layer.name for layer in problem.layers), BITS)
+    save_packed(tmp_path / "file", done.network, config, quantizer=quantizer, name="tiny", checkpoint="none")
+    loaded = load_packed(tmp_path / "file", tiny)
+    assert same(loaded, done.network)
+    assert not same(loaded, problem.quantized(BITS))
+    assert problem.measure(done.network).accuracy == end.search_accuracy
+    assert problem.measure(done.network, "test").accuracy == end.test_accuracy
+
+
+def test_the_best_epoch_is_chosen_by_the_search_images_and_may_be_the_start(tiny: nn.Module) -> None:
+    problem = make_problem(tiny)
+    seen: list[Finetuned] = []
+    done = run(problem, on_epoch=seen.append)
+    assert [len(so_far.epochs) for so_far in seen] == [1, 2, 3, 4]
+    best = max(epoch.search_accuracy for epoch in done.epochs)
+    assert done.best == [epoch for epoch in done.epochs if epoch.search_accuracy == best][-1]
+    wrong = ImageSet(smooth(320, 3), torch.randint(0, 5, (320,), generator=torch.Generator().manual_seed(0)))
+    settings = Finetuning(epochs=1, batch_size=32, learning_rate=0.1, distillation=False, precision="float32")
+    spoilt = run(problem, train=wrong, settings=settings)
+    assert spoilt.epochs[1].search_accuracy < spoilt.epochs[0].search_accuracy
+    assert spoilt.best.epoch == 0
+    assert same(spoilt.network, problem.quantized(BITS))
+
+
+def test_batch_norm_dropout_and_shared_weights(normed: nn.Module, tmp_path: Path) -> None:
+    problem = make_problem(normed)
+    done = run(problem, (2, 1, 2), train=ImageSet(smooth(320, 3), None), settings=LONGER)
+    assert loss_fell(done)
+    trained = dict(done.network.named_modules())
+    assert trained["left"].weight is trained["right"].weight
+    assert not torch.equal(done.network.state_dict()["norm.running_mean"], normed.state_dict()["norm.running_mean"])
+    config = BitConfig(("conv", "left", "fc"), (2, 1, 2))
+    save_packed(tmp_path / "file", done.network, config, quantizer="linear", name="normed", checkpoint="none")
+    assert same(load_packed(tmp_path / "file", normed), done.network)
+
+
+def test_nothing_random_is_left_to_chance(normed: nn.Module) -> None:
+    problem = make_problem(normed)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first = run(problem, (3, 2, 3))
+    assert torch.equal(torch.get_rng_state(), state), "the caller's own generator goes on as if nothing had been"
+    torch.manual_seed(2)
+    second = run(problem, (3, 2, 3))
+    assert first.epochs == second.epochs
+    assert same(first.network, second.network)
+
+
+class StopError(Exception):
+    """Ends a finetuning between two epochs."""
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_resumed_finetuning_is_the_uninterrupted_one(normed: nn.Module, tmp_path: Path, after: int) -> None:
+    problem, state = make_problem(normed), tmp_path / "state.pt"
+
+    def stop(done: Finetuned) -> None:
+        if len(done.epochs) - 1 == after:
+            raise StopError
+
+    whole = run(problem, (3, 2, 3))
+    with pytest.raises(StopError):
+        run(problem, (3, 2, 3), state=state, on_epoch=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+    parts = run(problem, (3, 2, 3), state=state, resume=True)
+    assert parts.epochs == whole.epochs
+    assert same(parts.network, whole.network)
+    again = run(problem, (3, 2, 3), state=state, resume=True)
+    assert again.epochs == whole.epochs
+    assert same(again.network, whole.network)
+
+
+def test_states_that_do_not_fit_are_refused(tiny: nn.Module, tmp_path: Path) -> None:
+    problem, state = make_problem(tiny), tmp_path / "state.pt"
+    settings = Finetuning(epochs=1, batch_size=32, precision="float32")
+    run(problem, state=state, settings=settings)
+    for bits, others in ((BITS, SETTINGS), ((4, 2, 2, 3), settings)):
+        with pytest.raises(AdrlGymError, match="is of another finetuning"):
+            run(problem, bits, state=state, resume=True, settings=others)
+    whole = state.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"no state"):
+        state.write_bytes(content)
+        with pytest.raises(AdrlGymError, match=f"cannot resume from {re.escape(str(state))}: it is damaged"):
+            run(problem, state=state, resume=True, settings=settings)
+
+
+def test_without_labels_the_float_network_teaches(tiny: nn.Module) -> None:
+    problem = make_problem(tiny)
+    unlabelled = ImageSet(smooth(320, 3), None)
+    done = run(problem, train=unlabelled, search=unlabelled.first(100), test=None, settings=LONGER)
+    assert loss_fell(done)
+    assert done.best.search_accuracy > done.epochs[0].search_accuracy + 2  # agreement with the float network
+    assert done.best.test_accuracy is done.float_test_accuracy is None
+    with pytest.raises(AdrlGymError, match="the training images have no labels: let the float network teach"):
+        run(problem, train=unlabelled, settings=Finetuning(epochs=1, distillation=False))
+
+
+def test_images_on_disk_give_the_same_as_in_memory(tiny: nn.Module) -> None:
+    problem, images = make_problem(tiny), smooth(100, 3)
+    labels = labelled(tiny, images).labels
+    assert labels is not None
+    lazy = LazyImageSet(tuple(map(str, range(100))), labels, lambda path: images[int(path)])
+    settings = Finetuning(epochs=1, batch_size=32, precision="float32")
+    assert (
+        run(problem, train=lazy, settings=settings).epochs
+        == run(problem, train=ImageSet(images, labels), settings=settings).epochs
+    )
+
+
+def test_a_loss_that_is_not_finite_ends_it_and_the_best_so_far_stays(tiny: nn.Module, tmp_path: Path) -> None:
+    problem, state = make_problem(tiny), tmp_path / "state.pt"
+    seen: list[Finetuned] = []
+    images = smooth(320, 3)
+    images[5] = torch.nan
+    with pytest.raises(AdrlGymError, match="the loss became nan in epoch 1: lower --learning-rate"):
+        run(problem, train=ImageSet(images, None), state=state, on_epoch=seen.append)
+    assert same(seen[-1].network, problem.quantized(BITS))
+    assert state.exists()
+
+
+def test_networks_bits_and_images_that_do_not_fit_are_refused(tiny: nn.Module, normed: nn.Module) -> None:
+    problem = make_problem(tiny)
+    names = tuple(layer.name for layer in problem.layers)
+    data: dict[str, Any] = {"quantizer": "linear", "train": problem.splits.search, "search": problem.splits.search}
+
+    def refused(message: str, start: nn.Module, bits: BitConfig, **changes: Any) -> None:
+        with pytest.raises(AdrlGymError, match=message):
+            finetune(tiny, start, bits, **{**data, **changes})
+
+    good, config = problem.quantized(BITS), BitConfig(names, BITS)
+    refused("the network to begin with is not Tiny quantized: it differs in conv1.weight", normed, config)
+    refused("layer fc2: its weights do not fit 1 bits", good, BitConfig(names, (4, 2, 1, 1)))
+    refused("unknown layer head in the bit configuration", good, BitConfig(("conv1", "head"), (4, 2)))
+    refused("1 training image: at least 2 are needed", good, config, train=problem.splits.search.first(1))
+    wrong = ImageSet(smooth(10, 0), torch.full((10,), 5))
+    refused("label 5 of image 0 is out of range: Tiny has 5 outputs", good, config, train=wrong)
+    refused("images of shape", good, config, train=ImageSet(torch.zeros(4, 1, 8, 8), None))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "--epochs 0: at least 1"),
+        ({"batch_size": 1}, "--batch-size 1: at least 2"),
+        ({"seed": -1}, "--seed -1: at least 0"),
+        ({"learning_rate": 0.0}, "--learning-rate 0: above 0"),
+        ({"learning_rate": float("nan")}, "--learning-rate nan: above 0"),
+    ],
+)
+def test_impossible_settings_are_refused(tiny: nn.Module, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(AdrlGymError, match=message):
+        run(make_problem(tiny), settings=Finetuning(**settings))
+
+
+def test_gradients_pass_the_rounding_and_stop_beyond_the_last_level() -> None:
+    layer = nn.Linear(4, 1, bias=False)
+    layer.weight.data = torch.tensor([[0.5, -0.5, 1.5, 1.5]])  # 2 bits at a step of 1
+    weights = QuantizedWeights(nn.Sequential(layer), BitConfig(("0",), (2,)), "linear")
+    latent = weights.weights[0].get_parameter("latent")
+    latent.data = torch.tensor([[0.7, -0.9, 1.9, 2.1]])
+    (weight,) = weights().values()  # (1, 4)
+    assert torch.equal(weight, layer.weight)
+    weight.backward(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    assert latent.grad is not None
+    assert torch.equal(latent.grad, torch.tensor([[1.0, 2.0, 3.0, 0.0]]))  # straight through, but for the clipped one
+    # LSQ, equation 3: level less latent weight over step inside, the last level outside.
+    expected = 1 * (0.5 - 0.7) + 2 * (-0.5 + 0.9) + 3 * (1.5 - 1.9) + 4 * 1.5
+    growth = weights.weights[0].get_parameter("growth").grad
+    assert growth is not None
+    assert float(growth) == pytest.approx(expected)
+
+
+def test_augmented_images_are_shifted_by_at_most_an_eighth_and_perhaps_flipped() -> None:
+    x = torch.arange(1.0, 65).reshape(1, 1, 8, 8).expand(500, 1, 8, 8)  # every pixel has its own value
+    y = augment(x, torch.Generator().manual_seed(0))  # (B, 1, 8, 8)
+    found = set()
+    for flipped in (False, True):
+        padded = nn.functional.pad(x[0, 0].flip(1) if flipped else x[0, 0], (1, 1, 1, 1))  # (10, 10)
+        for top, left in itertools.product(range(3), range(3)):
+            crop = padded[top : top + 8, left : left + 8]  # (8, 8)
+            found |= {(index, top, left, flipped) for index in (y[:, 0] == crop).all((1, 2)).nonzero()[:, 0].tolist()}
+    assert {index for index, *_ in found} == set(range(500)), "each image is one of the crops"
+    assert len({(top, left, flipped) for _, top, left, flipped in found}) == 18, "9 shifts, flipped and not"
+    assert torch.equal(augment(torch.ones(3, 4), torch.Generator()), torch.ones(3, 4))
