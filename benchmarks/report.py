@@ -167,11 +167,11 @@ MEASURED: Tables = {"datafree": datafree, "export": export, "speed": speed}
 TABLES: dict[Path, Tables] = {
     ROOT / "README.md": {"comparison": comparison, **MEASURED},
     ROOT / "agents" / "README.md": {"choices": choices},
-    ROOT / "docs" / "finetuning.md": {"finetuning": finetuning},
     PAGE: {
         **{name: from_rows(make) for name, make in EVALUATION.items()},
         "figures": lambda folder: figures(folder, PAGE),
     },
+    ROOT / "docs" / "finetuning.md": {"finetuning": finetuning},
 }
 
 

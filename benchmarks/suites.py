@@ -46,6 +46,7 @@ LONG = ("haq", "ddpg", "td3", "sac", "ppo", "dqn", "random", "tpe")  # these for
 ONLY_IN_B = ("td3", "sac", "ppo", "dqn")
 COMPARISON = (("linear", 0.1), ("gptq", 0.0625))  # quantizer, size over 32-bit size
 PAPER = {"A": ("linear", 0.1), "B": ("linear", 0.0625), "C": ("gptq", 0.05)}
+FINETUNED = {"finetune-images": 2560}  # HAQ's protocol: the reward after 20 steps of finetuning
 PARETO = (0.04, 0.05, 0.0625, 0.08, 0.1)
 PARETO_AGENTS = ("adrl", "haq", "ip-kl", "uniform")
 COMPARISON_EPISODES, CHOICES_EPISODES, PAPER_EPISODES, QUICK_EPISODES = 300, 25, 600, 40
@@ -161,6 +162,9 @@ def paper() -> list[Run]:
         for agent, seeds in (("adrl", 5), ("haq", 1)):
             for seed in range(seeds):
                 runs += _both_protocols("resnet20", quantizer, 0.1, agent, seed, PAPER_EPISODES, varied)
+    for agent, seeds in (("adrl", 3), ("haq", 1)):
+        length = {} if agent in ADRL else {"episodes": PAPER_EPISODES}
+        runs += [Run("resnet20", *PAPER["A"], agent, seed, {**FINETUNED, **length}) for seed in range(seeds)]
     runs += _pareto("resnet20", PARETO, PAPER_EPISODES)
     return sorted(_unique(runs), key=lambda run: run.seed > 0 and run.agent != "adrl")
 

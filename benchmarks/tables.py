@@ -9,7 +9,7 @@ from typing import NamedTuple
 from adrl_gym.evaluation import SCORES
 from figures import STYLES, of
 from store import Row, read
-from suites import ABLATIONS, ADRL, AGENTS, LONG, ONLY_IN_B, PAPER, PARETO, PARETO_AGENTS
+from suites import ABLATIONS, ADRL, AGENTS, FINETUNED, LONG, ONLY_IN_B, PAPER, PARETO, PARETO_AGENTS
 
 NETWORKS = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
 NOT_RUN = "not run"
@@ -35,11 +35,11 @@ class Results(NamedTuple):
         return [(network, s) for network, s in every if there != {"cifarnet"} or network == "cifarnet"]
 
 
-def in_setting(rows: Sequence[Row], setting: tuple[str, str], **values: str) -> list[Row]:
+def in_setting(rows: Sequence[Row], setting: tuple[str, str], varied: str = "", **values: str) -> list[Row]:
     """Rows of one setting, of agents as they are."""
     network, letter = setting
     quantizer, budget = PAPER[letter]
-    return of(rows, network=network, quantizer=quantizer, budget=f"{budget:g}", varied="", **values)
+    return of(rows, network=network, quantizer=quantizer, budget=f"{budget:g}", varied=varied, **values)
 
 
 def title(setting: tuple[str, str]) -> str:
@@ -126,9 +126,11 @@ def margins(results: Results) -> str:
 def learning_speed(results: Results) -> str:
     """What P-ADRL and HAQ take until the search accuracy is what HAQ ends with."""
     lines = []
-    for setting in results.settings():
-        adrl, haq = (in_setting(results.learning, setting, agent=agent) for agent in ("adrl", "haq"))
-        whole = in_setting(results.runs, setting, agent="haq", protocol="search")
+    finetuned = " ".join(f"{key}={value}" for key, value in FINETUNED.items())
+    first = results.settings()[0]  # A on ResNet20
+    for setting, varied in [*((s, "") for s in results.settings()), (first, finetuned)]:
+        adrl, haq = (in_setting(results.learning, setting, varied, agent=agent) for agent in ("adrl", "haq"))
+        whole = in_setting(results.runs, setting, varied, agent="haq", protocol="search")
         # Seconds of seeds that were measured before processor time was are left out, if there are any others.
         timed = {row["seed"] for row in whole if row["cpu_seconds"]}
         seconds = ("processor seconds", "cpu_seconds") if timed else ("seconds on a shared machine", "seconds")
@@ -137,7 +139,7 @@ def learning_speed(results: Results) -> str:
             mine, until, all_of_it = reached(adrl, column), reached(its, column), median(whole, column)
             lines.append(
                 [
-                    title(setting),
+                    title(setting) + (", finetuned" if varied else ""),
                     number(median(adrl, "target_accuracy")),
                     f"{len(values(adrl, 'episodes'))} of {len(adrl)}" if adrl else NOT_RUN,
                     measure,

@@ -55,7 +55,7 @@ def test_the_paper_suite_is_the_protocol() -> None:
     assert [long[(*c, agent)] for agent in ("adrl", "haq", "ddpg", "td3", "random")] == [5, 3, 1, 0, 1]
     assert long["cifarnet", "linear", 0.1, "haq"] == 3
     assert {r.budget for r in paper if r.quantizer == "gptq" and r.agent == "ip-kl"} == {0.04, 0.05, 0.0625, 0.08, 0.1}
-    assert {r.varied_options for r in paper} == {"", "bias-correction=False"}
+    assert {r.varied_options for r in paper} == {"", "bias-correction=False", "finetune-images=2560"}
     in_b = {r.agent for r in paper if r.setting == (*b, "") and r.protocol == "matched"}
     assert in_b == set(suites.AGENTS) - {"adrl"}
     short, wide = ("linear", 0.1, "bias-correction=False"), ("kmeans", 0.1, "")

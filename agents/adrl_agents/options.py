@@ -59,6 +59,8 @@ class Options:
     """Let each layer's bias absorb the mean error of its quantized weights."""
     recipe: Recipe = "direct"
     """How bits become the network that is measured: direct, every layer by itself, or refit (some seconds each)."""
+    finetune_images: int = 0
+    """Finetune on so many training images before a configuration is measured, as HAQ does; 0 for none (much faster)."""
     weights: Path | None = None
     """File of the float network's weights (.safetensors, .pt), instead of the shipped or its library's own."""
     episodes: int = 300
@@ -95,6 +97,8 @@ class Options:
         self._at_least_one("episodes", "images", *(["evaluations"] if self.evaluations is not None else []))
         if not self.budget <= 1:
             raise AdrlGymError(f"--budget {self.budget:g}: a share of the 32-bit size, so at most 1; 0.0625 is 1/16")
+        if self.finetune_images != 0:
+            self._at_least_one("finetune_images")
         if self.seed < 0:
             raise AdrlGymError(f"--seed {self.seed}: it starts at 0")
         if self.window < 2:

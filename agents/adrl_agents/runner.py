@@ -13,6 +13,7 @@ from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from adrl_agents.drivers import Driver, driver_of
+from adrl_agents.finetuned import FinetunedReward
 from adrl_agents.folder import LIMITS, RunFolder
 from adrl_agents.history import Episode
 from adrl_agents.options import ActionType, Options, spec_of
@@ -87,19 +88,19 @@ def run_search(
             progress, episodes = driver.resume(folder, previous)
             print(f"resuming {folder.path} after {progress.episodes} of {options.episodes} episodes")
         record = SearchRecord(problem, agent_name, options, preparation_seconds, previous, progress, episodes)
-        return _report(_search(driver, record, folder), folder)
+        return _report(_search(driver, record, folder, env), folder)
     finally:
         folder.release_if_empty()
 
 
-def _search(driver: Driver, record: SearchRecord, folder: RunFolder) -> SearchResult:
+def _search(driver: Driver, record: SearchRecord, folder: RunFolder, env: gym.Env[Any, Any]) -> SearchResult:
     tracker = Tracker(record, folder) if record.options.track else None
     if tracker is not None:
         print(f"Weights & Biases: {tracker.where}")
     recorder = Recorder(record, folder, tracker)
     try:
         driver.run(recorder)
-        result = recorder.save("finished", _test(record))
+        result = recorder.save("finished", _test(record, env))
     except BaseException as error:
         recorder.close()
         if isinstance(error, KeyboardInterrupt) and record.best is not None:
@@ -113,13 +114,14 @@ def _search(driver: Driver, record: SearchRecord, folder: RunFolder) -> SearchRe
     return result
 
 
-def _test(record: SearchRecord) -> tuple[float, float] | None:
+def _test(record: SearchRecord, env: gym.Env[Any, Any]) -> tuple[float, float] | None:
     """Accuracy of the float network and of the best on the test images, if there are any."""
     problem = record.problem
     if problem.splits.test is None or record.best is None:
         return None
     print(f"measuring the best on {len(problem.splits.test):,} test images")
-    float_test, best = problem.float_test, problem.test(record.best.bits)
+    measure = env.test if isinstance(env, FinetunedReward) else problem.test
+    float_test, best = problem.float_test, measure(record.best.bits)
     assert float_test is not None
     assert best is not None
     return float_test.accuracy, best.accuracy
@@ -156,7 +158,10 @@ def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[
     start = time.monotonic()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* stay float", UserWarning)  # said later, as a note
-        return gym.make(options.environment, **keywords), time.monotonic() - start
+        env = gym.make(options.environment, **keywords)
+    if options.finetune_images:
+        env = FinetunedReward(env, options.finetune_images)
+    return env, time.monotonic() - start
 
 
 def _check_same(previous: SearchResult, problem: QuantProblem, folder: RunFolder) -> None:
