@@ -267,7 +267,7 @@ def test_bad_input() -> None:
 
 
 def test_uniform_2_bits_of_resnet20_gain_on_real_images(cifar_root: Path) -> None:
-    splits = cifar10_splits(cifar_root, 1000)
+    splits = cifar10_splits(cifar_root, 500)
     problem = QuantProblem(load_network("resnet20").network, splits, bits=(2, 2))
     bits = [2] * len(problem.layers)
     direct, refitted = problem.measure(problem.quantized(bits)), problem.measure(refit(problem, bits))
