@@ -1,9 +1,17 @@
-"""What results/finetune.csv says, for figures.py and report.py."""
+"""What results/finetune.csv says, for figures.py and report.py. By itself it prints the table.
+
+python benchmarks/finetuned.py
+"""
 
 import csv
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import tyro
+
+from suites import ROOT
 
 Row = dict[str, str]
 AGENTS = {"adrl": "P-ADRL", "haq": "HAQ", "uniform": "uniform"}
@@ -82,3 +90,21 @@ def _numbers(values: Sequence[float]) -> str:
 
 def _run(row: Row) -> tuple[str, ...]:
     return tuple(row[name] for name in ("network", "agent", "budget", "seed", "start"))
+
+
+@dataclass
+class Options:
+    """Options of the table."""
+
+    results: Path = ROOT / "benchmarks" / "results"
+    """Folder of the CSV files."""
+
+
+def main(options: Options) -> None:
+    header, lines = table(options.results)
+    for line in [header, *lines]:
+        print("\t".join(line))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
