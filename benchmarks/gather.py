@@ -2,7 +2,7 @@
 
     python benchmarks/gather.py --suite paper
 
-``comparison`` and ``choices`` become one file of that name with a row for each run. The other suites share runs.csv,
+``comparison`` becomes a file of that name with a row for each run. The other suites share runs.csv,
 and from the histories learning.csv (when an agent first has what HAQ ends with), variance.csv (reward of the first
 episodes) and curves.csv (best so far, where it changes). Rows of runs whose folders are gone stay.
 """

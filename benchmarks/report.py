@@ -22,6 +22,7 @@ from tables import EVALUATION, Results, markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+CALIBRATIONS = ("cifar10", "data-free")
 NAMES = {"resnet20": "ResNet20", "cifarnet": "CifarNet", "resnet50": "ResNet50"}
 
 
@@ -34,6 +35,12 @@ def median_and_range(rows: list[Row], column: str = "test_accuracy") -> str:
     """``median (lowest to highest)``."""
     values = numbers(rows, column)
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def mean_and_range(rows: list[Row], column: str = "test_accuracy") -> str:
+    """``mean (lowest to highest)``."""
+    values = numbers(rows, column)
+    return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def cost(rows: list[Row]) -> str:
@@ -72,25 +79,6 @@ def comparison(results: Path) -> str:
     return markdown(header, lines)
 
 
-def choices(results: Path) -> str:
-    """ADRL's open choices, one changed at a time."""
-    rows = read(results / "choices.csv")
-    by_choice: dict[str, list[Row]] = {}
-    for r in rows:
-        if r["agent"] == "adrl":
-            by_choice.setdefault(r["varied"] or "defaults", []).append(r)
-    lines = [
-        [
-            f"`{choice}`",
-            " / ".join(f"{value:.2f}" for value in numbers(found, "test_accuracy")),
-            " / ".join(f"{value:.1f}" for value in numbers(found, "search_accuracy")),
-            cost(found),
-        ]
-        for choice, found in by_choice.items()
-    ]
-    return markdown(["what is changed", "test accuracy, by seed", "search accuracy, by seed", "evaluations"], lines)
-
-
 def datafree(results: Path) -> str:
     """How well the data-free sets rank configurations."""
     lines = []
@@ -120,6 +108,23 @@ def export(results: Path) -> str:
         lines.append([NAMES[r["network"]], r["format"], *sizes, f"{float(r['factor']):.1f}", same])
     header = ["network", "format", "float file", "weight bits alone", "file", "times smaller", "same predictions"]
     return markdown(header, lines)
+
+
+def refit(results: Path) -> str:
+    """Test accuracy of the same bits before and after the refit: mean (lowest to highest) over calibration draws."""
+    groups: dict[tuple[str, ...], dict[str, list[Row]]] = {}
+    for r in read(results / "refit.csv"):
+        key = tuple(r[name] for name in ("network", "budget", "agent"))
+        groups.setdefault(key, {}).setdefault(r["calibration"], []).append(r)
+    lines = []
+    for (network, budget, agent), by_data in sorted(groups.items(), key=lambda item: (item[0][0], -float(item[0][1]))):
+        known = [row for rows in by_data.values() for row in rows]
+        accuracies = [mean_and_range(by_data[data]) if data in by_data else "not run" for data in CALIBRATIONS]
+        seconds = statistics.mean(numbers(known, "cpu_seconds"))
+        before, after = (f"{float(known[0][column]):.2f}" for column in ("direct_test_accuracy", "float_test_accuracy"))
+        lines.append([f"{NAMES[network]}, {budget}", agent, before, *accuracies, after, f"{seconds:.0f}"])
+    header = ["network, budget", "bits of", "as searched", "refitted on CIFAR-10", "refitted on the data-free set"]
+    return markdown([*header, "float", "processor seconds"], lines)
 
 
 def finetuning(results: Path) -> str:
@@ -163,10 +168,10 @@ def from_rows(make: Callable[[Results], str]) -> Callable[[Path], str]:
 
 Tables = dict[str, Callable[[Path], str]]
 PAGE = ROOT / "docs" / "evaluation.md"
-MEASURED: Tables = {"datafree": datafree, "export": export, "speed": speed}
+MEASURED: Tables = {"datafree": datafree, "export": export, "refit": refit, "speed": speed}
 TABLES: dict[Path, Tables] = {
     ROOT / "README.md": {"comparison": comparison, **MEASURED},
-    ROOT / "agents" / "README.md": {"choices": choices},
+    ROOT / "agents" / "README.md": {"ablations": from_rows(EVALUATION["ablations"])},
     PAGE: {
         **{name: from_rows(make) for name, make in EVALUATION.items()},
         "figures": lambda folder: figures(folder, PAGE),

@@ -36,9 +36,9 @@ once() {
 
 full() {
     work=runs/benchmarks
-    for suite in paper ablations comparison choices; do
+    for suite in paper ablations comparison; do
         "$python" benchmarks/run.py --suite $suite --data-root "$data" # runs.csv learning.csv variance.csv curves.csv
-    done                                                               # comparison.csv choices.csv
+    done                                                               # comparison.csv
     "$python" benchmarks/finetuning.py --data-root "$data" # finetune.csv
     once selection-run "$python" agents/train_adrl.py --env-id adrl_gym/CifarNet-Cifar10-v0 --data cifar10 \
         --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --memo none \

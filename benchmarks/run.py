@@ -2,7 +2,7 @@
 
     python benchmarks/run.py --suite paper --data-root D
     python benchmarks/run.py --suite comparison --data-root D
-    python benchmarks/run.py --suite choices --data-root D
+    python benchmarks/run.py --suite ablations --data-root D
 
 The searches of a suite are in benchmarks/suites.py. Resumable: a run that has rows in the CSV files of
 benchmarks/results, or a finished folder, is not run again, and a killed one goes on where it was. Rows are added after

@@ -15,7 +15,7 @@ import tyro
 from adrl_gym.evaluation import SCORES
 
 ROOT = Path(__file__).parents[1]
-Suite = Literal["comparison", "choices", "paper", "ablations", "quick"]
+Suite = Literal["comparison", "paper", "ablations", "quick"]
 Protocol = Literal["search", "matched"]
 
 NETWORKS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/CifarNet-Cifar10-v0"}
@@ -33,6 +33,7 @@ AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
 CHANGED: list[dict[str, Any]] = [
     *({"k": k} for k in (1, 2, 4)),
     *({"score": score} for score in SCORES if score != "kl"),
+    {"context": "single"},
     {"context": "prefix"},
     {"context": "completed"},
     {"context": "completed", "completion": "uniform"},
@@ -49,7 +50,7 @@ PAPER = {"A": ("linear", 0.1), "B": ("linear", 0.0625), "C": ("gptq", 0.05)}
 FINETUNED = {"finetune-images": 2560}  # HAQ's protocol: the reward after 20 steps of finetuning
 PARETO = (0.04, 0.05, 0.0625, 0.08, 0.1)
 PARETO_AGENTS = ("adrl", "haq", "ip-kl", "uniform")
-COMPARISON_EPISODES, CHOICES_EPISODES, PAPER_EPISODES, QUICK_EPISODES = 300, 25, 600, 40
+COMPARISON_EPISODES, PAPER_EPISODES, QUICK_EPISODES = 300, 600, 40
 
 
 @dataclass(frozen=True)
@@ -130,22 +131,6 @@ def comparison() -> list[Run]:
     ]
 
 
-def choices() -> list[Run]:
-    """ADRL's open choices, one changed at a time, on ResNet20."""
-    varied: list[dict[str, Any]] = [
-        {"context": "single"},
-        {"context": "prefix"},
-        {"context": "completed"},
-        {"indicator": "distance"},
-        {"score": "accuracy"},
-        {"score": "agreement"},
-        {"k": 1},
-        {"k": 2},
-        {"k": 4},
-    ]
-    return [Run("resnet20", "linear", 0.1, "adrl", 0, {**options, "episodes": CHOICES_EPISODES}) for options in varied]
-
-
 def paper() -> list[Run]:
     """The evaluation of the paper: all agents, both networks, settings A, B and C, and the Pareto curve.
 
@@ -194,13 +179,11 @@ def quick() -> list[Run]:
 # The CSV file of each suite's runs.
 FILES: dict[Suite, str] = {
     "comparison": "comparison",
-    "choices": "choices",
     **dict.fromkeys(("paper", "ablations", "quick"), "runs"),
 }
 
 SUITES: dict[Suite, Callable[[], list[Run]]] = {
     "comparison": comparison,
-    "choices": choices,
     "paper": paper,
     "ablations": ablations,
     "quick": quick,

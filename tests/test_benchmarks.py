@@ -64,7 +64,7 @@ def test_the_paper_suite_is_the_protocol() -> None:
         assert seeds == {("adrl", "search"): 5, ("haq", "search"): 1, ("haq", "matched"): 1}
 
 
-@pytest.mark.parametrize("name", ["comparison", "choices", "paper", "ablations", "quick"])
+@pytest.mark.parametrize("name", ["comparison", "paper", "ablations", "quick"])
 def test_every_command_line_is_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tyro, options = importlib.import_module("tyro"), importlib.import_module("adrl_agents.options")
     kinds = {

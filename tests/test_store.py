@@ -186,7 +186,7 @@ def test_a_suite_does_what_is_missing_and_makes_anew_what_is_asked(tmp_path: Pat
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_suite_interrupts_its_searches(tmp_path: Path, stand_in: Path, stop: signal.Signals) -> None:
-    command = [sys.executable, str(tmp_path / "start.py"), "--suite", "choices", "--data-root", str(tmp_path)]
+    command = [sys.executable, str(tmp_path / "start.py"), "--suite", "ablations", "--data-root", str(tmp_path)]
     command += ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
     log = Path(f"{stand_in}.log")
     with subprocess.Popen(
