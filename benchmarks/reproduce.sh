@@ -39,6 +39,7 @@ full() {
     for suite in paper ablations comparison; do
         "$python" benchmarks/run.py --suite $suite --data-root "$data" # runs.csv learning.csv variance.csv curves.csv
     done                                                               # comparison.csv
+    "$python" benchmarks/refits.py --data-root "$data"     # refit.csv
     "$python" benchmarks/finetuning.py --data-root "$data" # finetune.csv
     once selection-run "$python" agents/train_adrl.py --env-id adrl_gym/CifarNet-Cifar10-v0 --data cifar10 \
         --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --memo none \
@@ -50,8 +51,12 @@ full() {
     for network in resnet20 cifarnet; do
         "$python" benchmarks/evaluate.py --network $network --data-root "$data"
     done
-    "$python" benchmarks/datafree_correlation.py --network resnet20 --configurations 100 --test-images 2000 \
-        --data-root "$data"                                    # datafree/resnet20-gptq.csv datafree/resnet20-gptq.json
+    for network in resnet20 cifarnet; do
+        for quantizer in gptq linear; do
+            "$python" benchmarks/datafree_correlation.py --network $network --quantizer $quantizer --configurations 100 \
+                --data-root "$data" # datafree/resnet20-gptq.csv datafree/resnet20-gptq.json
+        done
+    done
     "$python" benchmarks/equality.py --data-root "$data"       # equality.csv
     [ -d $work/before ] || git worktree add --detach $work/before 28921cc
     once speed "$python" benchmarks/speed.py --data-root "$data" --before $work/before # speed.csv; a machine with nothing else
