@@ -115,15 +115,15 @@ class ProfilingIndicator:
 
         In context ``best``, one is looked for. Where an answer was tried and was no better, the table has promised too
         much: changes are charged more, by their standard errors, until the answer is another one. Where that is the
-        best itself, the table is made anew with twice the images.
+        best itself, the table is made anew with twice the images, once.
         """
         if self.context in ("prefix", "completed"):  # what they answer takes measurements to know
             return not self._tried
         while (answer := self._answer(problem)) in self._tried and self._best is not None:
             if answer != self._best and self._caution < MOST_CAUTION:
                 self._caution += CAUTION
-            elif self._around_images < problem.images:
-                self._around_images, self._caution = 2 * self._around_images, 0.0
+            elif self._around_images == self.images < problem.images:
+                self._around_images, self._caution = 2 * self.images, 0.0
                 self._around = None
             else:
                 break
