@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from adrl_gym.evaluation import (
     Engine,
     Memo,
     Metrics,
-    Outcomes,
     Score,
     prepare_layers,
     race,
@@ -34,19 +33,13 @@ from adrl_gym.evaluation.precision import Precision, check_native
 from adrl_gym.evaluation.prepare import with_versions
 from adrl_gym.evaluation.refit import CALIBRATION_IMAGES, RECIPES, Recipe, Refitter
 from adrl_gym.evaluation.refit_engine import RefitEngine
+from adrl_gym.evaluation.source import Source
 from adrl_gym.layers import find_layers, left_float, quantizable
 from adrl_gym.networks.checkpoints import content_hash
 
 Split = Literal["search", "test"]
 Width = TypeVar("Width", int, int | None)
 ERROR_RATE = 0.05  # that a comparison drops the best candidate; measured in benchmarks/results/speed.csv
-
-
-class _Source(NamedTuple):
-    """Where outcomes come from."""
-
-    engine: Engine | RefitEngine
-    memo: Memo
 
 
 class QuantProblem:
@@ -80,7 +73,6 @@ class QuantProblem:
         left_float: one line on weights that no layer covers, so that they stay float; ``None`` if there are none.
         images: how many search images there are.
         slice_size: how many of them run at a time.
-        memo_hits, memo_misses: questions answered from the memo, and those that had to be computed.
 
     Raises:
         AdrlGymError: nothing to quantize, an impossible budget, NaN weights, images or labels that do not fit.
@@ -144,15 +136,14 @@ class QuantProblem:
         self._memo_file = None if memo is None else Path(memo)
         self._devices, self._activation_memory = devices, activation_memory // (2 if recipe == "refit" else 1)
         engine = self._make_engine("float32")
+        self.slice_size = engine.size
         exact = self._source(engine)
-        self._sources = {"evaluate": exact, "profile": exact}
+        self._sources: dict[Literal["evaluate", "profile"], Source] = {"evaluate": exact, "profile": exact}
         if profile_precision != "float32":
             check_native(profile_precision, devices)
             self._sources["profile"] = self._source(self._make_engine(profile_precision), profile_precision)
         if recipe == "refit":
             self._sources["evaluate"] = self._refit_source(engine)
-        self.slice_size = engine.size
-        self.memo_hits = self.memo_misses = 0
         self._floats: dict[Split, Tensor] = {}
 
     @property
@@ -162,8 +153,17 @@ class QuantProblem:
         A pass over part of the images or of the network counts as its share of multiply-accumulates; what the memo
         answers counts nothing.
         """
-        engines = {id(source.engine): source.engine for source in self._sources.values()}
-        return sum(engine.passes for engine in engines.values())
+        return sum(source.engine.passes for source in set(self._sources.values()))
+
+    @property
+    def memo_hits(self) -> int:
+        """Questions answered from the memo so far."""
+        return sum(source.hits for source in set(self._sources.values()))
+
+    @property
+    def memo_misses(self) -> int:
+        """Questions that had to be computed so far."""
+        return sum(source.misses for source in set(self._sources.values()))
 
     @cached_property
     def float_search(self) -> Metrics:
@@ -177,7 +177,7 @@ class QuantProblem:
 
     def evaluate(self, bits: Bits, images: int | None = None) -> Metrics:
         """A configuration on the first ``images`` search images (default: all). The same question is computed once."""
-        return self._ask("evaluate", [bits], 0, images or self.images)[0].metrics()
+        return self._sources["evaluate"].ask([bits], 0, images or self.images)[0].metrics()
 
     def costs(self, configurations: Sequence[Bits], score: Score, begin: int = 0, end: int | None = None) -> np.ndarray:
         """Costs of configurations on each of the search images ``begin`` to ``end``, float64 ``(m, end - begin)``.
@@ -192,7 +192,7 @@ class QuantProblem:
                 f"the score loss needs labels, and {self.splits.name} images have none: "
                 "choose kl or agreement, or give real images (--data, --data-root)"
             )
-        found = self._ask("profile", configurations, begin, end or self.images)
+        found = self._sources["profile"].ask(configurations, begin, end or self.images)
         return np.stack([outcomes.costs(score) for outcomes in found])
 
     def compare(
@@ -276,7 +276,7 @@ class QuantProblem:
             activation_memory=self._activation_memory,
         )
 
-    def _refit_source(self, engine: Engine) -> "_Source":
+    def _refit_source(self, engine: Engine) -> Source:
         refitter = Refitter(
             *(self.network, self.layers, self.splits.search.images[:CALIBRATION_IMAGES]),
             quantizer=self.quantizer,
@@ -286,9 +286,7 @@ class QuantProblem:
         refits = RefitEngine(self.network, self.layers, self.splits.search, refitter, engine)
         return self._source(refits, recipe=f"refit {refitter.settings}")
 
-    def _source(
-        self, engine: Engine | RefitEngine, precision: Precision = "float32", recipe: str = "direct"
-    ) -> "_Source":
+    def _source(self, engine: Engine | RefitEngine, precision: Precision = "float32", recipe: str = "direct") -> Source:
         known = fingerprint(
             *(self.network, self.layers, self.splits.search),
             quantizer=self.quantizer,
@@ -296,36 +294,7 @@ class QuantProblem:
             precision=precision,
             recipe=recipe,
         )
-        return _Source(engine, Memo(self._memo_file, known))
-
-    def _ask(
-        self, purpose: Literal["evaluate", "profile"], configurations: Sequence[Bits], begin: int, end: int
-    ) -> list[Outcomes]:
-        """Outcomes of configurations on search images ``begin`` to ``end``, from the memo where they are known."""
-        engine, memo = self._sources[purpose]
-        size = self.slice_size
-        slices = range(begin // size, -(-min(end, self.images) // size))
-        missing: dict[tuple[int, ...], list[Bits]] = {}  # slices -> configurations that are not known there
-        for bits in dict.fromkeys(map(tuple, configurations)):
-            lacking = tuple(s for s in slices if s not in memo.get(bits))
-            if any(b is not None for b in bits):  # the float network is a reference, not a question
-                self.memo_hits += not lacking
-                self.memo_misses += bool(lacking)
-            if lacking:
-                missing.setdefault(lacking, []).append(bits)
-        for lacking, asked in missing.items():
-            found = engine.measure(asked, lacking)  # [configuration][slice]
-            memo.put(
-                (bits, s, outcomes)
-                for bits, row in zip(asked, found, strict=True)
-                for s, outcomes in zip(lacking, row, strict=True)
-            )
-        offset = begin - slices.start * size
-        answers = []
-        for asked_bits in configurations:
-            known = memo.get(asked_bits)
-            answers.append(Outcomes.join([known[s] for s in slices], offset, offset + min(end, self.images) - begin))
-        return answers
+        return Source(engine, Memo(self._memo_file, known), self.images, self.slice_size)
 
     def _float_logits(self, split: Split) -> Tensor:
         """The float network's logits on a split's images, ``(N, K)``."""
