@@ -121,9 +121,7 @@ def test_a_run_answers_for_another_budget_and_says_what_it_evaluated(run: Path, 
 def test_without_a_memo_the_answer_is_the_same_and_the_table_is_measured_again(run: Path, search: Command) -> None:
     assert search(run, "--budget", 0.08, "--output", run.parent / "a") == 0
     assert search(run, "--budget", 0.08, "--output", run.parent / "b", "--memo", "none") == 0
-    assert re.search(
-        r"0 of 12 configurations were known; evaluated 12, and 32 partly quantized ones to choose", search.out
-    )
+    assert re.search(r"0 of 12 configurations were known; evaluated 12, and \d+ partly quantized ones", search.out)
     a, b = (SearchResult.load(run.parent / name / "result.json") for name in "ab")
     assert a.bits == b.bits
     assert b.evaluations > a.evaluations > 0
@@ -257,12 +255,12 @@ def rewrite(name: str, pattern: str, by: str) -> Callable[[Path], None]:
         ),
         (rewrite("result.json", '"budget": 0.1', '"budget": 0.04'), ["--budget", 0.08], "break its own budget"),
         (
-            rewrite("episodes.csv", r"\d \d \d \d\n", "1 1 1\n"),
+            rewrite("episodes.csv", r",\d \d \d \d,", ",1 1 1,"),
             ["--budget", 0.08],
             "episode 1: 3 bit-widths for a network",
         ),
         (
-            rewrite("episodes.csv", r"\d \d \d \d\n", "1 1 1 x\n"),
+            rewrite("episodes.csv", r",\d \d \d \d,", ",1 1 1 x,"),
             ["--budget", 0.08],
             "cannot read the history .*episode 1",
         ),
