@@ -261,9 +261,12 @@ def measure(case: Case, options: Options) -> Iterator[Row]:
 
 
 def searches(options: Options) -> Iterator[Row]:
-    """Whole command lines: the main job, and an episode in context completed, before and now, cold and warm."""
+    """Whole command lines: 40 episodes in context single, and one in completed, before and now, cold and warm."""
     now = Path(__file__).parents[1]
-    variants = {"main job": [], "context completed, 1 episode": ["--context", "completed", "--episodes", "1"]}
+    variants = {
+        "context single": ["--context", "single"],
+        "context completed, 1 episode": ["--context", "completed", "--episodes", "1"],
+    }
     for variant, more in variants.items():
         with tempfile.TemporaryDirectory() as folder:
             memo = Path(folder) / "memo.sqlite"
