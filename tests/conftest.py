@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib
 import pytest
 import torch
 from hypothesis import settings
@@ -32,6 +33,24 @@ def cifar_root() -> Path:
     if not (Path(DATA) / "cifar-10-batches-py").is_dir():
         pytest.skip(f"needs the real CIFAR-10: ADRL_GYM_DATA={DATA} holds no cifar-10-batches-py")
     return Path(DATA).resolve()
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[None]:
+    """Makes the scripts of agents/ importable, and a user's own module with the environment id tiny_env:Tiny-v0.
+
+    Here as in the processes that tests begin there is one thread: with more, the last bits of sums may differ.
+    """
+    tests, threads = Path(__file__).parent, torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tests / "own_network")
+        patch.syspath_prepend(tests.parent / "agents")
+        patch.setenv("PYTHONPATH", str(tests / "own_network"), prepend=os.pathsep)
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())
+        yield
+    torch.set_num_threads(threads)
 
 
 class Tiny(nn.Module):

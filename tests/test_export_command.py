@@ -3,7 +3,6 @@
 import importlib
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import onnxruntime
 import pytest
 import torch
@@ -26,18 +24,7 @@ from adrl_gym.result import SearchResult
 
 ROOT = Path(__file__).parents[1]
 OWN = Path(__file__).parent / "own_network"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Makes the scripts importable, and a user's own module with the environment id tiny_env:Tiny-v0."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(OWN)
-        patch.syspath_prepend(ROOT / "agents")
-        patch.setenv("PYTHONPATH", str(OWN), prepend=os.pathsep)
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())
-        yield
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import csv
 import importlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -13,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -30,18 +28,7 @@ ROOT = Path(__file__).parents[1]
 OWN = Path(__file__).parent / "own_network"
 NETWORK = f"{OWN / 'branches.py'}:make"
 FILES = {"finetuned.safetensors", "finetune.csv", "finetune.json", "finetune.png", "finetune.pt"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts() -> Any:
-    """Makes the scripts importable, and a user's own module with the environment id tiny_env:Tiny-v0."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(OWN)
-        patch.syspath_prepend(ROOT / "agents")
-        patch.setenv("PYTHONPATH", str(OWN), prepend=os.pathsep)
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())
-        yield
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +52,7 @@ def search(output: Path, **changes: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
+def searched(scripts: None, tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
     return search(tmp_path_factory.mktemp("runs") / "own", data_root=pictures)
 
 

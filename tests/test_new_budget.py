@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -12,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pytest
 
 from adrl_agents.history import load_history
@@ -27,18 +25,7 @@ ROOT = Path(__file__).parents[1]
 OWN = Path(__file__).parent / "own_network"
 TINY: dict[str, Any] = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40}
 NOTHING = "evaluated 0 (0.0 evaluations)"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts() -> Any:
-    """Makes the scripts importable, and a user's own module with the environment id tiny_env:Tiny-v0."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(OWN)
-        patch.syspath_prepend(ROOT / "agents")
-        patch.setenv("PYTHONPATH", str(OWN), prepend=os.pathsep)
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())
-        yield
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def train(script: str, options: Options) -> SearchResult:

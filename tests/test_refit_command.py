@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import pickle
 import re
 import shutil
@@ -11,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -27,18 +25,7 @@ from adrl_gym.result import SearchResult
 
 ROOT = Path(__file__).parents[1]
 OWN = Path(__file__).parent / "own_network"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts() -> Any:
-    """Makes the scripts importable, and a user's own module with the environment id tiny_env:Tiny-v0."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(OWN)
-        patch.syspath_prepend(ROOT / "agents")
-        patch.setenv("PYTHONPATH", str(OWN), prepend=os.pathsep)
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())
-        yield
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def search(folder: Path, **options: Any) -> Path:
