@@ -1,7 +1,6 @@
 """Train a quantized network, one epoch at a time."""
 
 import copy
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any, cast
@@ -10,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from adrl_gym.bits import BitConfig
 from adrl_gym.data.images import ImageSet
@@ -21,17 +21,11 @@ from adrl_gym.finetune.settings import Finetuning
 from adrl_gym.finetune.teacher import Predictor
 from adrl_gym.finetune.weights import QuantizedWeights
 
-# Measured on ResNet20, ADRL's bits at 0.0625, 100 steps from direct weights, 5,000 search images: 90.92 % with this
-# share of labels, 90.70 without (learning rate 1e-3; 90.72 with 3e-4, 88.24 with 3e-3). Steps that learn three tenths
-# as fast: 90.94; as fast 90.70, not at all 90.90, fitted to the latent weights 90.74. Frozen batch norms: 90.40.
-# 80 steps at a constant learning rate: 90.26 as trained, 90.80 averaged, 90.80 with batch norms estimated again, and
-# 91.14 with both.
 _LABELS = 0.3  # share of the cross-entropy to the labels in the loss of a distillation
 _STEPS = 0.3  # learning rate of the steps' logarithms over that of everything else
 _WARM_UP = 0.03  # share of the training in which the learning rate rises
 _HORIZON = 50  # steps that the average looks back on ...
 _HORIZON_SHARE = 0.1  # ... or this share of a shorter training
-_NORM_IMAGES = 2048  # that batch norms are estimated on
 
 
 class Trainer:
@@ -39,12 +33,11 @@ class Trainer:
 
     The loss is the divergence of its predictions from the float network's on the same crops and, where labels are
     known, for a smaller part their cross-entropy to these (Hinton et al. 2015); without distillation the latter alone.
-    Everything is trained: latent weights and steps, biases and norms.
-    Batch norms normalise with each batch's own statistics.
+    Everything is trained: latent weights and steps, biases, and the scales and shifts of norms. Batch norms keep their
+    statistics, as in the network that is measured: the quantized weights and biases were made for these.
 
     What comes out is not the network of the last step, but the exponential moving average of latent weights and all
-    else that is trained (Polyak and Juditsky 1992), with its batch norms' statistics estimated in float32 on crops of
-    training images, as stochastic weight averaging does (Izmailov et al. 2018).
+    else that is trained (Polyak and Juditsky 1992). docs/finetuning.md says what each of these choices brings.
 
     All that is random in an epoch follows from the seed and its number alone, so that nothing of it has to be kept for
     going on where a training stopped.
@@ -79,7 +72,6 @@ class Trainer:
         self._average = AveragedModel(self._trained, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / horizon))
         self._teacher, self._feed, self._settings = teacher, feed, settings
         self._precision, self._device = DTYPES[precision], device
-        self._norm_batches = -(-_NORM_IMAGES // settings.batch_size)
         replaced = set(self._weights.names)
         others = [parameter for name, parameter in self._network.named_parameters() if name not in replaced]
         steps = list(self._weights.steps())
@@ -97,6 +89,9 @@ class Trainer:
             AdrlGymError: the loss is no longer a finite number.
         """
         self._network.train()
+        for module in self._network.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
         seed = 1000 * self._settings.seed + epoch
         generator, losses = torch.Generator().manual_seed(seed), []
         with torch.random.fork_rng():
@@ -133,11 +128,6 @@ class Trainer:
         network = copy.deepcopy(average).requires_grad_(False)
         for name, weight in weights().items():
             network.get_parameter(name).data = weight.contiguous()  # also where another module shares it
-        seed = 1000 * self._settings.seed
-        batches = itertools.islice(self._feed.batches(torch.Generator().manual_seed(seed)), self._norm_batches)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)  # of dropout
-            update_bn((images for images, _ in batches), network, self._device)
         return network.cpu().eval().to(memory_format=torch.contiguous_format)
 
     def state_dict(self) -> dict[str, Any]:
@@ -163,6 +153,12 @@ class Trainer:
         if self._teacher is None:
             assert classified is not None
             return classified
-        expected = self._teacher.logits(ImageSet(images, None)).to(self._device)  # (B, K)
-        distilled = F.kl_div(logits.log_softmax(1), expected.log_softmax(1), reduction="batchmean", log_target=True)
+        expected = self._taught(images).to(self._device)  # (B, K)
+        distilled = F.kl_div(logits.log_softmax(1), expected, reduction="batchmean")
         return distilled if classified is None else (1 - _LABELS) * distilled + _LABELS * classified
+
+    def _taught(self, images: Tensor) -> Tensor:
+        """The teacher's probabilities ``(B, K)``: the mean over each image and its mirror image, which errs less."""
+        assert self._teacher is not None
+        both = torch.cat([images, images.flip(3)])  # (2 B, C, H, W)
+        return torch.stack(self._teacher.logits(ImageSet(both, None)).softmax(1).chunk(2)).mean(0)  # (B, K)
