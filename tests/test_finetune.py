@@ -12,15 +12,18 @@ from torch import Tensor, nn
 from adrl_gym import AdrlGymError, BitConfig, QuantProblem
 from adrl_gym.data import ImageSet, Splits
 from adrl_gym.data.augment import augment
-from adrl_gym.data.images import LazyImageSet
+from adrl_gym.data.images import Images, LazyImageSet
 from adrl_gym.export import load_packed, save_packed
 from adrl_gym.finetune import Finetuned, Finetuning, finetune
+from adrl_gym.finetune.feed import Feed
+from adrl_gym.finetune.teacher import Predictor
+from adrl_gym.finetune.trainer import Trainer
 from adrl_gym.finetune.weights import QuantizedWeights
 from adrl_gym.quantizers import QUANTIZERS
 
 BITS = (4, 2, 1, 3)
-SETTINGS = Finetuning(epochs=3, batch_size=32, precision="float32")
-LONGER = Finetuning(epochs=12, batch_size=32, learning_rate=2e-3, precision="float32")
+SETTINGS = Finetuning(epochs=3, batch_size=32, mirror=False, precision="float32")
+LONGER = Finetuning(epochs=12, batch_size=32, learning_rate=2e-3, mirror=False, precision="float32")
 
 
 class Normed(nn.Module):
@@ -147,7 +150,9 @@ def test_batch_norm_dropout_and_shared_weights(normed: nn.Module, tmp_path: Path
     assert loss_fell(done)
     trained = dict(done.network.named_modules())
     assert trained["left"].weight is trained["right"].weight
-    assert not torch.equal(done.network.state_dict()["norm.running_mean"], normed.state_dict()["norm.running_mean"])
+    for name in ("running_mean", "running_var"):
+        assert torch.equal(done.network.state_dict()[f"norm.{name}"], normed.state_dict()[f"norm.{name}"])
+    assert not torch.equal(done.network.state_dict()["norm.weight"], normed.state_dict()["norm.weight"])
     config = BitConfig(("conv", "left", "fc"), (2, 1, 2))
     save_packed(tmp_path / "file", done.network, config, quantizer="linear", name="normed", checkpoint="none")
     assert same(load_packed(tmp_path / "file", normed), done.network)
@@ -301,3 +306,31 @@ def test_augmented_images_are_shifted_by_at_most_an_eighth_and_perhaps_flipped()
     assert {index for index, *_ in found} == set(range(500)), "each image is one of the crops"
     assert len({(top, left, flipped) for _, top, left, flipped in found}) == 18, "9 shifts, flipped and not"
     assert torch.equal(augment(torch.ones(3, 4), torch.Generator()), torch.ones(3, 4))
+    as_they_are = augment(x, torch.Generator().manual_seed(0), mirror=False)
+    assert (as_they_are[:, 0, 4].diff(dim=1)[:, 1:-1] == 1).all(), "along a row, values rise"
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_the_float_network_teaches_by_image_and_mirror_image_together(tiny: nn.Module, mirror: bool) -> None:
+    seen: list[Tensor] = []
+
+    class Teacher(Predictor):
+        def logits(self, images: Images) -> Tensor:
+            seen.append(next(images.batches(len(images)))[0])
+            return super().logits(images)
+
+    problem = make_problem(tiny)
+    settings = Finetuning(epochs=1, batch_size=32, mirror=mirror, precision="float32")
+    Trainer(
+        problem.quantized(BITS),
+        BitConfig(tuple(layer.name for layer in problem.layers), BITS),
+        quantizer="linear",
+        teacher=Teacher(tiny, problem.splits.search, torch.device("cpu")),
+        feed=Feed(ImageSet(smooth(64, 3), None), 32, mirror),
+        settings=settings,
+        precision="float32",
+        device=torch.device("cpu"),
+    ).train_epoch(1)
+    assert [len(images) for images in seen] == [32 * (1 + mirror)] * 2
+    if mirror:
+        assert all(torch.equal(images[:32].flip(3), images[32:]) for images in seen)

@@ -17,9 +17,11 @@ class Feed:
     Args:
         images: of the training split.
         batch_size: images in a batch.
+        mirror: whether to flip images.
     """
 
-    def __init__(self, images: Images, batch_size: int) -> None:
+    def __init__(self, images: Images, batch_size: int, mirror: bool) -> None:
+        self._mirror = mirror
         self._images, self._size = images, min(batch_size, len(images))
 
     def __len__(self) -> int:
@@ -30,4 +32,4 @@ class Feed:
         order = torch.randperm(len(self._images), generator=generator)[: len(self) * self._size]  # (steps B,)
         for chosen in order.split(self._size):
             images, labels = self._images.take(chosen)
-            yield augment(images, generator), labels
+            yield augment(images, generator, self._mirror), labels

@@ -118,7 +118,7 @@ def finetune(
         bits,
         quantizer=quantizer,
         teacher=Predictor(network, search, device, precision) if settings.distillation else None,
-        feed=(feed := Feed(train, settings.batch_size)),
+        feed=(feed := Feed(train, settings.batch_size, settings.mirror)),
         settings=settings,
         precision=precision,
         device=device,

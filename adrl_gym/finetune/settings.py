@@ -18,6 +18,9 @@ class Finetuning:
     """Of Adam at its peak; it falls to 0 along a cosine."""
     distillation: bool = True
     """Learn the float network's predictions more than the images' labels; without it, the labels alone."""
+    mirror: bool = True
+    """Mirror half of the images, and let the float network teach by each image and its mirror image together; not for
+    a network to which mirror images mean something else, as to one that reads digits."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the passes in training; auto takes bfloat16 where it is faster. Weights and measurements are float32."""
     seed: int = 0

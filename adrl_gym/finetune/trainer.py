@@ -158,7 +158,8 @@ class Trainer:
         return distilled if classified is None else (1 - _LABELS) * distilled + _LABELS * classified
 
     def _taught(self, images: Tensor) -> Tensor:
-        """The teacher's probabilities ``(B, K)``: the mean over each image and its mirror image, which errs less."""
+        """The teacher's probabilities ``(B, K)``; those of an image and its mirror image together err less."""
         assert self._teacher is not None
-        both = torch.cat([images, images.flip(3)])  # (2 B, C, H, W)
-        return torch.stack(self._teacher.logits(ImageSet(both, None)).softmax(1).chunk(2)).mean(0)  # (B, K)
+        views = [images, images.flip(3)] if self._settings.mirror and images.dim() == 4 else [images]
+        logits = self._teacher.logits(ImageSet(torch.cat(views), None))  # (V B, K)
+        return torch.stack(logits.softmax(1).chunk(len(views))).mean(0)  # (B, K)

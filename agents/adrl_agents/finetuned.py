@@ -44,7 +44,8 @@ class FinetunedReward(gym.Wrapper[Any, Any, Any, Any]):
                 "choose fewer, or other --data"
             )
         self._settings = Finetuning(epochs=1)
-        self._feed = Feed(ImageSet(*train.take(torch.arange(images))), self._settings.batch_size)
+        chosen = ImageSet(*train.take(torch.arange(images)))
+        self._feed = Feed(chosen, self._settings.batch_size, self._settings.mirror)
         self._device = next(problem.network.parameters()).device
         self._teacher = Predictor(problem.network, problem.splits.search, self._device)
         self._known: dict[tuple[int, ...], Metrics] = {}
