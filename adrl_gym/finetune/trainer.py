@@ -37,7 +37,7 @@ class Trainer:
     statistics, as in the network that is measured: the quantized weights and biases were made for these.
 
     What comes out is not the network of the last step, but the exponential moving average of latent weights and all
-    else that is trained (Polyak and Juditsky 1992). docs/finetuning.md says what each of these choices brings.
+    else that is trained (Polyak and Juditsky 1992).
 
     All that is random in an epoch follows from the seed and its number alone, so that nothing of it has to be kept for
     going on where a training stopped.
