@@ -14,7 +14,7 @@ class Finetuning:
     """Passes over the training images; more for a small set, for example 100 for a data-free one."""
     batch_size: int = 128
     """Images a step."""
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     """Of Adam at its peak; it falls to 0 along a cosine."""
     distillation: bool = True
     """Learn the float network's predictions more than the images' labels; without it, the labels alone."""

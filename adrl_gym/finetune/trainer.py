@@ -22,7 +22,8 @@ from adrl_gym.finetune.teacher import Predictor
 from adrl_gym.finetune.weights import QuantizedWeights
 
 _LABELS = 0.3  # share of the cross-entropy to the labels in the loss of a distillation
-_STEPS = 0.3  # learning rate of the steps' logarithms over that of everything else
+_LATENT = 10.0  # learning rate of the latent weights, which are in steps, over that of biases and norms
+_STEPS = 0.3  # ... and of the steps' logarithms
 _WARM_UP = 0.03  # share of the training in which the learning rate rises
 _HORIZON = 50  # steps that the average looks back on ...
 _HORIZON_SHARE = 0.1  # ... or this share of a shorter training
@@ -74,9 +75,10 @@ class Trainer:
         self._precision, self._device = DTYPES[precision], device
         replaced = set(self._weights.names)
         others = [parameter for name, parameter in self._network.named_parameters() if name not in replaced]
-        steps = list(self._weights.steps())
-        latent = [parameter for parameter in self._weights.parameters() if all(parameter is not s for s in steps)]
-        self._optimizer = torch.optim.Adam([{"params": [*latent, *others]}, {"params": steps}])
+        weights = self._weights
+        groups = {1.0: [*others, *weights.shifts()], _LATENT: weights.latent(), _STEPS: weights.growths()}
+        self._shares = list(groups)
+        self._optimizer = torch.optim.Adam([{"params": group} for group in groups.values()])
 
     def train_epoch(self, epoch: int, on_step: Callable[[float], None] | None = None) -> float:
         """One pass over the training images; the mean loss.
@@ -98,7 +100,7 @@ class Trainer:
             torch.manual_seed(seed)  # of dropout
             for step, (images, labels) in enumerate(self._feed.batches(generator)):
                 rate = self.learning_rate((epoch - 1) * len(self._feed) + step)
-                for group, share in zip(self._optimizer.param_groups, (1, _STEPS), strict=True):
+                for group, share in zip(self._optimizer.param_groups, self._shares, strict=True):
                     group["lr"] = rate * share
                 loss = self._loss(images, labels)
                 if not math.isfinite(value := loss.item()):

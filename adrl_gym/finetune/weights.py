@@ -1,6 +1,6 @@
 """Quantized weights that can be trained."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,8 @@ class SteppedWeight(nn.Module):
     What is trained are a latent weight and the step of each output channel (LSQ, Esser et al. 2020; here the step's
     logarithm, so that it stays positive). The level is the nearest to the latent weight over the step. Gradients pass
     the rounding as if it were not there (straight-through estimator, Bengio et al. 2013), but not to a latent weight
-    that is more than half a step beyond the last level.
+    that is more than half a step beyond the last level. Latent weights are in units of the first step: what moves one
+    by a part of a step does so at any bit-width and in any layer.
 
     Args:
         coded: where to begin.
@@ -27,17 +28,17 @@ class SteppedWeight(nn.Module):
     def __init__(self, coded: CodedWeight) -> None:
         super().__init__()
         self.bits = coded.bits
-        self.latent = nn.Parameter(coded.weight)  # (O, ...)
         self.register_buffer("start", coded.scales.reshape(-1, *[1] * (coded.codes.dim() - 1)))  # (O, 1, ...)
+        self.latent = nn.Parameter(coded.weight / nonzero(self.start))  # (O, ...)
         self.growth = nn.Parameter(torch.zeros_like(self.start))  # logarithm of the step over the first one
 
     def forward(self) -> Tensor:
         """The weight, ``(O, ...)``: a float32 product of step and level, as the exporter wants it."""
         lowest, highest = levels(self.bits)[[0, -1]].tolist()
-        step = self.start * self.growth.exp()  # (O, 1, ...)
-        inside = (self.latent / nonzero(step)).clamp(lowest - 0.5, highest + 0.5)  # (O, ...)
+        growth = self.growth.exp()  # (O, 1, ...)
+        inside = (self.latent / growth).clamp(lowest - 0.5, highest + 0.5)  # (O, ...)
         level: Tensor = StraightThrough.apply(inside, self.bits)  # (O, ...)
-        return step * level
+        return self.start * growth * level
 
 
 class StraightThrough(torch.autograd.Function):
@@ -100,9 +101,17 @@ class QuantizedWeights(nn.Module):
             CodebookWeight(weight) if weight.codebook else SteppedWeight(weight) for weight in coded.values()
         )
 
-    def steps(self) -> Iterator[nn.Parameter]:
-        """Those parameters that scale a whole output channel."""
-        return (weight.growth for weight in self.weights if isinstance(weight, SteppedWeight))
+    def latent(self) -> list[nn.Parameter]:
+        """What is in units of a step."""
+        return [weight.latent for weight in self.weights if isinstance(weight, SteppedWeight)]
+
+    def growths(self) -> list[nn.Parameter]:
+        """What scales a whole output channel."""
+        return [weight.growth for weight in self.weights if isinstance(weight, SteppedWeight)]
+
+    def shifts(self) -> list[nn.Parameter]:
+        """The entries of codebooks."""
+        return [weight.shift for weight in self.weights if isinstance(weight, CodebookWeight)]
 
     def forward(self) -> Mapping[str, Tensor]:
         """Name of the parameter -> its value."""
