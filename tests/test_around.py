@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from torch import Tensor, nn
 
 from adrl_agents import ADRL
@@ -71,6 +72,23 @@ def test_news_come_to_an_end_and_nothing_is_proposed_twice(problem: QuantProblem
         assert len(tried) < 100
     assert len(tried) > 1
     assert indicator._best == min(tried, key=lambda bits: problem.evaluate(bits).kl)
+
+
+def test_draws_try_what_was_not_tried_and_leave_the_table_as_it_was(problem: QuantProblem) -> None:
+    indicator = ProfilingIndicator("best", images=20)
+    assert not indicator.draws(problem), "nothing was measured around a best yet"
+    while indicator.has_news(problem):
+        indicator.tell(problem, indicator._answer(problem))
+    known, tried = indicator(problem, (), range(1, 9)), set(indicator._tried)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert indicator.draws(problem)
+    drawn = indicator._answer(problem)
+    assert indicator._tried - tried == {drawn}
+    assert problem.size_ratio(drawn) <= problem.budget
+    assert indicator(problem, (), range(1, 9)) != known
+    indicator.tell(problem, indicator._best or ())
+    assert indicator(problem, (), range(1, 9)) == known
 
 
 def test_the_actor_learns_with_the_newest_scores(env: gym.Env[np.ndarray, Any], problem: QuantProblem) -> None:

@@ -24,6 +24,8 @@ from adrl_gym import AdrlGymError
 from adrl_gym.bits import bits_from_action
 from adrl_gym.evaluation import Score
 
+BOLD = 0.5  # share of the exploration noise from which on an episode is the indicator's
+
 
 class ADRL(HAQ):
     """HAQ whose actor proposes ``k`` candidate actions, of which an indicator chooses the one to take.
@@ -95,11 +97,18 @@ class ADRL(HAQ):
             self._setup_model()
 
     def _begin_episode(self) -> None:
-        """Draw the noise's size, ask the indicator for news, and take over its scores for refining replayed states."""
+        """Draw the noise's size, ask the indicator for news, and take over its scores for refining replayed states.
+
+        Much noise says little (see ``_explore``): in its place, where it can, the indicator tries what its errors leave
+        open.
+        """
         self._boldness = max(float(torch.rand(())), 1e-3)
         first = not self._has_scores
         if isinstance(self.indicator, ProfilingIndicator):
-            self._indicator_decides = self.indicator.has_news(self.problem)
+            bold = self._boldness > BOLD
+            self._indicator_decides = self.indicator.has_news(self.problem) or (
+                bold and self.indicator.draws(self.problem)
+            )
         else:
             self._indicator_decides = first
             if not first:  # its scores are what they were

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
+import torch
 
 from adrl_agents.one_layer import CostsAround, LayerTable, costs_around, layer_costs, one_layer_costs
 from adrl_gym import AdrlGymError, QuantProblem
@@ -14,6 +15,7 @@ from adrl_gym.problem import ERROR_RATE
 
 # Standard errors that a change of a layer's bits is charged: one step more when the table has promised too much.
 CAUTION, MOST_CAUTION = 0.25, 4.0
+DRAWS = 20  # of tables, in search of one whose answer was not tried
 
 Context = Literal["single", "prefix", "completed", "best"]
 CompletedBy = Literal["ip", "uniform"]
@@ -99,11 +101,13 @@ class ProfilingIndicator:
         self._around_images, self._caution = images, 0.0
         self._around: CostsAround | None = None  # the best
         self._alone: LayerTable | None = None
-        self._known: LayerTable | None = None  # what scores come from
+        self._known: LayerTable | None = None  # what scores come from ...
+        self._drawn: LayerTable | None = None  # ... but in an episode that tries what the errors leave open
 
     def tell(self, problem: QuantProblem, bits: tuple[int, ...]) -> None:
         """Take in that a configuration was tried, on all search images."""
         self._tried.add(bits)
+        self._drawn = None
         if self.context == "best":
             cost = float(problem.costs([bits], self.score).mean())  # by the score that the table is of
             if self._best is None or cost < self._least:
@@ -132,13 +136,31 @@ class ProfilingIndicator:
         self._tried.add(answer)  # once it has been told, also where the candidates do not allow it
         return new
 
+    def draws(self, problem: QuantProblem) -> bool:
+        """Let the next configuration be the best of a table with random errors, if one is found that was not tried.
+
+        Thompson sampling (Thompson 1933): each cost is drawn with its standard error, so that what the measurements
+        leave open is tried as often as it may be the best. In context ``best`` alone, up to the next ``tell``.
+        """
+        self._table(problem)
+        if self._around is None:
+            return False
+        for _ in range(DRAWS):
+            errors = self._around.errors * torch.randn(self._around.errors.shape, dtype=torch.float64).numpy()
+            self._drawn = LayerTable(problem, self._around.costs + errors)
+            if (answer := self._answer(problem)) not in self._tried:
+                self._tried.add(answer)
+                return True
+        self._drawn = None
+        return False
+
     def _answer(self, problem: QuantProblem) -> tuple[int, ...]:
         """The best configuration by the table."""
-        return problem.with_kept(self._table(problem).completion.complete(()))
+        return problem.with_kept((self._drawn or self._table(problem)).completion.complete(()))
 
     def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
         """Scores of the candidate bit-widths for the next layer, higher is better."""
-        completion, layer = self._table(problem).completion, len(decided)
+        completion, layer = (self._drawn or self._table(problem)).completion, len(decided)
         if not self.memoization:
             problem.forget()
         if self.context in ("single", "best"):
@@ -178,7 +200,7 @@ class ProfilingIndicator:
 
     def __getstate__(self) -> dict[str, Any]:
         # An agent's file holds no networks and no images.
-        return {**self.__dict__, "_alone": None, "_around": None, "_known": None}
+        return {**self.__dict__, "_alone": None, "_around": None, "_known": None, "_drawn": None}
 
 
 def uniform_rest(problem: QuantProblem, decided: tuple[int, ...]) -> tuple[int, ...]:
