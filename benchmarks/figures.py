@@ -236,14 +236,10 @@ def draw_finetuning(rows: Sequence[Row], title: str) -> Figure:
     """Test accuracy over epochs, mean over seeds; dotted lines begin with directly quantized weights."""
     figure = Figure(figsize=(7.0, 4.6), layout="constrained")
     axes = figure.subplots()
-    longest = max(group.epochs for group in groups(rows))
-    for agent, start, epochs, chosen in groups(rows):
+    for (agent, start), chosen in groups(rows):
         style, curve, seeds = STYLES[agent], mean_curve(chosen), len({row["seed"] for row in chosen})
         line, marker = ("-", "o") if start == "refit" else (":", "s")
-        length = "" if epochs == longest else f", {epochs} epoch{'s' * (epochs > 1)}"
-        if length:
-            line, marker = "--", "*"
-        label = f"{style.name}, {start}{length} (n={seeds})"
+        label = f"{style.name}, {start} (n={seeds})"
         axes.plot(range(len(curve)), curve, line, marker=marker, color=style.colour, ms=4, lw=1.8, label=label)
     axes.axhline(float(rows[0]["float_test_accuracy"]), color="black", lw=1.2, ls="--", label="float network")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -8,7 +8,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import tyro
 
@@ -34,28 +33,21 @@ def mean_curve(rows: Sequence[Row], column: str = "test_accuracy") -> list[float
     return [statistics.mean(float(row[column]) for row in rows if int(row["epoch"]) == epoch) for epoch in epochs]
 
 
-class Group(NamedTuple):
-    """The finetunings of one kind: whose bits, from which weights, for how many epochs, and the rows of all seeds."""
-
-    agent: str
-    start: str
-    epochs: int
-    rows: list[Row]
-
-
-def groups(rows: Sequence[Row]) -> list[Group]:
-    """All kinds there are, in the order that they are shown in."""
-    found: dict[tuple[str, str, int], list[Row]] = {}
-    for row in rows:
-        found.setdefault((row["agent"], row["start"], int(row["epochs"])), []).append(row)
-    order = sorted(found, key=lambda key: (list(AGENTS).index(key[0]), STARTS.index(key[1]), -key[2]))
-    return [Group(*key, found[key]) for key in order]
+def groups(rows: Sequence[Row]) -> list[tuple[tuple[str, str], list[Row]]]:
+    """(agent, start) and the rows of all its seeds, in the order that they are shown in."""
+    found = []
+    for agent in AGENTS:
+        for start in STARTS:
+            chosen = [row for row in rows if (row["agent"], row["start"]) == (agent, start)]
+            if chosen:
+                found.append(((agent, start), chosen))
+    return found
 
 
 def haq_final(rows: Sequence[Row]) -> float | None:
     """Mean test accuracy of HAQ's bits after the last epoch, from direct weights; None where it did not run."""
-    haq = [group.rows for group in groups(rows) if (group.agent, group.start) == ("haq", "direct")]
-    return mean_curve(haq[0])[-1] if haq else None
+    haq = [row for row in rows if (row["agent"], row["start"]) == ("haq", "direct")]
+    return mean_curve(haq)[-1] if haq else None
 
 
 def epochs_until(curve: Sequence[float], target: float) -> int | None:
@@ -71,7 +63,7 @@ def table(results: Path) -> tuple[list[str], list[list[str]]]:
     ):
         setting = [row for row in rows if (row["network"], row["budget"]) == (network, budget)]
         target = haq_final(setting)
-        for agent, start, epochs, chosen in groups(setting):
+        for (agent, start), chosen in groups(setting):
             seeds = sorted({row["seed"] for row in chosen})
             before = [float(row["test_accuracy"]) for row in chosen if row["epoch"] == "0"]
             best = [float(row["test_accuracy"]) for row in chosen if row["best"] == "1"]
@@ -84,7 +76,7 @@ def table(results: Path) -> tuple[list[str], list[list[str]]]:
                     _numbers(before),
                     _numbers(best),
                     f"{float(chosen[0]['float_test_accuracy']):.2f}",
-                    str(epochs),
+                    chosen[0]["epochs"],
                     "" if target is None else "never" if until is None else str(until),
                 ]
             )
@@ -97,7 +89,7 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def _run(row: Row) -> tuple[str, ...]:
-    return tuple(row[name] for name in ("network", "agent", "budget", "seed", "start", "epochs"))
+    return tuple(row[name] for name in ("network", "agent", "budget", "seed", "start"))
 
 
 @dataclass

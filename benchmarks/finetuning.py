@@ -8,6 +8,7 @@ written down. Resumable: a run goes on after its last whole epoch, and its rows 
 """
 
 import csv
+import dataclasses
 import fcntl
 import io
 import multiprocessing
@@ -40,26 +41,18 @@ POLL_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Run:
-    """A finetuning: the bits of one search, what its network begins as, and its length.
-
-    Attributes:
-        network, agent, budget, seed: of the search.
-        start: how its bits become weights.
-        epochs: of this one; ``None`` for as many as the others.
-    """
+    """A finetuning: the bits of one search, and what its network begins as."""
 
     network: str
     agent: str
     budget: float
     seed: int
     start: Literal["direct", "refit"]
-    epochs: int | None = None
 
     @property
     def name(self) -> str:
         """Of the run's folder."""
-        length = "" if self.epochs is None else f"-epochs={self.epochs}"
-        return f"{self.network}-{QUANTIZER}-{self.budget:g}-{self.agent}-s{self.seed}-{self.start}{length}"
+        return f"{self.network}-{QUANTIZER}-{self.budget:g}-{self.agent}-s{self.seed}-{self.start}"
 
 
 RUNS = (  # the most important ones first
@@ -69,8 +62,6 @@ RUNS = (  # the most important ones first
     Run("resnet20", "adrl", 0.0625, 1, "refit"),
     Run("resnet20", "haq", 0.0625, 1, "direct"),
     Run("resnet20", "adrl", 0.1, 0, "refit"),
-    Run("resnet20", "adrl", 0.0625, 0, "refit", epochs=1),
-    Run("resnet20", "adrl", 0.0625, 1, "refit", epochs=1),
     Run("resnet20", "adrl", 0.0625, 0, "direct"),
     Run("resnet20", "haq", 0.0625, 0, "refit"),
     Run("resnet20", "haq", 0.0625, 1, "refit"),
@@ -88,7 +79,7 @@ class Options:
     processes: int = 2
     """Finetunings at a time; each uses one CPU thread."""
     epochs: int = Finetuning.epochs
-    """Passes over the 45,000 training images, for runs that have no number of their own."""
+    """Passes over the 45,000 training images."""
     runs: Path = Path("runs/finetuning")
     """Folder of the runs' folders."""
     results: Path = ROOT / "benchmarks" / "results"
@@ -112,7 +103,7 @@ def train(run: Run, bits: tuple[int, ...], options: Options) -> None:
     """One finetuning, from the beginning or from where it stopped; keeps its rows in its folder."""
     os.setsid()  # Ctrl-C reaches it through main alone
     torch.set_num_threads(1)
-    folder, settings = options.runs / run.name, Finetuning(epochs=run.epochs or options.epochs)
+    folder, settings = options.runs / run.name, Finetuning(epochs=options.epochs)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # where a killed call has left a process that still trains it, wait
@@ -141,7 +132,7 @@ def rows_of(
     """A row for each epoch so far."""
     for epoch in done.epochs:
         yield {
-            **{name: getattr(run, name) for name in ("network", "agent", "budget", "seed", "start")},
+            **dataclasses.asdict(run),
             "epoch": epoch.epoch,
             "search_accuracy": round(epoch.search_accuracy, 4),
             "test_accuracy": round(epoch.test_accuracy or 0.0, 4),
@@ -187,7 +178,7 @@ def is_finished(run: Run, options: Options) -> bool:
     """Whether its last epoch is there."""
     path = options.runs / run.name / "rows.csv"
     rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-    return bool(rows) and int(rows[-1]["epoch"]) == int(rows[-1]["epochs"]) == (run.epochs or options.epochs)
+    return bool(rows) and int(rows[-1]["epoch"]) == int(rows[-1]["epochs"]) == options.epochs
 
 
 def main(options: Options) -> int:
