@@ -127,7 +127,7 @@ def draw_curves(curves: Sequence[Row], runs: Sequence[Row], title: str) -> Figur
         axes.set_xlabel(label)
         tidy(axes)
     room = 1.4 * (reference - min(floors))  # from the worst end upwards: the way there matters less
-    panels[0].set_ylim(min(floors) - 0.5 * room, reference + 0.1 * room)
+    panels[0].set_ylim(max(0.0, min(floors) - 0.5 * room), reference + 0.1 * room)
     panels[0].set_ylabel("search accuracy of the best so far (%)")
     handles, labels = panels[1].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=4, fontsize=8, frameon=False, loc="outside lower center")
