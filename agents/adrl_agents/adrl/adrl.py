@@ -105,9 +105,10 @@ class ADRL(HAQ):
         self._boldness = max(float(torch.rand(())), 1e-3)
         first = not self._has_scores
         if isinstance(self.indicator, ProfilingIndicator):
-            bold = self._boldness > BOLD
-            self._indicator_decides = self.indicator.has_news(self.problem) or (
-                bold and self.indicator.draws(self.problem)
+            problem = self.problem
+            every_width = self.k > problem.highest - problem.lowest  # or what was drawn could not be had
+            self._indicator_decides = self.indicator.has_news(problem) or (
+                every_width and self._boldness > BOLD and self.indicator.draws(problem)
             )
         else:
             self._indicator_decides = first
