@@ -24,6 +24,7 @@ from typing import Any, Literal, cast
 import torch
 import tyro
 
+import stoppable
 from adrl_agents.provenance import git_commit
 from adrl_gym.bits import BitConfig
 from adrl_gym.data.cifar10 import cifar10_splits, load_cifar10
@@ -219,8 +220,4 @@ def next_run(waiting: list[Run], options: Options) -> tuple[Run, tuple[int, ...]
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(Options, description=__doc__)))
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        sys.exit(130)
+    stoppable.run(lambda: main(tyro.cli(Options, description=__doc__)))

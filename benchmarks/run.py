@@ -17,11 +17,11 @@ import sys
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import tyro
 from tqdm import tqdm
 
+import stoppable
 from gather import gather
 from store import Store
 from suites import Run, Suite, results_of
@@ -111,7 +111,6 @@ def chosen(runs: list[Run], patterns: tuple[str, ...]) -> list[Run]:
 
 def main(options: Options) -> int:
     options.data_root, options.runs = options.data_root.resolve(), options.runs.resolve()
-    signal.signal(signal.SIGTERM, _stop)
     store = Store(options.suite, options.runs, results_of(options.suite, options.results).resolve())
     wanted = chosen(store.suite, options.only or ("",))
     gather(store, without=store.set_aside(chosen(wanted, options.again)))
@@ -143,13 +142,5 @@ def main(options: Options) -> int:
     return 1 if failed else 0
 
 
-def _stop(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(Options, description=__doc__)))
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        sys.exit(130)
+    stoppable.run(lambda: main(tyro.cli(Options, description=__doc__)))

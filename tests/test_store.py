@@ -8,22 +8,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pytest
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the scripts importable."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    monkeypatch.syspath_prepend(ROOT / "tests" / "made_runs")
-    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())
+pytestmark = pytest.mark.usefixtures("benchmark_scripts")
 
 
 def script(name: str) -> Any:
@@ -142,7 +134,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """``run.py --suite paper`` whose searches only leave a finished folder and a line in a log."""
     suites, run = script("suites"), script("run")
     (tmp_path / "agent.py").write_text(
@@ -158,7 +150,6 @@ def instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         return [str(tmp_path / "agent.py"), str(tmp_path / "log"), f"{self.protocol} {self.agent} {self.seed}", *copied]
 
     monkeypatch.setattr(suites.Run, "command", command)
-    before = signal.getsignal(signal.SIGTERM)
 
     def start(*only: str, again: tuple[str, ...] = (), runs: str = "runs") -> list[str]:
         (tmp_path / "log").unlink(missing_ok=True)
@@ -167,8 +158,7 @@ def instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         done = (tmp_path / "log").read_text().splitlines() if (tmp_path / "log").exists() else []
         return [*done, *(["waiting"] if status else [])]
 
-    yield start
-    signal.signal(signal.SIGTERM, before)
+    return start
 
 
 def test_a_suite_does_what_is_missing_and_makes_anew_what_is_asked(tmp_path: Path, instant: Any) -> None:
@@ -194,7 +184,7 @@ def test_a_stopped_suite_interrupts_its_searches(tmp_path: Path, stand_in: Path,
         env=with_scripts(),
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as in the background of a script
     ) as process:
         try:
             end = time.monotonic() + 100
