@@ -53,6 +53,16 @@ def scripts() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="module")
+def benchmark_scripts(scripts: None) -> Iterator[None]:
+    """Makes the scripts of benchmarks/ importable, and the module that makes up runs for them."""
+    tests = Path(__file__).parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tests.parent / "benchmarks")
+        patch.syspath_prepend(tests / "made_runs")
+        yield
+
+
 class Tiny(nn.Module):
     """Four quantizable layers, few enough to try every configuration; images ``(B, 3, 8, 8)``, 5 classes."""
 

@@ -10,7 +10,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,15 +17,7 @@ from PIL import Image
 from adrl_gym import AdrlGymError
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the scripts importable."""
-    monkeypatch.syspath_prepend(ROOT / "agents")
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    monkeypatch.syspath_prepend(ROOT / "tests" / "made_runs")
-    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())
+pytestmark = pytest.mark.usefixtures("benchmark_scripts")
 
 
 def script(name: str) -> Any:

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pytest
 import torch
 
@@ -14,13 +13,7 @@ from adrl_gym.data import ImageSet, Splits
 
 ROOT = Path(__file__).parents[1]
 FIRST = "network,agent,budget,seed,start,epoch,search_accuracy,test_accuracy,float_test_accuracy"
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the scripts importable."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())
+pytestmark = pytest.mark.usefixtures("benchmark_scripts")
 
 
 def script(name: str) -> Any:

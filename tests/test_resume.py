@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pytest
 
 from adrl_agents.history import load_history
@@ -17,17 +16,7 @@ from adrl_gym import AdrlGymError
 from adrl_gym.result import SearchResult
 
 ROOT = Path(__file__).parents[1]
-OWN = Path(__file__).parent / "own_network"
-
-
-@pytest.fixture(autouse=True)
-def own_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the scripts importable, and a user's own module with the environment id tiny_env:Tiny-v0."""
-    monkeypatch.syspath_prepend(OWN)
-    monkeypatch.syspath_prepend(ROOT / "agents")
-    monkeypatch.setenv("PYTHONPATH", str(OWN), prepend=os.pathsep)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # or every process would look for fonts anew
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def train(script: str, options: Options) -> SearchResult:

@@ -2,14 +2,12 @@
 
 import importlib
 import itertools
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, get_args
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -29,20 +27,10 @@ from adrl_gym.data import own_splits
 from adrl_gym.result import SearchResult
 
 ROOT = Path(__file__).parents[1]
-OWN = Path(__file__).parent / "own_network"
 ALL: tuple[Method, ...] = get_args(Method)
 ENDLESS: tuple[Method, ...] = ("random", "tpe")
+pytestmark = pytest.mark.usefixtures("scripts")
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
-
-
-@pytest.fixture(autouse=True)
-def own_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the scripts importable, and a user's own module with the environment id tiny_env:Tiny-v0."""
-    monkeypatch.syspath_prepend(OWN)
-    monkeypatch.syspath_prepend(ROOT / "agents")
-    monkeypatch.setenv("PYTHONPATH", str(OWN), prepend=os.pathsep)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # or every process would look for fonts anew
 
 
 @pytest.fixture

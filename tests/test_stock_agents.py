@@ -1,11 +1,9 @@
 """Stable-Baselines3's own agents in this package's environments."""
 
 import importlib
-import os
 from pathlib import Path
 from typing import Any, get_args
 
-import matplotlib
 import pytest
 from stable_baselines3 import DQN, PPO
 
@@ -15,17 +13,8 @@ from adrl_agents.stock import ACTION_TYPES, PPO_EPISODES
 from adrl_gym.result import SearchResult
 
 ROOT = Path(__file__).parents[1]
-OWN = Path(__file__).parent / "own_network"
 ALL: tuple[Algo, ...] = get_args(Algo)
-
-
-@pytest.fixture(autouse=True)
-def own_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the scripts importable, and a user's own module with the environment id tiny_env:Tiny-v0."""
-    monkeypatch.syspath_prepend(OWN)
-    monkeypatch.syspath_prepend(ROOT / "agents")
-    monkeypatch.setenv("PYTHONPATH", str(OWN), prepend=os.pathsep)
-    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def train(algo: Algo, output: Path, **changes: Any) -> SearchResult:

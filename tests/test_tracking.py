@@ -23,13 +23,7 @@ from adrl_gym.result import SearchResult
 ROOT = Path(__file__).parents[1]
 OWN = Path(__file__).parent / "own_network"
 BLOCK = 32768
-
-
-@pytest.fixture(autouse=True)
-def own_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the scripts importable, and a user's own module with the environment id tiny_env:Tiny-v0."""
-    monkeypatch.syspath_prepend(OWN)
-    monkeypatch.syspath_prepend(ROOT / "agents")
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def train(script: str, options: Options) -> SearchResult:
