@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from adrl_agents import interrupts
 from adrl_agents.finetuning import FinetuneFolder, FinetuneTracker
 from adrl_agents.options import Switch
 from adrl_agents.rebuild import RunOptions, rebuild
@@ -64,6 +65,7 @@ def main(options: FinetuneOptions) -> dict[str, Any]:
         folder.save(done)
         if tracker is not None:
             tracker.log(done)
+        interrupts.check()
 
     try:
         done = finetune(

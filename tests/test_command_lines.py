@@ -11,29 +11,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import pytest
 from PIL import Image
 
-from adrl_agents import ADRL, HAQ
+from adrl_agents import ADRL, HAQ, recorder
 from adrl_agents.options import ADRLOptions, Options
 from adrl_agents.runner import run_command_line
 from adrl_gym.result import SearchResult
 
 ROOT = Path(__file__).parents[1]
-OWN = Path(__file__).parent / "own_network"
 FILES = {"result.json", "episodes.csv", "agent.zip", "bits.png", "curve.png"}
-
-
-@pytest.fixture(autouse=True)
-def own_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the scripts importable, and a user's own module with the environment id tiny_env:Tiny-v0."""
-    monkeypatch.syspath_prepend(OWN)
-    monkeypatch.syspath_prepend(ROOT / "agents")
-    monkeypatch.setenv("PYTHONPATH", str(OWN), prepend=os.pathsep)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # or every process would look for fonts anew
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def train(script: str, options: Options) -> SearchResult:
@@ -270,11 +260,42 @@ def test_ctrl_c_keeps_the_result_so_far(tmp_path: Path) -> None:
         finally:
             process.kill()
     assert process.returncode == 130
-    assert error == f"the best so far is in {output}; go on with --resume\ninterrupted\n"
+    assert error.endswith(f"the best so far is in {output}; go on with --resume\ninterrupted\n")
     result = SearchResult.load(output / "result.json")
     assert result.status == "interrupted"
     assert 1 <= result.episodes < 5000
     assert {path.name for path in output.iterdir()} == FILES
+
+
+class PressesCtrlC:
+    """Where Python cannot raise what Ctrl-C raises: in a destructor."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_ctrl_c_that_python_loses_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost: list[str] = []
+
+    def draw_and_press(*drawn: Any) -> Any:
+        if not lost:
+            PressesCtrlC()
+        return plots.draw_curve(*drawn)
+
+    monkeypatch.setattr(recorder, "draw_curve", draw_and_press)
+    monkeypatch.setattr(sys, "unraisablehook", lambda hook: lost.append(hook.exc_type.__name__))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert run_here(monkeypatch, arguments(tmp_path / "run", episodes=50)) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert lost == ["KeyboardInterrupt"]
+    assert capsys.readouterr().err.endswith("go on with --resume\ninterrupted\n")
+    result = SearchResult.load(tmp_path / "run" / "result.json")
+    assert (result.status, result.episodes) == ("interrupted", 2)
 
 
 def wait_for(path: Path) -> None:

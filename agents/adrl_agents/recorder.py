@@ -6,6 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from adrl_agents import interrupts
 from adrl_agents.folder import RunFolder
 from adrl_agents.history import Episode
 from adrl_agents.plots import draw_bits, draw_curve
@@ -47,7 +48,11 @@ class Recorder:
         self._show_best()
 
     def add(self, info: dict[str, Any], reward: float) -> Episode:
-        """Take in the last step of an episode, as the environment gives it."""
+        """Take in the last step of an episode, as the environment gives it.
+
+        Raises:
+            KeyboardInterrupt: a Ctrl-C that got lost before; the episode is written down.
+        """
         episode = self.record.add(info, reward)
         self.folder.save_result(self.record.result("running"), self.record.episodes)
         if self.tracker is not None:
@@ -55,6 +60,7 @@ class Recorder:
         if self._bar is not None:
             self._bar.update()
             self._show_best()
+        interrupts.check()
         return episode
 
     def pause(self, save_agent: Callable[[], None] | None = None, at_once: bool = False) -> None:

@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from adrl_agents import interrupts
 from adrl_agents.drivers import Driver, driver_of
 from adrl_agents.finetuned import FinetunedReward
 from adrl_agents.folder import LIMITS, RunFolder
@@ -41,7 +42,8 @@ def run_command_line(main: Callable[[AnyOptions], object], options: type[AnyOpti
 def exit_status(run: Callable[[], object]) -> int:
     """Of a command: 0 is success, 2 bad input (one line on standard error says what and what to do), 130 Ctrl-C."""
     try:
-        run()
+        with interrupts.remembered():
+            run()
     except AdrlGymError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
