@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from adrl_agents import ADRL, HAQ, recorder
+from adrl_agents import ADRL, HAQ, plots, recorder
 from adrl_agents.options import ADRLOptions, Options
 from adrl_agents.runner import run_command_line
 from adrl_gym.result import SearchResult
