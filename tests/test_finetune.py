@@ -2,7 +2,9 @@
 
 import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from adrl_gym import AdrlGymError, BitConfig, QuantProblem
 from adrl_gym.data import ImageSet, Splits
 from adrl_gym.data.augment import augment
 from adrl_gym.data.images import Images, LazyImageSet
+from adrl_gym.evaluation.precision import Precision, check_native
 from adrl_gym.export import load_packed, save_packed
 from adrl_gym.finetune import Finetuned, Finetuning, finetune
 from adrl_gym.finetune.feed import Feed
@@ -206,6 +209,89 @@ def test_states_that_do_not_fit_are_refused(tiny: nn.Module, tmp_path: Path) -> 
         state.write_bytes(content)
         with pytest.raises(AdrlGymError, match=f"cannot resume from {re.escape(str(state))}: it is damaged"):
             run(problem, state=state, resume=True, settings=settings)
+
+
+@pytest.mark.parametrize("begun", ["float32", "bfloat16"])
+def test_a_resumed_finetuning_keeps_the_precision_that_it_was_begun_in(
+    tiny: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: Precision
+) -> None:
+    def faster(precision: Precision) -> None:
+        def check(*_: object) -> None:
+            if precision == "float32":
+                raise AdrlGymError("bfloat16 takes 1.1 times as long")
+
+        monkeypatch.setattr("adrl_gym.finetune.loop.check_native", check)
+
+    def stop(done: Finetuned) -> None:
+        if len(done.epochs) == 2:
+            raise StopError
+
+    problem, state = make_problem(tiny), tmp_path / "state.pt"
+    settings = Finetuning(epochs=2, batch_size=32)
+    faster(begun)
+    whole = run(problem, settings=settings)
+    with pytest.raises(StopError):
+        run(problem, settings=settings, state=state, on_epoch=stop)
+    faster("float32" if begun == "bfloat16" else "bfloat16")
+    parts = run(problem, settings=settings, state=state, resume=True)
+    assert parts.precision == whole.precision == begun
+    assert parts.epochs == whole.epochs
+    assert same(parts.network, whole.network)
+
+
+def test_a_busy_moment_does_not_decide_which_precision_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, calls, seconds = 0.0, 0, {torch.bfloat16: 1.0, torch.float32: 2.0}
+
+    def convolution(x: Tensor, *_: object, **__: object) -> Tensor:
+        nonlocal now, calls
+        now, calls = now + seconds[x.dtype] * (10 if calls < 8 else 1), calls + 1
+        return x
+
+    monkeypatch.setattr("adrl_gym.evaluation.precision.F", SimpleNamespace(conv2d=convolution))
+    monkeypatch.setattr("adrl_gym.evaluation.precision.time", SimpleNamespace(perf_counter=lambda: now))
+    check_native("bfloat16", [torch.device("cpu")])
+    calls, seconds[torch.bfloat16] = 0, 3.0
+    with pytest.raises(AdrlGymError, match=r"bfloat16 takes 1\.5 times as long as float32 on cpu"):
+        check_native("bfloat16", [torch.device("cpu")])
+
+
+def relabelled(images: ImageSet) -> ImageSet:
+    assert images.labels is not None
+    return ImageSet(images.images, images.labels.roll(1))
+
+
+@pytest.mark.parametrize("which", ["train", "search", "test"])
+@pytest.mark.parametrize("other", [relabelled, lambda images: ImageSet(images.images.flip(0), images.labels)])
+def test_a_state_of_other_images_is_refused(
+    tiny: nn.Module, tmp_path: Path, which: str, other: Callable[[ImageSet], ImageSet]
+) -> None:
+    problem, state = make_problem(tiny), tmp_path / "state.pt"
+    images = labelled(tiny, smooth(100, 3))
+    settings = Finetuning(epochs=1, batch_size=32, precision="float32")
+    given: dict[str, Any] = {"state": state, "settings": settings, which: images}
+    run(problem, **given)
+    with pytest.raises(AdrlGymError, match=r"is of another finetuning \(other settings, weights or images\)"):
+        run(problem, **{**given, which: other(images)}, resume=True)
+
+
+def test_every_search_image_counts_when_a_finetuning_is_resumed(tiny: nn.Module, tmp_path: Path) -> None:
+    problem, state = make_problem(tiny), tmp_path / "state.pt"
+    settings = Finetuning(epochs=1, batch_size=32, precision="float32")
+    images = smooth(100, 3)
+    run(problem, search=ImageSet(images, None), state=state, settings=settings)
+    images[99] += 1
+    with pytest.raises(AdrlGymError, match="is of another finetuning"):
+        run(problem, search=ImageSet(images, None), state=state, resume=True, settings=settings)
+
+
+def test_a_state_of_an_older_version_is_refused(tiny: nn.Module, tmp_path: Path) -> None:
+    problem, state = make_problem(tiny), tmp_path / "state.pt"
+    run(problem, state=state)
+    there = torch.load(state)
+    del there["precision"]
+    torch.save({**there, "key": "0" * 64}, state)  # which was of other things
+    with pytest.raises(AdrlGymError, match="is of another finetuning"):
+        run(problem, state=state, resume=True)
 
 
 def test_without_labels_the_float_network_teaches(tiny: nn.Module) -> None:

@@ -6,7 +6,8 @@ import hashlib
 import io
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def finetune(
         settings: see ``Finetuning``.
         device: where it trains.
         state: file that everything is kept in after each epoch; ``None`` for none.
-        resume: go on from ``state``, if it is there.
+        resume: go on from ``state``, if it is there, in the precision that it was begun in.
         on_epoch: called after each epoch, and at the begin, with all so far.
         progress: show a bar.
 
@@ -112,7 +113,9 @@ def finetune(
     settings.check()
     _check(network, start, train, search, test, settings)
     measure = _Measure(network, search, test, device)
-    precision = _precision(settings, device)
+    key = _key(network, start, train, search, test, settings)
+    there = _load(state, key) if state is not None and resume and state.exists() else None
+    precision = _precision(settings, device) if there is None else there["precision"]
     trainer = Trainer(
         start,
         bits,
@@ -123,15 +126,15 @@ def finetune(
         precision=precision,
         device=device,
     )
-    key = _key(network, start, settings, precision, len(train))
-    done = _load(state, key, trainer, start) if state is not None and resume and state.exists() else None
-    if done is None:
+    if there is None:
         first = measure(0, 0.0, None, start)
         done = _Done(copy.deepcopy(start).cpu().eval().requires_grad_(False), first, [first])
-        _save(state, key, trainer, done)
+        _save(state, key, precision, trainer, done)
+    else:
+        assert state is not None
+        done = _restore(state, there, trainer, start)
 
     def so_far() -> Finetuned:
-        assert done is not None
         return Finetuned(done.network, done.best, tuple(done.epochs), *measure.reference, precision)
 
     if on_epoch is not None:
@@ -153,7 +156,7 @@ def finetune(
             trained = trainer.network()
             epoch = measure(number, trainer.learning_rate(number * len(feed) - 1), loss, trained)
             done.add(epoch, trained)
-            _save(state, key, trainer, done)
+            _save(state, key, precision, trainer, done)
             if on_epoch is not None:
                 on_epoch(so_far())
     return so_far()
@@ -225,36 +228,66 @@ def _precision(settings: Finetuning, device: torch.device) -> Precision:
     return "bfloat16"
 
 
-def _key(network: nn.Module, start: nn.Module, settings: Finetuning, precision: Precision, images: int) -> str:
-    """Of all that makes a finetuning what it is."""
+def _key(
+    network: nn.Module, start: nn.Module, train: Images, search: Images, test: Images | None, settings: Finetuning
+) -> str:
+    """Of the weights, the images and the settings as given: what is measured of this machine is no part.
+
+    Of images that may be many, all labels and the first batch stand for the rest.
+    """
     own = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Finetuning)}  # not a subclass's
-    values = {**own, "precision": precision, "images": images}
-    made_of = [content_hash(network.state_dict()), content_hash(start.state_dict()), values]
+    images = [
+        _content(search, len(search)),  # they choose the best epoch
+        _content(train, settings.batch_size),
+        None if test is None else _content(test, settings.batch_size),
+    ]
+    made_of = [content_hash(network.state_dict()), content_hash(start.state_dict()), images, own]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
-def _save(state: Path | None, key: str, trainer: Trainer, done: _Done) -> None:
+def _content(images: Images, count: int) -> list[int | str]:
+    """How many there are, and a hash of all labels and of the first ``count`` images."""
+    first, _ = next(images.batches(count))  # (B, C, H, W)
+    labels = {} if images.labels is None else {"labels": images.labels}
+    return [len(images), content_hash({"images": first, **labels})]
+
+
+def _save(state: Path | None, key: str, precision: Precision, trainer: Trainer, done: _Done) -> None:
     if state is None:
         return
     content = io.BytesIO()
     epochs = [dataclasses.asdict(epoch) for epoch in done.epochs]
     best = {"state": done.network.state_dict(), "epoch": done.best.epoch}
-    torch.save({"key": key, "trainer": trainer.state_dict(), "best": best, "epochs": epochs}, content)
+    there = {"key": key, "precision": precision, "trainer": trainer.state_dict(), "best": best, "epochs": epochs}
+    torch.save(there, content)
     write_whole(state, content.getvalue())
 
 
-def _load(state: Path, key: str, trainer: Trainer, start: nn.Module) -> _Done:
-    try:
+def _load(state: Path, key: str) -> dict[str, Any]:
+    """What ``_save`` has written, if it is of the same finetuning."""
+    with _reading(state):
         there: dict[str, Any] = torch.load(state, map_location="cpu", weights_only=True)
         if there["key"] != key:
             raise AdrlGymError(
                 f"{state} is of another finetuning (other settings, weights or images): give the options that it was "
                 "begun with, or remove it to begin anew"
             )
+    return there
+
+
+def _restore(state: Path, there: dict[str, Any], trainer: Trainer, start: nn.Module) -> _Done:
+    """Put the trainer where it stopped."""
+    with _reading(state):
         trainer.load_state_dict(there["trainer"])
         network = copy.deepcopy(start).cpu().eval().requires_grad_(False)
         network.load_state_dict(there["best"]["state"])
         epochs = [Epoch(**row) for row in there["epochs"]]
         return _Done(network, epochs[there["best"]["epoch"]], epochs)
+
+
+@contextmanager
+def _reading(state: Path) -> Iterator[None]:
+    try:
+        yield
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError) as error:
         raise AdrlGymError(f"cannot resume from {state}: it is damaged; remove it to begin anew") from error

@@ -22,7 +22,8 @@ class Finetuning:
     """Mirror half of the images, and let the float network teach by each image and its mirror image together; not for
     a network to which mirror images mean something else, as to one that reads digits."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the passes in training; auto takes bfloat16 where it is faster. Weights and measurements are float32."""
+    """Of the passes in training; auto takes bfloat16 where it is faster when the finetuning begins. Weights and
+    measurements are float32."""
     seed: int = 0
     """Seed of the images' order, of crops and flips, and of dropout."""
 
