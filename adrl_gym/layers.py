@@ -66,17 +66,20 @@ def find_layers(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[Layer
     """
     found: dict[int, LayerSpec] = {}  # by the identity of the weights
 
-    def describe(name: str, module: nn.Conv2d | nn.Linear, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def describe(name: str, module: nn.Conv2d | nn.Linear, x: Tensor, output: Tensor) -> None:
         if not isinstance(module.weight, nn.Parameter):  # computed anew in every pass, as by weight norm
             return
-        layer = _describe(name, module, inputs[0], output)
+        layer = _describe(name, module, x, output)
         first = found.setdefault(id(module.weight), layer)
         if first is not layer:
             shared = first.shared if name in (first.name, *first.shared) else (*first.shared, name)
             found[id(module.weight)] = replace(first, uses=first.uses + 1, shared=shared, macs=first.macs + layer.macs)
 
     handles = [
-        module.register_forward_hook(lambda m, i, o, name=name: describe(name, m, i, o))
+        module.register_forward_hook(
+            lambda m, inputs, keywords, y, name=name: describe(name, m, layer_input(inputs, keywords), y),
+            with_kwargs=True,
+        )
         for name, module in network.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     ]
@@ -198,3 +201,9 @@ def layer_features(layers: tuple[LayerSpec, ...]) -> np.ndarray:
     scaled = (raw - low) / np.where(high > low, high - low, 1.0)  # (n, 10)
     scaled[:, 8] = 1.0
     return scaled.astype(np.float32)
+
+
+def layer_input(inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor:
+    """What a layer was called with, as a forward hook gets it: ``layer(x)`` or ``layer(input=x)``."""
+    x: Tensor = inputs[0] if inputs else keywords["input"]
+    return x

@@ -3,6 +3,8 @@
 import copy
 import itertools
 import pickle
+import threading
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -153,6 +155,134 @@ def test_a_network_that_cannot_be_traced_runs_whole_with_one_warning() -> None:
     assert len(caught) == 1
     for bits in itertools.product((1, 8, None), repeat=n):
         torch.testing.assert_close(engine.logits(search, bits), plain.logits(search, bits), rtol=1e-4, atol=1e-4)
+
+
+class WritesInPlace(nn.Module):
+    """Writes over activations without reading the result; ``way`` says how."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.conv, self.relu, self.fc = nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Linear(4, 5)
+        self.way = way
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.sub_(0.5)  # even over the images
+        x = self.conv(x)  # (B, 4, 6, 6)
+        if self.way == "module":
+            self.relu(x)
+        elif self.way == "function":
+            F.relu(x, inplace=True)
+        elif self.way == "functional":
+            F.leaky_relu_(x, 0.5)
+        elif self.way == "method":
+            x.relu_()
+        elif self.way == "added":
+            x = self.relu(x) + x  # (B, 4, 6, 6)
+        elif self.way == "view":
+            flat = x.flatten(1)  # (B, 144)
+            x.relu_()
+            return self.fc(flat[:, :4])  # (B, 5)
+        elif self.way == "name":
+            y = x
+            y += 1
+        return self.fc(x.mean((2, 3)))  # (B, 5)
+
+
+@pytest.mark.parametrize(
+    ("way", "cut"),
+    [*((way, True) for way in ("module", "function", "functional", "method", "added")), ("view", False)],
+)
+def test_what_writes_in_place_is_run_as_it_is_meant(way: str, cut: bool) -> None:
+    same_as_plain(trained(WritesInPlace(way)), cut)
+
+
+def test_another_name_of_what_is_written_over_is_noticed() -> None:
+    same_as_plain(trained(WritesInPlace("name")), False)
+
+
+class Standardized(nn.Conv2d):
+    """Not linear in its weight (weight standardization, Qiao et al. 2019)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = (self.weight - self.weight.mean((1, 2, 3), keepdim=True)) / self.weight.std((1, 2, 3), keepdim=True)
+        return F.conv2d(x, weight, self.bias)
+
+
+class Asks(nn.Module):
+    """Takes another way where torch.fx traces it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)  # (B, 4, 6, 6)
+        x = x.relu() if isinstance(x, Tensor) else x  # type: ignore[redundant-expr]  # (B, 4, 6, 6)
+        return self.fc(x.mean((2, 3)))  # (B, 5)
+
+
+def pooled(conv: nn.Conv2d) -> nn.Module:
+    return nn.Sequential(conv, nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+
+
+def test_a_layer_of_one_s_own_keeps_its_norm() -> None:
+    same_as_plain(trained(pooled(Standardized(3, 4, 3))), True)
+
+
+def test_hooks_are_part_of_the_network() -> None:
+    network = trained(pooled(nn.Conv2d(3, 4, 3)))
+    network[0].register_forward_hook(lambda _module, _inputs, output: output.square())  # type: ignore[index]
+    same_as_plain(network, True)
+
+
+def test_a_network_that_tells_tracing_from_running_runs_whole() -> None:
+    same_as_plain(trained(Asks()), False)
+
+
+def test_a_single_layer_runs_whole() -> None:
+    same_as_plain(nn.Linear(12, 5).eval(), False, (12,))
+
+
+def same_as_plain(network: nn.Module, cut: bool, shape: tuple[int, ...] = (3, 8, 8)) -> None:
+    """Compare logits; ``cut`` says whether the network can be cut. The images stay as they are."""
+    search = images(100, shape)
+    before = search.images.clone()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        engine, plain, n = engines(network, search)
+    assert [str(w.message) for w in caught if "cannot cut" not in str(w.message)] == []
+    assert bool(caught) is not cut
+    for bits in ([None] * n, [8] * n, [2] * n):
+        expected = plain.logits(search, bits)  # (N, K)
+        with torch.inference_mode():
+            whole = network(before.clone())  # (N, K)
+        if bits[0] is None:
+            torch.testing.assert_close(expected, whole, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(engine.search_logits([bits])[0], expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(search.images, before)
+
+
+def test_an_interrupted_question_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, search = trained(Depends()), images(150)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        layers = find_layers(network, (3, 8, 8))
+        engine = Engine(network, layers, [{} for _ in layers], search, [CPU] * 3)
+    running = threading.Semaphore(0)
+
+    def run(slice_: int) -> None:
+        if slice_ == 0:
+            raise KeyboardInterrupt
+        time.sleep(0.2)
+        running.release()
+
+    with pytest.raises(KeyboardInterrupt):
+        engine._map(run, range(3))
+    assert running.acquire(blocking=False)
+    assert running.acquire(blocking=False)
+    engine.close()
+    engine.close()
+    assert engine.logits(search, [None] * len(layers)).shape == (150, 5)
 
 
 def test_several_devices_share_the_images(tiny: nn.Module) -> None:

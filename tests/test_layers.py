@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym import AdrlGymError
-from adrl_gym.layers import find_layers, layer_features
+from adrl_gym.layers import find_layers, layer_features, layer_input
 from adrl_gym.networks.cifarnet import cifarnet
 from adrl_gym.networks.resnet import resnet20
 
@@ -72,3 +72,22 @@ def test_finding_layers_leaves_no_hook_behind() -> None:
     find_layers(network, (3, 8, 8))
     assert all(not module._forward_hooks for module in network.modules())
     assert torch.isfinite(network(torch.zeros(2, 3, 8, 8))).all()
+
+
+class Named(nn.Module):
+    """Calls its layers by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(input=self.conv(input=x).mean((2, 3)))  # (B, 5)
+
+
+def test_layers_may_be_called_by_keyword() -> None:
+    layers = find_layers(Named().eval(), (3, 8, 8))
+    assert [(layer.name, layer.input_size) for layer in layers] == [("conv", 8), ("fc", 1)]
+    x, other = torch.zeros(1), torch.ones(1)
+    assert layer_input((x,), {}) is x
+    assert layer_input((), {"input": other}) is other

@@ -1,5 +1,6 @@
 """What is known of a problem: shared, safe against kills, and never wrong."""
 
+import copy
 import dataclasses
 import os
 import signal
@@ -8,10 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -71,6 +74,19 @@ def test_a_warm_memo_answers_all_for_any_budget(tmp_path: Path, tiny: nn.Module,
     assert (cold.evaluations, cold.memo_misses) == (1, 1)
 
 
+def in_another_formula(tiny: Any) -> nn.Module:
+    """The modules and weights of ``tiny``, and a ``repr`` that is the same."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        x = self.conv2(self.conv1(x).tanh()).tanh()  # (B, 8, 4, 4)
+        return self.fc2(self.fc1(x.flatten(1)).tanh())  # (B, 5)
+
+    other: nn.Module = copy.deepcopy(tiny)
+    other.__class__ = type(type(tiny).__name__, (type(tiny),), {"forward": forward})
+    assert repr(other) == repr(tiny)
+    return other
+
+
 def test_the_fingerprint_tells_problems_apart(tiny: nn.Module, batches: Batches) -> None:
     layers = find_layers(tiny, (3, 8, 8))
     images, labels = batches[0]
@@ -82,8 +98,11 @@ def test_the_fingerprint_tells_problems_apart(tiny: nn.Module, batches: Batches)
     base = [of(), of()]
     assert base[0] == base[1]
     others = [of(x=images + 1), of(y=labels.flip(0)), of(y=None), of(quantizer="linear"), of(bias_correction=False)]
+    others.append(of(in_another_formula(tiny)))
+    tiny.register_buffer("scale", torch.ones(1), persistent=False)
+    others.append(of())
     tiny.fc2.bias.data += 1  # type: ignore[union-attr, operator]
-    assert len({base[0], *others, of()}) == 7
+    assert len({base[0], *others, of()}) == 9
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\x00" + bytes(5000), b"x"])

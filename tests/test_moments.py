@@ -156,3 +156,23 @@ def test_no_images_and_idle_layers_are_named() -> None:
         list(collect_moments(network, layers, images[:0]))
     with pytest.raises(AdrlGymError, match="layer idle"):
         list(collect_moments(network, [replace(layers[0], name="idle")], images))
+
+
+class Writes(nn.Module):
+    """Writes into what it is given, and calls its layer by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x -= 0.5
+        return self.fc(input=x)  # (B, 3)
+
+
+def test_images_stay_as_they_are() -> None:
+    network, images = Writes(), torch.randn(230, 6)
+    before = images.clone()
+    moments = moments_of(network, images)["fc"]
+    assert torch.equal(images, before)
+    torch.testing.assert_close(moments.mean[0], (before - 0.5).mean(0))

@@ -49,7 +49,7 @@ def count_outputs(network: nn.Module, image: Tensor) -> int:
     tensor = next(chain(network.parameters(), network.buffers()), torch.zeros(0))
     try:
         with torch.inference_mode():
-            output = network(image[None].to(tensor.device))  # (1, classes)
+            output = network(image[None].to(tensor.device, copy=True))  # (1, classes); it may write into its input
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:  # timm's networks assert their image size
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise AdrlGymError(

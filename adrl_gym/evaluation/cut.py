@@ -1,30 +1,20 @@
 """Cut a network at its quantizable layers, so that any rest of it can run by itself (torch.fx)."""
 
 import copy
-import inspect
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 
-from adrl_gym.evaluation.prepare import LayerVersion
+from adrl_gym.evaluation.in_place import CannotCutError, end_in_place
+from adrl_gym.evaluation.prepare import LayerVersion, set_version
 from adrl_gym.layers import LayerSpec, quantizable
 
 Versions = dict[int | None, LayerVersion]  # bit-width, or None for float, -> what a layer computes with
 Live = tuple[Any, ...]  # activations ``(B, ...)``, and sizes, that the rest of the network still needs
 
-IN_PLACE_OPERATORS: dict[Any, Callable[..., Any]] = {
-    operator.iadd: operator.add,
-    operator.isub: operator.sub,
-    operator.imul: operator.mul,
-    operator.itruediv: operator.truediv,
-}
-
-
-class CannotCutError(Exception):
-    """The network does not let itself be traced; the message says why."""
+SAME = 1e-3  # of the largest logit: the most that rounding explains
 
 
 class Segment(NamedTuple):
@@ -41,7 +31,7 @@ class Segment(NamedTuple):
 
 
 def cut(
-    network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[Versions]
+    network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[Versions], images: Tensor
 ) -> tuple[list[Segment], list[Versions]]:
     """The network as segments, with batch norm folded into the layers before it.
 
@@ -52,32 +42,41 @@ def cut(
         network: in evaluation mode; copied, never changed.
         layers: its quantizable layers.
         versions: of every layer.
+        images: a few, ``(B, ...)``, on the network's device, to compare the segments with the whole on.
 
     Returns:
         The segments, and the layers' versions as the segments compute with them.
 
     Raises:
-        CannotCutError: control flow that depends on the input, or anything else that torch.fx cannot trace.
+        CannotCutError: control flow that depends on the input, or anything else that torch.fx cannot trace, or traces
+            to something else.
     """
     traced = _trace(network, layers)
     versions = _fold(traced, layers, versions)
-    _end_in_place(traced)
-    return _segments(traced, layers), versions
+    for layer, table in zip(layers, versions, strict=True):
+        set_version(quantizable(traced, layer), table[None])
+    end_in_place(traced)
+    segments = _segments(traced, layers)
+    _check_same(segments, network, images)
+    return segments, versions
 
 
-def cut_unfolded(network: nn.Module, layers: Sequence[LayerSpec]) -> list[Segment]:
+def cut_unfolded(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor) -> list[Segment]:
     """The network as segments that compute with the layers' own weights: batch norms stay modules.
 
     Args:
         network: in evaluation mode; copied, never changed.
         layers: its quantizable layers.
+        images: as for ``cut``.
 
     Raises:
         CannotCutError: as ``cut``.
     """
     traced = _trace(network, layers)
-    _end_in_place(traced)
-    return _segments(traced, layers)
+    end_in_place(traced)
+    segments = _segments(traced, layers)
+    _check_same(segments, network, images)
+    return segments
 
 
 class _Tracer(fx.Tracer):
@@ -92,6 +91,8 @@ class _Tracer(fx.Tracer):
 
 
 def _trace(network: nn.Module, layers: Sequence[LayerSpec]) -> fx.GraphModule:
+    if any(not layer.name for layer in layers):
+        raise CannotCutError("it is a single layer")
     network = copy.deepcopy(network)
     kind = type(network)
 
@@ -127,7 +128,7 @@ def _fold(traced: fx.GraphModule, layers: Sequence[LayerSpec], versions: Sequenc
         index = next((i for i, layer in enumerate(layers) if before.target == layer.name), None)
         if before.op != "call_module" or index is None or len(before.users) > 1:
             continue
-        if calls[before.target] > 1 or owners[id(modules[index].weight)] > 1:
+        if calls[before.target] > 1 or owners[id(modules[index].weight)] > 1 or not _is_plain(modules[index]):
             continue
         # (B, O, H, W) or (B, O): only there is the channel that the norm scales the layer's output channel.
         conv, flat = layers[index].kind == "conv", layers[index].macs == layers[index].parameters
@@ -137,6 +138,12 @@ def _fold(traced: fx.GraphModule, layers: Sequence[LayerSpec], versions: Sequenc
         node.replace_all_uses_with(before)
         traced.graph.erase_node(node)
     return folded
+
+
+def _is_plain(module: nn.Conv2d | nn.Linear) -> bool:
+    """Whether it is linear in its weight, with no formula of its own and no hook."""
+    plain = type(module).forward in (nn.Conv2d.forward, nn.Linear.forward)
+    return plain and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def _folded(version: LayerVersion, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> LayerVersion:
@@ -151,35 +158,17 @@ def _folded(version: LayerVersion, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Lay
     return LayerVersion(weight.float(), bias.float())
 
 
-def _end_in_place(traced: fx.GraphModule) -> None:
-    """Let nothing write into an activation that may have been kept."""
-    for module in traced.modules():
-        if getattr(module, "inplace", False):
-            module.inplace = False  # type: ignore[assignment]
-    for node in traced.graph.nodes:
-        if node.op == "call_function":
-            if node.target is operator.setitem:
-                raise CannotCutError("it writes into a part of a tensor")
-            node.target = IN_PLACE_OPERATORS.get(node.target, node.target)
-            name = getattr(node.target, "__name__", "")
-            if name.endswith("_") and not name.endswith("__"):
-                node.target = getattr(torch, name.rstrip("_"))
-            _unset_inplace(node)
-        elif node.op == "call_method" and node.target.endswith("_") and not node.target.endswith("__"):
-            if not hasattr(Tensor, node.target.rstrip("_")):
-                raise CannotCutError(f"{node.target} has no twin that leaves its input as it is")
-            node.target = node.target.rstrip("_")
-    traced.recompile()
-
-
-def _unset_inplace(node: fx.Node) -> None:
-    try:
-        bound = inspect.signature(node.target).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # a builtin without a signature; those have no such argument
-        return
-    if bound.arguments.get("inplace"):
-        bound.arguments["inplace"] = False
-        node.args, node.kwargs = bound.args, bound.kwargs
+@torch.inference_mode()
+def _check_same(segments: Sequence[Segment], network: nn.Module, images: Tensor) -> None:
+    """Tracing sees the operations of one run on no images, so whether it has seen right is tried out."""
+    whole = network(images.clone())  # (B, K)
+    live: Live = (images.clone(),)
+    for segment in segments:
+        live = segment.run(*live)
+    if not whole.isfinite().all():
+        return  # there is nothing to compare; what is wrong with the images or weights is said elsewhere
+    if not float((live[0] - whole).abs().max()) <= SAME * float(whole.abs().max()):
+        raise CannotCutError("its parts, run one after the other, give other logits than the whole")
 
 
 def _segments(traced: fx.GraphModule, layers: Sequence[LayerSpec]) -> list[Segment]:

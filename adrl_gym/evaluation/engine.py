@@ -4,14 +4,15 @@ import contextlib
 import copy
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from adrl_gym.data.images import Images
-from adrl_gym.evaluation.cut import CannotCutError, Versions, cut
+from adrl_gym.evaluation.cut import Versions, cut
+from adrl_gym.evaluation.in_place import CannotCutError
 from adrl_gym.evaluation.kept import KeptActivations
 from adrl_gym.evaluation.outcomes import Outcomes, compare
 from adrl_gym.evaluation.precision import DTYPES, Precision
@@ -129,6 +130,13 @@ class Engine:
         """Let go of the kept activations."""
         self._kept.clear()
 
+    def close(self) -> None:
+        """Let go of the kept activations and the threads; a later question starts new ones."""
+        self.forget()
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pool": None}
 
@@ -141,7 +149,7 @@ class Engine:
         images: Tensor,
     ) -> list[Runner]:
         try:
-            segments, folded = cut(network, layers, versions)
+            segments, folded = cut(network, layers, versions, images)
         except CannotCutError as reason:
             warnings.warn(
                 f"torch.fx cannot cut {type(network).__name__} at its layers ({reason}), so every evaluation is a "
@@ -153,11 +161,11 @@ class Engine:
         for device in devices:
             copies = torch.get_num_threads() if device.type == "cpu" and len(devices) == 1 else 1
             if segments is None:
+                # As it is: with channels last, what is a view and what a copy may change.
                 there = [{b: _to(v, device, self._dtype) for b, v in table.items()} for table in versions]
-                module = copy.deepcopy(network).to(device, self._dtype).to(memory_format=torch.channels_last)
-                runner: Runner = WholeRunner(module, layers, there)
+                runner: Runner = WholeRunner(copy.deepcopy(network).to(device, self._dtype), layers, there)
             else:
-                there = [{b: _to(v, device, self._dtype) for b, v in table.items()} for table in folded]
+                there = [{b: _channels_last(_to(v, device, self._dtype)) for b, v in t.items()} for t in folded]
                 moved = copy.deepcopy(segments)
                 for segment in moved:
                     segment.run.to(device, self._dtype).to(memory_format=torch.channels_last)
@@ -211,7 +219,14 @@ class Engine:
                 return [function(item) for item in items]
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(len(self._runners), initializer=torch.set_num_threads, initargs=(1,))
-            return list(self._pool.map(function, items))
+            futures = [self._pool.submit(function, item) for item in items]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                wait(futures)  # or the next question would meet a runner that is still at this one
+                raise
 
 
 def search_shape(images: Images) -> tuple[int, ...]:
@@ -221,9 +236,13 @@ def search_shape(images: Images) -> tuple[int, ...]:
 
 
 def _to(version: LayerVersion, device: torch.device, dtype: torch.dtype) -> LayerVersion:
-    layout = torch.channels_last if version.weight.dim() == 4 else torch.contiguous_format
-    weight = version.weight.detach().to(device, dtype, memory_format=layout)
-    return LayerVersion(weight, None if version.bias is None else version.bias.detach().to(device, dtype))
+    weight, bias = version
+    return LayerVersion(weight.detach().to(device, dtype), None if bias is None else bias.detach().to(device, dtype))
+
+
+def _channels_last(version: LayerVersion) -> LayerVersion:
+    weight, bias = version
+    return LayerVersion(weight.to(memory_format=torch.channels_last) if weight.dim() == 4 else weight, bias)
 
 
 def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

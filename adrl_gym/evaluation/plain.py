@@ -45,4 +45,4 @@ def whole_logits(network: nn.Module, batches: Iterable[Tensor]) -> Tensor:
     device = next(network.parameters()).device
     network = network.to(memory_format=torch.channels_last)
     with torch.inference_mode():
-        return torch.cat([network(batch.to(device)).float().cpu() for batch in batches])
+        return torch.cat([network(batch.to(device, copy=True)).float().cpu() for batch in batches])

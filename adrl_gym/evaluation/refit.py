@@ -29,10 +29,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation.cut import CannotCutError, Live, Segment, cut_unfolded
+from adrl_gym.evaluation.cut import Live, Segment, cut_unfolded
+from adrl_gym.evaluation.in_place import CannotCutError
 from adrl_gym.evaluation.kept import KeptActivations
 from adrl_gym.evaluation.prepare import LayerVersion, set_version
-from adrl_gym.layers import LayerSpec, quantizable
+from adrl_gym.layers import LayerSpec, layer_input, quantizable
 from adrl_gym.quantizers import quantize
 from adrl_gym.quantizers.patches import output_size, patches_at
 from adrl_gym.quantizers.refit import Inputs
@@ -42,6 +43,7 @@ RECIPES: tuple[Recipe, ...] = get_args(Recipe)
 CALIBRATION_IMAGES = 256  # to refit on
 POSITIONS = 8192  # sampled for each layer
 BATCH = 64  # images
+COMPARED = 8  # images, to see whether the cut network is still the same
 WEIGHTS = -1  # where weights are kept, beside the batches
 
 
@@ -86,15 +88,15 @@ class Refitter:
     ) -> None:
         if len(images) < 1 or positions < 1:
             raise AdrlGymError(f"{len(images)} images and {positions} positions to refit on: at least 1 is needed")
+        device = next(network.parameters()).device
         try:
-            self._float = cut_unfolded(network, layers)
+            self._float = cut_unfolded(network, layers, images[:COMPARED].to(device))
         except CannotCutError as reason:
             raise AdrlGymError(
                 f"{type(network).__name__} cannot be refitted, as torch.fx cannot cut it at its layers ({reason}): "
                 "use the recipe direct"
             ) from reason
         self._quantized = copy.deepcopy(self._float)
-        device = next(network.parameters()).device
         self._batches = [batch.to(device) for batch in images.split(BATCH)]
         self._layers, self._images = layers, len(images)
         self._quantizer, self._bias_correction = quantizer, bias_correction
@@ -174,13 +176,13 @@ class Refitter:
         return torch.cat(list(taken.values()))
 
     def _hook(self, segment: Segment, index: int, batch: int, taken: dict[int, Tensor], *, stop: bool) -> Any:
-        def take(module: nn.Conv2d | nn.Linear, inputs: tuple[Any, ...]) -> None:
+        def take(module: nn.Conv2d | nn.Linear, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
             if batch not in taken:  # of several uses, the first one
-                taken[batch] = self._sample(module, inputs[0], index, batch)
+                taken[batch] = self._sample(module, layer_input(inputs, keywords), index, batch)
             if stop:
                 raise _ReachedError
 
-        return quantizable(segment.run, self._layers[index]).register_forward_pre_hook(take)
+        return quantizable(segment.run, self._layers[index]).register_forward_pre_hook(take, with_kwargs=True)
 
     def _sample(self, module: nn.Conv2d | nn.Linear, x: Tensor, index: int, batch: int) -> Tensor:
         """This batch's share of the positions: ``(P, G, J)``, the same in every network and configuration."""

@@ -60,6 +60,11 @@ class RefitEngine:
         self._refitter.forget()
         self._direct.forget()
 
+    def close(self) -> None:
+        """See ``Engine.close``."""
+        self.forget()
+        self._direct.close()
+
     def _measure(self, bits: Bits, slices: Sequence[int]) -> list[Outcomes]:
         if bits == self._float:
             return self._direct.measure([bits], slices)[0]

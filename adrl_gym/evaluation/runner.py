@@ -40,6 +40,7 @@ class _Weights:
     def set(self, layer: int, bits: int | None) -> None:
         if bits != self._bits[layer]:
             module, (weight, bias) = self._modules[layer], self._versions[layer][bits]
+            self._bits[layer] = "being set"  # where an interrupt leaves it
             module.weight.data = weight  # also where another module shares it
             module.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
             self._bits[layer] = bits
@@ -66,7 +67,8 @@ class WholeRunner:
             for bits in configurations:
                 for layer, b in enumerate(bits):
                     self._weights.set(layer, b)
-                logits.append(self._network(images))  # (B, K)
+                # A copy, since a network may write into what it is given.
+                logits.append(self._network(images.clone(memory_format=torch.contiguous_format)))  # (B, K)
                 self.work += len(images) * sum(layer.macs for layer in self._layers)
             return torch.stack(logits)  # (M, B, K)
 

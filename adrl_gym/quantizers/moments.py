@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.layers import LayerSpec
+from adrl_gym.layers import LayerSpec, layer_input
 from adrl_gym.quantizers.patches import patch_sums
 
 MOMENT_MEMORY = 256 * 2**20  # bytes of second moments held at a time
@@ -74,11 +74,13 @@ def _bytes(layer: LayerSpec) -> int:
 def _run(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor) -> dict[str, "_Sums"]:
     """One pass over the images; layer name -> sums."""
     sums = {layer.name: _Sums(layer.name) for layer in layers}
-    handles = [network.get_submodule(name).register_forward_pre_hook(s.add) for name, s in sums.items()]
+    handles = [
+        network.get_submodule(name).register_forward_pre_hook(s.add, with_kwargs=True) for name, s in sums.items()
+    ]
     device = next(network.parameters()).device
     try:
         for batch in images.split(BATCH):
-            network(batch.to(device))
+            network(batch.to(device, copy=True))  # a network may write into what it is given
     finally:
         for handle in handles:
             handle.remove()
@@ -94,9 +96,9 @@ class _Sums:
         self._second: Tensor | None = None  # (G, J, J)
         self._first: Tensor | None = None  # (G, J)
 
-    def add(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def add(self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """Forward pre-hook of the layer's module."""
-        x = inputs[0].float()
+        x = layer_input(inputs, keywords).float()
         if isinstance(module, nn.Conv2d):
             x = x.reshape(-1, *x.shape[-3:])  # (B, I, H, W)
             at_once = max(1, _UNFOLDED // (x[0].numel() * module.kernel_size[1]))
