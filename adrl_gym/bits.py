@@ -1,9 +1,11 @@
 """Bit configurations, and the way from an action to a bit-width."""
 
 import json
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from adrl_gym.budget import NONE_KEPT
 from adrl_gym.errors import AdrlGymError
@@ -29,8 +31,9 @@ class BitConfig:
         if len(self.names) != len(self.bits) or len(set(self.names)) != len(self.names):
             raise AdrlGymError("a bit configuration needs exactly one bit-width for every layer name")
         for name, bits in zip(self.names, self.bits, strict=True):
-            if type(bits) is not int or not 1 <= bits <= 8:
+            if not 1 <= natural(bits) <= 8:
                 raise AdrlGymError(f"layer {name}: {bits!r} is no bit-width, it takes an integer from 1 to 8")
+        object.__setattr__(self, "bits", tuple(map(natural, self.bits)))  # JSON has no place for NumPy's integers
 
     def as_dict(self) -> dict[str, int]:
         """Layer name to bit-width."""
@@ -65,6 +68,8 @@ class BitConfig:
             raise AdrlGymError(f"not a bit configuration: {error!r}") from error
         if version != SCHEMA:
             raise AdrlGymError(f"bit configuration of schema {version}; this version reads schema {SCHEMA}")
+        if not isinstance(bits, dict):
+            raise AdrlGymError(f"not a bit configuration: its bits are {bits!r}, not an object of layer names and bits")
         return cls.from_dict(bits)
 
     @classmethod
@@ -123,27 +128,63 @@ def match_keep(keep: Mapping[str, int], names: Sequence[str]) -> dict[int, int]:
     """
     kept: dict[int, int] = {}
     for pattern, bits in keep.items():
-        if type(bits) is not int or not 1 <= bits <= 8:
+        if not 1 <= natural(bits) <= 8:
             raise AdrlGymError(f"keep {pattern}={bits!r}: a bit-width is an integer from 1 to 8")
         matched = [index for index, name in enumerate(names) if fnmatchcase(name, pattern)]
         if not matched:
             raise AdrlGymError(f"keep {pattern}={bits}: no layer has such a name; there are {', '.join(names)}")
-        kept |= dict.fromkeys(matched, bits)
+        kept |= dict.fromkeys(matched, natural(bits))
     if len(kept) == len(names):
         raise AdrlGymError(f"keep {', '.join(keep)}: all {len(names)} layers are kept, so there is nothing to search")
     return dict(sorted(kept.items()))
+
+
+def natural(value: Any) -> int:
+    """``value``, if it is an integer of at least 1, of Python, NumPy or PyTorch; 0 for anything else.
+
+    >>> [natural(value) for value in (3, 0, 2.0, True, "4", None)]
+    [3, 0, 0, 0, 0, 0]
+    """
+    try:
+        return 0 if isinstance(value, bool) else max(operator.index(value), 0)
+    except TypeError:
+        return 0
+
+
+def check_range(bits: Iterable[int]) -> tuple[int, int]:
+    """Lowest and highest bit-width, two integers within 1 to 8; or an ``AdrlGymError``."""
+    try:
+        lowest, highest = map(natural, bits)
+    except (TypeError, ValueError):  # no two
+        lowest = highest = 0
+    if not 1 <= lowest <= highest <= 8:
+        raise AdrlGymError(f"bits={bits!r}: the range needs two integers with 1 <= lowest <= highest <= 8")
+    return lowest, highest
 
 
 def check_bits(
     bits: Iterable[int], layers: int, lowest: int, highest: int, kept: Mapping[int, int] = NONE_KEPT
 ) -> tuple[int, ...]:
     """``bits`` as a tuple of ``layers`` integers from ``lowest`` to ``highest``, or as kept; or an ``AdrlGymError``."""
-    checked = tuple(int(b) for b in bits)
+    given = tuple(bits)
+    checked = tuple(map(natural, given))
     if len(checked) != layers:
         raise AdrlGymError(f"{len(checked)} bit-widths for a network of {layers} quantizable layers")
     for index, b in enumerate(checked):
         if index in kept and b != kept[index]:
-            raise AdrlGymError(f"layer {index}: {b} bits, but this problem keeps it at {kept[index]}")
+            raise AdrlGymError(f"layer {index}: {given[index]} bits, but this problem keeps it at {kept[index]}")
         if index not in kept and not lowest <= b <= highest:
-            raise AdrlGymError(f"layer {index}: {b} bits are outside the range {lowest} to {highest} of this problem")
+            raise AdrlGymError(
+                f"layer {index}: {given[index]} bits, but this problem has the integers {lowest} to {highest}"
+            )
     return checked
+
+
+def check_partly_float(
+    bits: Iterable[int | None], layers: int, lowest: int, highest: int, kept: Mapping[int, int] = NONE_KEPT
+) -> tuple[int | None, ...]:
+    """As ``check_bits``, but any layer, a kept one too, may be ``None``: float."""
+    given = tuple(bits)
+    filled = [kept.get(index, lowest) if b is None else b for index, b in enumerate(given)]
+    checked = check_bits(filled, layers, lowest, highest, kept)
+    return tuple(None if b is None else c for b, c in zip(given, checked, strict=True))

@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from adrl_gym.bits import bits_from_action
+from adrl_gym.bits import bits_from_action, natural
 from adrl_gym.data import find_splits, own_splits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import ACTIVATION_MEMORY
@@ -29,6 +30,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
     ## Action Space
     ``Box(-1, 1, (1,), float32)``: ``u = (a + 1) / 2`` is HAQ's action in [0, 1] and means
     ``clip(round(b_min - 0.5 + u (b_max - b_min + 1)), b_min, b_max)`` bits for this layer (HAQ, equation 3).
+    An action outside [-1, 1] means the nearest one inside.
     With ``action_type="discrete"``, ``Discrete(b_max - b_min + 1)``: action 0 is ``b_min`` bits.
 
     ## Observation Space
@@ -61,6 +63,12 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
     ``chosen_bits`` (as the actions said, before it), ``accuracy``, ``agreement`` (percent), ``kl`` (nats),
     ``size_ratio``, ``average_bits``, ``evaluations`` (passes over all search images so far), ``memo_hits``.
 
+    ## Vectorised Environments
+    ``gymnasium.make_vec(id, n, vectorization_mode="sync", ...)`` as any other. In processes of their own, they have to
+    be spawned: a forked one waits for ever for PyTorch's threads, which no fork takes along.
+    ``gymnasium.make_vec(id, n, vectorization_mode="async", vector_kwargs={"context": "spawn"}, ...)``, below
+    ``if __name__ == "__main__":``, and with a network and data that can be pickled.
+
     ## Arguments
     network: a name (``resnet20``, ``cifarnet``, ``alexnet``, ``resnet50``), ``torchvision:NAME``, ``timm:NAME``,
         ``FILE.py:FACTORY`` (see ``load_network``), or any ``nn.Module``.
@@ -68,7 +76,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         network, or any iterable of (images, labels) batches.
     data_root: folder of the data set; for one's own network, of one folder of images a class, which are prepared as
         the network's weights or its attribute ``pretrained_cfg`` say.
-    download, weights: leave to download the data set, and a file of weights; for a network given by name.
+    download, weights: leave to download the data set, and a file of weights; for data and a network given by name.
     images: how many search images.
     budget, quantizer, bits, bias_correction, keep, device, memo, activation_memory, profile_precision: see
         ``QuantProblem``.
@@ -88,8 +96,8 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
 
     def __init__(
         self,
-        network: str | nn.Module = "resnet20",
-        data: str | Iterable[tuple[Tensor, Tensor]] = "auto",
+        network: str | Path | nn.Module = "resnet20",
+        data: str | Path | Iterable[tuple[Tensor, Tensor]] = "auto",
         *,
         data_root: str | Path | None = None,
         download: bool = False,
@@ -101,7 +109,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         bias_correction: bool = True,
         recipe: Recipe = "direct",
         keep: Mapping[str, int] | None = None,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         action_type: Literal["continuous", "discrete"] = "continuous",
         memo: str | Path | None = None,
         activation_memory: int = ACTIVATION_MEMORY,
@@ -113,14 +121,18 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
             raise AdrlGymError(f"unknown action_type {action_type!r}: choose continuous or discrete")
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise AdrlGymError(f"unknown render_mode {render_mode!r}: choose ansi or rgb_array")
-        if isinstance(network, str):
-            loaded = load_network(network, weights)
+        if not natural(images):
+            raise AdrlGymError(f"images={images!r}: an integer of at least 1 is needed")
+        if isinstance(network, str | Path):
+            loaded = load_network(str(network), weights)
         elif weights is not None:
             raise AdrlGymError("weights names a file for a named network; load it into your own network yourself")
         else:
             loaded = own_network(network)
-        if isinstance(data, str):
-            splits = find_splits(loaded, data, data_root=data_root, download=download, images=images)
+        if isinstance(data, str | Path):
+            splits = find_splits(loaded, str(data), data_root=data_root, download=download, images=images)
+        elif data_root is not None or download:
+            raise AdrlGymError("data_root and download say where named data are; leave them out with your own batches")
         else:
             splits = own_splits(data, images)
         self.problem = QuantProblem(
@@ -161,7 +173,13 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         return self._observation(previous=0.0), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Give the next layer its bit-width; on the last one, project and measure."""
+        """Give the next layer its bit-width; on the last one, project and measure.
+
+        Raises:
+            AdrlGymError: the episode has ended, or the action is of another form than the action space's.
+        """
+        if len(self._chosen) == len(self.problem.free):
+            raise AdrlGymError("the episode has ended with the last layer: call reset() to begin the next one")
         bits, share = self._decode(action)
         self._chosen.append(bits)
         if len(self._chosen) < len(self.problem.free):
@@ -178,15 +196,25 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         draw = render_ansi if self.render_mode == "ansi" else render_image
         return draw(self._chosen, self._last, self.problem)
 
+    def close(self) -> None:
+        """Let go of the memo's file and of threads (see ``QuantProblem.close``)."""
+        self.problem.close()
+
     def _decode(self, action: Any) -> tuple[int, float]:
         """The bit-width, and the action as ``u`` in [0, 1]."""
         lowest, highest = self.problem.lowest, self.problem.highest
         if isinstance(self.action_space, spaces.Discrete):
+            if not self.action_space.contains(action):
+                raise AdrlGymError(f"action {action!r}: an integer from 0 to {highest - lowest} is needed")
             bits = lowest + int(action)
-            if not lowest <= bits <= highest:
-                raise AdrlGymError(f"action {action} is outside 0 to {highest - lowest}")
             return bits, (bits - lowest + 0.5) / (highest - lowest + 1)
-        value = float(np.asarray(action).reshape(-1)[0])
+        try:
+            numbers = np.asarray(action, np.float64)  # (1,)
+        except (TypeError, ValueError):
+            numbers = np.empty(0)  # (0,)
+        if numbers.shape != (1,):
+            raise AdrlGymError(f"action {action!r}: one number in [-1, 1], of shape (1,), is needed")
+        value = float(numbers[0])
         if not np.isfinite(value):
             raise AdrlGymError(f"action {value}: a number in [-1, 1] is needed; has the agent diverged?")
         return bits_from_action(value, lowest, highest), min(max((value + 1) / 2, 0.0), 1.0)

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -11,13 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym import budget as sizes
-from adrl_gym.bits import check_bits, match_keep
+from adrl_gym.bits import check_bits, check_partly_float, check_range, match_keep, natural
 from adrl_gym.data.fit import check_fit
 from adrl_gym.data.splits import Splits
+from adrl_gym.devices import check_device
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import (
     ACTIVATION_MEMORY,
     IN_NATS,
+    SCORES,
     Bits,
     Engine,
     Memo,
@@ -46,7 +49,8 @@ class QuantProblem:
     """What every agent and every search talks to: measure a bit configuration, fit it to the budget.
 
     Args:
-        network: float32; it is put into evaluation mode and otherwise left alone.
+        network: float32; it is put into evaluation mode and otherwise left alone (where ``device`` is not where it
+            lies, a copy goes there).
         splits: search images and, where there are any, test images.
         quantizer: ``gptq``, ``linear`` or ``kmeans``.
         budget: largest size over the 32-bit size, for example 0.0625 for 16 times smaller.
@@ -75,7 +79,8 @@ class QuantProblem:
         slice_size: how many of them run at a time.
 
     Raises:
-        AdrlGymError: nothing to quantize, an impossible budget, NaN weights, images or labels that do not fit.
+        AdrlGymError: nothing to quantize, an impossible budget, NaN weights, images or labels that do not fit, a device
+            that cannot be used.
     """
 
     def __init__(
@@ -87,7 +92,7 @@ class QuantProblem:
         budget: float = 0.0625,
         bits: tuple[int, int] = (1, 8),
         bias_correction: bool = True,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         keep: Mapping[str, int] | None = None,
         name: str = "own",
         memo: str | Path | None = None,
@@ -96,11 +101,10 @@ class QuantProblem:
         recipe: Recipe = "direct",
         progress: bool = False,
     ) -> None:
-        self.lowest, self.highest = bits
-        if not 1 <= self.lowest <= self.highest <= 8:
-            raise AdrlGymError(f"bits={bits}: the range needs 1 <= lowest <= highest <= 8")
-        if recipe not in RECIPES:
-            raise AdrlGymError(f"unknown recipe {recipe!r}: choose one of {', '.join(RECIPES)}")
+        self.lowest, self.highest = check_range(bits)
+        _check_number(budget)
+        _check_recipe(recipe)
+        devices = check_device(device)
         network = network.eval()
         check_fit(network, splits.search)
         if splits.test is not None:
@@ -109,7 +113,6 @@ class QuantProblem:
         self.bias_correction, self.splits, self.recipe = bias_correction, splits, recipe
         self.checkpoint = content_hash(network.state_dict())
         self.images = len(splits.search)
-        devices = _devices(device)
         self.layers = find_layers(network, tuple(splits.search.images.shape[1:]))
         self.parameters = tuple(layer.parameters for layer in self.layers)
         self.left_float = left_float(network, self.layers)
@@ -117,8 +120,10 @@ class QuantProblem:
         self.free = tuple(index for index in range(len(self.layers)) if index not in self.kept)
         sizes.check_budget(budget, self.parameters, self.lowest, self.kept)
         widths = range(self.lowest, self.highest + 1)
+        if next(network.parameters()).device != devices[0]:
+            network = copy.deepcopy(network).to(devices[0])
         versions = prepare_layers(
-            network.to(devices[0]),
+            network,
             self.layers,
             splits.search.images,
             quantizer=quantizer,
@@ -137,13 +142,17 @@ class QuantProblem:
         self._devices, self._activation_memory = devices, activation_memory // (2 if recipe == "refit" else 1)
         engine = self._make_engine("float32")
         self.slice_size = engine.size
-        exact = self._source(engine)
-        self._sources: dict[Literal["evaluate", "profile"], Source] = {"evaluate": exact, "profile": exact}
+        profiler = engine
         if profile_precision != "float32":
             check_native(profile_precision, devices)
-            self._sources["profile"] = self._source(self._make_engine(profile_precision), profile_precision)
+            profiler = self._make_engine(profile_precision)
+        profile = self._source(profiler, profile_precision)
         if recipe == "refit":
-            self._sources["evaluate"] = self._refit_source(engine)
+            refits = RefitEngine(network, self.layers, splits.search, self._refitter, engine)
+            evaluate = self._source(refits, recipe=f"refit {self._refitter.settings}")
+        else:
+            evaluate = profile if profiler is engine else self._source(engine)
+        self._sources: dict[Literal["evaluate", "profile"], Source] = {"evaluate": evaluate, "profile": profile}
         self._floats: dict[Split, Tensor] = {}
 
     @property
@@ -176,8 +185,16 @@ class QuantProblem:
         return self._test((None,) * len(self.layers))
 
     def evaluate(self, bits: Bits, images: int | None = None) -> Metrics:
-        """A configuration on the first ``images`` search images (default: all). The same question is computed once."""
-        return self._sources["evaluate"].ask([bits], 0, images or self.images)[0].metrics()
+        """A configuration on the first ``images`` search images (default: all). The same question is computed once.
+
+        Args:
+            bits: of all layers, within this problem's range or as kept; ``None`` leaves a layer float.
+            images: how many, all if there are fewer.
+
+        Raises:
+            AdrlGymError: other bits, or fewer than 1 image.
+        """
+        return self._sources["evaluate"].ask([self._checked(bits)], 0, self._count(images))[0].metrics()
 
     def costs(self, configurations: Sequence[Bits], score: Score, begin: int = 0, end: int | None = None) -> np.ndarray:
         """Costs of configurations on each of the search images ``begin`` to ``end``, float64 ``(m, end - begin)``.
@@ -185,14 +202,20 @@ class QuantProblem:
         Together they cost less than one by one: what several have in common, from the first layer on, runs once.
 
         Raises:
-            AdrlGymError: the loss of images without labels.
+            AdrlGymError: bits that ``evaluate`` refuses, images that there are not, an unknown score, the loss of
+                images without labels.
         """
+        if score not in SCORES:
+            raise AdrlGymError(f"unknown score {score!r}: choose one of {', '.join(SCORES)}")
         if score == "loss" and self.splits.search.labels is None:
             raise AdrlGymError(
                 f"the score loss needs labels, and {self.splits.name} images have none: "
                 "choose kl or agreement, or give real images (--data, --data-root)"
             )
-        found = self._sources["profile"].ask(configurations, begin, end or self.images)
+        end = self.images if end is None else end
+        if not 0 <= begin < end <= self.images:
+            raise AdrlGymError(f"search images {begin} to {end}: there are those from 0 to {self.images}")
+        found = self._sources["profile"].ask([self._checked(bits) for bits in configurations], begin, end)
         return np.stack([outcomes.costs(score) for outcomes in found])
 
     def compare(
@@ -207,12 +230,14 @@ class QuantProblem:
         """Mean costs of configurations (see ``Outcomes.costs``) plus offsets; infinite once one cannot win.
 
         See ``race``: ``error_rate`` is the probability that the cheapest one drops out; 0 runs all on all images.
+
+        Raises:
+            AdrlGymError: see ``costs``; fewer than 1 image.
         """
-        count = min(images or self.images, self.images)
         return race(
             lambda chosen, begin, end: self.costs([configurations[i] for i in chosen], score, begin, end),
             [0.0] * len(configurations) if offsets is None else offsets,
-            count,
+            self._count(images),
             error_rate,
             unit=0.0 if score in IN_NATS else 100.0,
             step=self.slice_size,
@@ -223,9 +248,15 @@ class QuantProblem:
         for source in self._sources.values():
             source.memo.forget()
 
+    def close(self) -> None:
+        """Let go of the memo's file and of threads. What is asked later is answered all the same, without the file."""
+        for source in self._sources.values():
+            source.memo.close()
+            source.engine.close()
+
     def test(self, bits: Sequence[int]) -> Metrics | None:
         """A configuration on the test images, if there are any; for reports, never for the search."""
-        return self._test(check_bits(bits, len(self.layers), self.lowest, self.highest, self.kept))
+        return self._test(check_bits(bits, *self._allowed))
 
     def measure(self, network: nn.Module, split: Split = "search") -> Metrics:
         """Any network with the same images and classes, for example a finetuned one, on the images of a split.
@@ -243,13 +274,16 @@ class QuantProblem:
     def quantized(self, bits: Sequence[int], recipe: Recipe | None = None) -> nn.Module:
         """A copy of the network with these bits' quantized weights and corrected biases, on the CPU.
 
-        ``recipe="direct"`` gives the direct one also where this problem's own recipe is another.
+        ``recipe`` says how, where it is to be another than this problem's own; refitting takes some seconds.
+
+        Raises:
+            AdrlGymError: bits outside this problem's range, an unknown recipe, a network that cannot be refitted.
         """
-        whole = check_bits(bits, len(self.layers), self.lowest, self.highest, self.kept)
-        engine = self._sources["evaluate"].engine
-        if isinstance(engine, RefitEngine) and recipe != "direct":
-            return engine.quantized(whole)
-        versions = [table[b] for table, b in zip(self._versions, whole, strict=True)]
+        whole = check_bits(bits, *self._allowed)
+        if _check_recipe(self.recipe if recipe is None else recipe) == "refit":
+            versions = self._refitter.versions(whole)
+        else:
+            versions = [table[b] for table, b in zip(self._versions, whole, strict=True)]
         return with_versions(self.network, self.layers, versions)
 
     def project(self, bits: Sequence[int]) -> tuple[int, ...]:
@@ -269,6 +303,22 @@ class QuantProblem:
         """Bits a weight."""
         return sizes.average_bits(bits, self.parameters)
 
+    @property
+    def _allowed(self) -> tuple[int, int, int, dict[int, int]]:
+        """What ``check_bits`` asks of a configuration."""
+        return len(self.layers), self.lowest, self.highest, self.kept
+
+    def _checked(self, bits: Bits) -> tuple[int | None, ...]:
+        return check_partly_float(bits, *self._allowed)
+
+    def _count(self, images: int | None) -> int:
+        """How many search images that is; ``None`` is all."""
+        if images is None:
+            return self.images
+        if not natural(images):
+            raise AdrlGymError(f"images={images!r}: at least 1 search image is needed; leave it out for all")
+        return min(natural(images), self.images)
+
     def _make_engine(self, precision: Precision) -> Engine:
         return Engine(
             *(self.network, self.layers, self._versions, self.splits.search, self._devices),
@@ -276,15 +326,14 @@ class QuantProblem:
             activation_memory=self._activation_memory,
         )
 
-    def _refit_source(self, engine: Engine) -> Source:
-        refitter = Refitter(
+    @cached_property
+    def _refitter(self) -> Refitter:
+        return Refitter(
             *(self.network, self.layers, self.splits.search.images[:CALIBRATION_IMAGES]),
             quantizer=self.quantizer,
             bias_correction=self.bias_correction,
-            activation_memory=self._activation_memory,
+            activation_memory=self._activation_memory if self.recipe == "refit" else 0,  # else the engine has it all
         )
-        refits = RefitEngine(self.network, self.layers, self.splits.search, refitter, engine)
-        return self._source(refits, recipe=f"refit {refitter.settings}")
 
     def _source(self, engine: Engine | RefitEngine, precision: Precision = "float32", recipe: str = "direct") -> Source:
         known = fingerprint(
@@ -311,10 +360,15 @@ class QuantProblem:
         return compare(logits[None], self._float_logits("test"), self.splits.test.labels)[0].metrics()
 
 
-def _devices(names: str) -> list[torch.device]:
-    if names == "auto":
-        names = ",".join(f"cuda:{index}" for index in range(torch.cuda.device_count())) or "cpu"
-    return [torch.device(name.strip()) for name in names.split(",")]
+def _check_number(budget: object) -> None:
+    if not isinstance(budget, Real):
+        raise AdrlGymError(f"budget={budget!r}: a number is needed, for example 0.0625 for 16 times smaller")
+
+
+def _check_recipe(recipe: Recipe) -> Recipe:
+    if recipe not in RECIPES:
+        raise AdrlGymError(f"unknown recipe {recipe!r}: choose one of {', '.join(RECIPES)}")
+    return recipe
 
 
 def _relative_error(weight: Tensor, quantized: Tensor) -> float:

@@ -1,11 +1,14 @@
 """Actions to bits, bit configurations, sizes and the projection onto a budget."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adrl_gym import AdrlGymError, BitConfig
-from adrl_gym.bits import action_from_bits, bits_from_action
+from adrl_gym.bits import action_from_bits, bits_from_action, check_bits, check_partly_float, check_range, match_keep
 from adrl_gym.budget import FLOAT_BITS, average_bits, project, size_ratio, weight_bits
 
 RANGES = st.tuples(st.integers(1, 8), st.integers(1, 8)).map(lambda pair: (min(pair), max(pair)))
@@ -77,8 +80,52 @@ def test_bit_config_of_another_network_names_the_layer(names: list[str], message
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"schema": 1}', '{"schema": 9, "bits": {}}', '{"schema": 1, "bits": {"a": 9}}']
+    "text",
+    [
+        *("", "[]", '{"schema": 1}', '{"schema": 9, "bits": {}}', '{"schema": 1, "bits": {"a": 9}}'),
+        *('{"schema": 1, "bits": [1, 2]}', '{"schema": 1, "bits": 3}', '{"schema": 1, "bits": {"a": true}}'),
+    ],
 )
 def test_bit_config_refuses_other_json(text: str) -> None:
     with pytest.raises(AdrlGymError):
         BitConfig.from_json(text)
+
+
+@pytest.mark.parametrize("three", [3, np.int64(3), np.uint8(3), np.array(3)])
+def test_integers_of_numpy_are_integers(three: Any) -> None:
+    config = BitConfig(("a",), (three,))
+    assert BitConfig.from_json(config.to_json()) == config == BitConfig(("a",), (3,))
+    assert match_keep({"a": three}, ["a", "b"]) == {0: 3}
+    assert check_bits([three, three], 2, 1, 8) == (3, 3)
+    assert check_range((three, three)) == (3, 3)
+    assert type(check_bits([three], 1, 1, 8)[0]) is int
+
+
+@pytest.mark.parametrize("other", [2.9, 3.0, True, np.bool_(True), "3", None, np.float32(3)])
+def test_nothing_else_is_rounded_to_one(other: Any) -> None:
+    with pytest.raises(AdrlGymError, match="is no bit-width"):
+        BitConfig(("a",), (other,))
+    with pytest.raises(AdrlGymError, match="a bit-width is an integer from 1 to 8"):
+        match_keep({"a": other}, ["a", "b"])
+    with pytest.raises(AdrlGymError, match=f"layer 1: {other} bits, but this problem has the integers 1 to 8"):
+        check_bits([3, other], 2, 1, 8)
+    with pytest.raises(AdrlGymError, match="two integers with 1 <= lowest"):
+        check_range((other, 8))
+
+
+@pytest.mark.parametrize("bits", [4, (1, 2, 3), (4,), "28", None])
+def test_a_range_is_two_bit_widths(bits: Any) -> None:
+    with pytest.raises(AdrlGymError, match="two integers with 1 <= lowest"):
+        check_range(bits)
+
+
+def test_float_layers_are_allowed_where_they_are_asked_for() -> None:
+    assert check_partly_float((None, 2, None), 3, 2, 4, {0: 8}) == (None, 2, None)
+    assert check_partly_float((8, 2, 4), 3, 2, 4, {0: 8}) == (8, 2, 4)
+    for bits, message in (
+        ((None, 0, None), "layer 1: 0 bits, but this problem has the integers 2 to 4"),
+        ((4, None, None), "layer 0: 4 bits, but this problem keeps it at 8"),
+        ((None, None), "2 bit-widths for a network of 3 quantizable layers"),
+    ):
+        with pytest.raises(AdrlGymError, match=message):
+            check_partly_float(bits, 3, 2, 4, {0: 8})

@@ -12,6 +12,7 @@ from adrl_gym.data import default_cache, load_splits, own_splits
 from adrl_gym.data.cifar10 import FOLDER, load_cifar10
 from adrl_gym.data.datafree import load_datafree, save_datafree
 from adrl_gym.data.fit import check_fit
+from adrl_gym.data.folder import draw_pools
 from adrl_gym.data.images import ImageSet
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.networks import load_network
@@ -210,6 +211,17 @@ def test_fewer_than_one_image(batches: Batches) -> None:
 def test_fitting_images_pass(tiny: nn.Module) -> None:
     check_fit(tiny, ImageSet(X, Y + 4))
     check_fit(tiny, ImageSet(X, None))
+
+
+def test_a_network_that_writes_into_its_images_gets_a_copy(tiny: nn.Module) -> None:
+    images = X.clone()
+    check_fit(nn.Sequential(nn.ReLU(inplace=True), tiny), ImageSet(images, Y))
+    assert torch.equal(images, X)
+
+
+def test_one_image_cannot_be_searched_and_tested_on() -> None:
+    with pytest.raises(AdrlGymError, match=r"cats/1\.png is the only image there, .* add more beside it"):
+        draw_pools({"": [("cats/1.png", 0)]})
 
 
 @pytest.mark.parametrize("label", [5, -1])

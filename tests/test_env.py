@@ -1,6 +1,8 @@
 """The environment as users of Gymnasium and Stable-Baselines3 use it."""
 
 import pickle
+import threading
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -12,9 +14,11 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
-from adrl_gym import AdrlGymError, MixedPrecisionQuantEnv
+from adrl_gym import AdrlGymError, MixedPrecisionQuantEnv, QuantProblem
 from adrl_gym.bits import action_from_bits
-from adrl_gym.evaluation import prepare_layers
+from adrl_gym.data import own_splits
+from adrl_gym.evaluation import Memo, prepare_layers
+from adrl_gym.refit import refit
 from adrl_gym.registration import IDS
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
@@ -23,6 +27,13 @@ GENERIC = "adrl_gym/MixedPrecisionQuant-v0"
 
 def make(network: nn.Module, batches: Batches, **keywords: Any) -> gym.Env[np.ndarray, Any]:
     return gym.make(GENERIC, network=network, data=batches, **{"budget": 0.1, "quantizer": "linear", **keywords})
+
+
+@pytest.fixture
+def problem(tiny: nn.Module, batches: Batches) -> QuantProblem:
+    """A problem of ``tiny`` with 2 to 4 bits, whose first layer is kept at 8."""
+    options: dict[str, Any] = {"quantizer": "linear", "bits": (2, 4), "keep": {"conv1": 8}}
+    return QuantProblem(tiny, own_splits(batches), budget=0.2, **options)
 
 
 def play(env: gym.Env[np.ndarray, Any], actions: list[float]) -> tuple[list[np.ndarray], list[float], dict[str, Any]]:
@@ -170,7 +181,17 @@ def test_accuracy_without_labels_is_agreement(tiny: nn.Module) -> None:
         ({"action_type": "wild"}, "continuous or discrete"),
         ({"render_mode": "hologram"}, "ansi or rgb_array"),
         ({"weights": "file.pt"}, "named network"),
-        ({"images": 0}, "images"),
+        ({"images": 0}, "images=0: an integer of at least 1"),
+        ({"images": 2.5}, "images=2.5: an integer of at least 1"),
+        ({"bits": 4}, "bits=4: the range needs two integers"),
+        ({"bits": (2.0, 4.0)}, "the range needs two integers"),
+        ({"budget": "0.1"}, "budget='0.1': a number is needed"),
+        ({"keep": {"fc1": True}}, "keep fc1=True: a bit-width is an integer"),
+        ({"device": "gpu"}, "device gpu cannot be used here; choose auto or cpu"),
+        ({"device": "cpu,abacus"}, "device abacus cannot be used here"),
+        ({"recipe": "finetuned"}, "unknown recipe 'finetuned'"),
+        ({"data_root": "/images"}, "data_root and download say where named data are"),
+        ({"download": True}, "data_root and download say where named data are"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*render_mode.*")
@@ -202,3 +223,182 @@ def test_labels_out_of_range_are_refused(tiny: nn.Module, batches: Batches) -> N
 def test_images_that_do_not_fit_are_refused(tiny: nn.Module) -> None:
     with pytest.raises(AdrlGymError, match=r"\(1, 8, 8\)"):
         make(tiny, [(torch.rand(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))])
+
+
+def test_paths_and_devices_may_be_objects(tmp_path: Path, tiny: nn.Module, batches: Batches) -> None:
+    with pytest.raises(AdrlGymError, match=r"there is no data-free set .*mine\.npz"):
+        gym.make(GENERIC, network=tiny, data=tmp_path / "mine.npz")
+    env = gym.make(GENERIC, network=OWN, data=IMAGES, budget=0.2, quantizer="linear", device=torch.device("cpu"))
+    assert env.unwrapped.problem.name == "make"  # type: ignore[attr-defined]
+
+
+def test_numpy_s_integers_are_taken_everywhere(tiny: nn.Module, batches: Batches) -> None:
+    two, four = np.array([2, 4])
+    env = make(tiny, batches, bits=(two, four), keep={"fc2": four}, images=np.int64(50))
+    _, _, info = play(env, [0.0] * 3)
+    assert info["bits"][3] == 4
+    assert all(type(b) is int for b in info["bits"])
+
+
+@pytest.mark.parametrize("action_type", ["continuous", "discrete"])
+def test_a_step_after_the_last_one_asks_for_a_reset(tiny: nn.Module, batches: Batches, action_type: str) -> None:
+    env = make(tiny, batches, action_type=action_type)
+    env.reset()
+    for _ in range(4):
+        env.step(env.action_space.sample())
+    with pytest.raises(AdrlGymError, match=r"the episode has ended .* call reset\(\)"):
+        env.step(env.action_space.sample())
+    env.reset()
+    assert not env.step(env.action_space.sample())[2]
+
+
+@pytest.mark.parametrize("action", [3, np.int64(3), np.int32(3), np.array(3)])
+def test_discrete_actions(tiny: nn.Module, batches: Batches, action: Any) -> None:
+    env = MixedPrecisionQuantEnv(tiny, batches, budget=0.25, quantizer="linear", action_type="discrete")
+    env.reset()
+    for _ in range(4):
+        info = env.step(action)[4]
+    assert info["chosen_bits"] == (4, 4, 4, 4)
+
+
+@pytest.mark.parametrize("action", [np.array([3]), 2.7, np.float32(3), 8, -1, "3", None])
+def test_discrete_actions_that_cannot_be(tiny: nn.Module, batches: Batches, action: Any) -> None:
+    env = MixedPrecisionQuantEnv(tiny, batches, budget=0.1, quantizer="linear", action_type="discrete")
+    env.reset()
+    with pytest.raises(AdrlGymError, match="an integer from 0 to 7 is needed"):
+        env.step(action)
+
+
+@pytest.mark.parametrize("action", [np.array([0.5], np.float32), np.array([0.5]), [0.5], torch.tensor([0.5])])
+def test_continuous_actions(tiny: nn.Module, batches: Batches, action: Any) -> None:
+    env = MixedPrecisionQuantEnv(tiny, batches, budget=0.1, quantizer="linear")
+    env.reset()
+    assert env.step(action)[0][9] == 0.75
+
+
+@pytest.mark.parametrize("action", [0.5, np.zeros(2), np.zeros((1, 1)), np.zeros(0), [[0.1], [0.2, 0.3]], ["x"], None])
+def test_continuous_actions_that_cannot_be(tiny: nn.Module, batches: Batches, action: Any) -> None:
+    env = MixedPrecisionQuantEnv(tiny, batches, budget=0.1, quantizer="linear")
+    env.reset()
+    with pytest.raises(AdrlGymError, match=r"of shape \(1,\), is needed"):
+        env.step(action)
+
+
+@pytest.mark.parametrize("recipe", ["direct", "refit"])
+def test_close_lets_go_of_file_and_threads(
+    tmp_path: Path, tiny: nn.Module, batches: Batches, monkeypatch: pytest.MonkeyPatch, recipe: str
+) -> None:
+    memos: list[Memo] = []
+
+    def open_memo(path: Path | None, fingerprint: str) -> Memo:
+        memos.append(Memo(path, fingerprint))
+        return memos[-1]
+
+    monkeypatch.setattr("adrl_gym.problem.Memo", open_memo)
+    options = {"memo": tmp_path / "memo.sqlite", "recipe": recipe, "device": "cpu,cpu"}  # each has a thread
+    others = set(threading.enumerate())
+    env = make(tiny, batches, **options)
+    before = play(env, [0.0] * 4)[2]
+    assert len(memos) == (1 if recipe == "direct" else 2)
+    workers = {thread for thread in set(threading.enumerate()) - others if thread.name.startswith("ThreadPool")}
+    assert len(workers) == 2
+    for _ in range(2):
+        env.close()
+    assert not any(worker.is_alive() for worker in workers)
+    assert all(memo._database is None for memo in memos)
+    assert not (tmp_path / "memo.sqlite-wal").exists()  # the last connection puts it into the file
+    assert play(env, [0.0] * 4)[2]["kl"] == before["kl"]
+    again = make(tiny, batches, **options)
+    assert play(again, [0.0] * 4)[2]["memo_hits"] == 1
+    for each in (env, again):
+        each.close()
+
+
+BAD_BITS = [
+    ((8, 0, 0, 0), "layer 1: 0 bits, but this problem has the integers 2 to 4"),
+    ((8, 2, 2, 5), "layer 3: 5 bits, but this problem has the integers 2 to 4"),
+    ((8, 2.0, 2, 2), "layer 1: 2.0 bits"),
+    ((4, 2, 2, 2), "layer 0: 4 bits, but this problem keeps it at 8"),
+    ((8, 2, 2), "3 bit-widths for a network of 4 quantizable layers"),
+]
+
+
+@pytest.mark.parametrize(("bits", "message"), BAD_BITS)
+def test_bits_that_were_not_prepared_are_refused(problem: QuantProblem, bits: Any, message: str) -> None:
+    ask: Any
+    for ask in (problem.evaluate, problem.test, problem.quantized):
+        with pytest.raises(AdrlGymError, match=message):
+            ask(bits)
+    for ask in (problem.costs, problem.compare):
+        with pytest.raises(AdrlGymError, match=message):
+            ask([(8, 2, 2, 2), bits], "kl")
+
+
+def test_float_layers_are_measured(problem: QuantProblem) -> None:
+    assert problem.evaluate((None,) * 4) == problem.float_search
+    bits: Any = (8, None, None, np.int64(2))
+    assert problem.evaluate(bits).kl == problem.costs([[8, None, None, 2]], "kl").mean()
+    with pytest.raises(AdrlGymError, match="layer 1: None bits"):
+        problem.quantized((8, None, 2, 2))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("images", [0, -1, 2.5])
+def test_no_images_are_refused(problem: QuantProblem, images: Any) -> None:
+    bits = (8, 2, 2, 2)
+    with pytest.raises(AdrlGymError, match=f"images={images}: at least 1 search image"):
+        problem.evaluate(bits, images)
+    with pytest.raises(AdrlGymError, match=f"images={images}: at least 1 search image"):
+        problem.compare([bits], "kl", images=images)
+    assert problem.evaluate(bits, 1000) == problem.evaluate(bits)  # all, where there are fewer
+
+
+@pytest.mark.parametrize(("begin", "end"), [(-1, 10), (10, 10), (0, 0), (0, 301)])
+def test_images_that_there_are_not(problem: QuantProblem, begin: int, end: int) -> None:
+    with pytest.raises(AdrlGymError, match=f"search images {begin} to {end}: there are those from 0 to 300"):
+        problem.costs([(8, 2, 2, 2)], "kl", begin, end)
+
+
+def test_unknown_scores_are_refused(problem: QuantProblem) -> None:
+    ask: Any
+    for ask in (problem.costs, problem.compare):
+        with pytest.raises(AdrlGymError, match="unknown score 'bogus': choose one of accuracy, agreement, kl, loss"):
+            ask([(8, 2, 2, 2)], "bogus")
+
+
+def test_any_problem_gives_either_recipe_s_weights(problem: QuantProblem, batches: Batches) -> None:
+    bits, x = (8, 2, 3, 2), batches[0][0]
+    direct, refitted = problem.quantized(bits), problem.quantized(bits, recipe="refit")
+    assert torch.equal(direct(x), problem.quantized(bits, recipe="direct")(x))
+    assert torch.equal(refitted(x), refit(problem, bits)(x))
+    assert not torch.equal(direct(x), refitted(x))
+    with pytest.raises(AdrlGymError, match="unknown recipe 'finetuned': choose one of direct, refit"):
+        problem.quantized(bits, recipe="finetuned")  # type: ignore[arg-type]
+
+
+def test_a_network_that_is_to_run_elsewhere_is_copied(
+    tiny: nn.Module, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = own_splits(batches, 20)
+    assert QuantProblem(tiny, splits, quantizer="linear", device="cpu").network is tiny
+    # Stands in for another device: PyTorch takes it for one, but computes on the CPU.
+    monkeypatch.setattr("adrl_gym.problem.check_device", lambda _: [torch.device("cpu", 0)])
+    assert QuantProblem(tiny, splits, quantizer="linear").network is not tiny
+
+
+OWN = Path(__file__).parent / "own_network" / "branches.py:make"
+IMAGES = [(torch.randn(40, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3)]
+
+
+def test_vector_environments() -> None:
+    actions = np.random.default_rng(0).uniform(-1, 1, (5, 2, 1)).astype(np.float32)  # (layers, environments, 1)
+    seen = []
+    for mode, keywords in (("sync", {}), ("async", {"context": "spawn"})):
+        options: dict[str, Any] = {"network": OWN, "data": IMAGES, "budget": 0.2, "quantizer": "linear"}
+        envs = gym.make_vec(GENERIC, 2, vectorization_mode=mode, vector_kwargs=keywords, **options)
+        envs.reset(seed=0)
+        for here in actions:
+            observations, rewards, terminated, _, infos = envs.step(here)
+        envs.close()
+        assert terminated.all()
+        seen.append((observations.tolist(), rewards.tolist(), infos["bits"].tolist()))
+    assert seen[0] == seen[1]

@@ -59,6 +59,9 @@ def draw_pools(parts: dict[str, Samples]) -> tuple[Samples, Samples, str]:
 
     Args:
         parts: samples of ``train`` and ``val``, or of one folder alone (its name may be empty).
+
+    Raises:
+        AdrlGymError: one folder with one image, which cannot be halved.
     """
     # The legacy generator: NumPy promises that its stream never changes, so neither do the splits.
     draw = np.random.RandomState(0)
@@ -67,6 +70,10 @@ def draw_pools(parts: dict[str, Samples]) -> tuple[Samples, Samples, str]:
         pool = [train[index] for index in draw.permutation(len(train))]
         return pool, test, f"drawn from train/, {len(test):,} test images from val/"
     ((name, samples),) = parts.items()
+    if len(samples) == 1:
+        raise AdrlGymError(
+            f"{samples[0][0]} is the only image there, and search and test images are two halves: add more beside it"
+        )
     order, half = draw.permutation(len(samples)), len(samples) // 2
     pool, test = [samples[index] for index in order[:half]], [samples[index] for index in sorted(order[half:])]
     whole = f"{name}/" if name else "it"

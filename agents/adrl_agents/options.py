@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import gymnasium as gym
-import torch
 import tyro
 from gymnasium.envs.registration import EnvSpec
 
 from adrl_gym.bits import parse_keep
+from adrl_gym.devices import check_device as check_device
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Score
 from adrl_gym.evaluation.precision import Precision
@@ -110,7 +110,9 @@ class Options:
         if self.network is not None and self.env_id not in (DEFAULT_ID, GENERIC_ID):
             raise AdrlGymError(f"--network {self.network}, --env-id {self.env_id}: these are two networks, give one")
         parse_keep(self.keep)
-        spec_of(self.environment)
+        spec = spec_of(self.environment)
+        if self.network is None and "network" not in spec.kwargs:
+            raise AdrlGymError(f"--env-id {self.env_id}: this is for any network, so name one with --network")
         check_device(self.device)
 
     def _at_least_one(self, *names: str) -> None:
@@ -208,6 +210,8 @@ def spec_of(env_id: str) -> EnvSpec:
         AdrlGymError: there is no such environment, or it is of another kind; says which there are.
     """
     module, _, name = env_id.rpartition(":")
+    if module.startswith("."):
+        raise AdrlGymError(f"--env-id {env_id}: give the whole name of the module, for example my_package.module:id")
     entry_point = gym.spec(GENERIC_ID).entry_point
     try:
         if module:
@@ -220,18 +224,3 @@ def spec_of(env_id: str) -> EnvSpec:
         problem = f"unknown environment {env_id} ({error})"
     known = sorted(known for known, spec in gym.registry.items() if spec.entry_point == entry_point)
     raise AdrlGymError(f"{problem}; choose one of {', '.join(known)}, or module:id of your own")
-
-
-def check_device(device: str) -> None:
-    """Raises ``AdrlGymError`` unless tensors can be put on ``device``."""
-    for name in device.split(","):
-        if name != "auto" and not _usable(name.strip()):
-            raise AdrlGymError(f"--device {name} cannot be used here; choose auto or cpu")
-
-
-def _usable(device: str) -> bool:
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        return False
-    return True
