@@ -80,7 +80,7 @@ def table(results: Path) -> tuple[list[str], list[list[str]]]:
                     "" if target is None else "never" if until is None else str(until),
                 ]
             )
-    header = ["network, budget", "bits of", "weights at the begin", "before", "finetuned", "float", "epochs"]
+    header = ["network, budget", "bits of", "starting weights", "before", "finetuned", "float", "epochs"]
     return [*header, "epochs until HAQ's last, from direct weights"], lines
 
 

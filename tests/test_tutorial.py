@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from adrl_gym.export import load_packed
+from adrl_gym.networks import load_network
 from adrl_gym.result import SearchResult
 
 ROOT = Path(__file__).parents[1]
@@ -74,3 +76,14 @@ def test_the_page_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert adrl.float_test_accuracy > 80, "the network has learned something"
     assert adrl.test_accuracy > adrl.float_test_accuracy - 20, "and keeps most of it in 3 bits"
     monkeypatch.delitem(sys.modules, "shapes", raising=False)
+
+
+def test_the_python_of_the_page_on_finetuning_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ((kind, block),) = BLOCK.findall((ROOT / "docs" / "finetuning.md").read_text())
+    assert kind == "python"
+    run(kind, block)
+    float_network = load_network("cifarnet").network
+    small = load_packed(tmp_path / "small.safetensors", float_network)
+    levels, weights = (net.get_parameter("fc2.weight")[0].unique() for net in (small, float_network))
+    assert len(levels) <= 2**3 < len(weights)
