@@ -147,7 +147,7 @@ def draw_learning(learning: Sequence[Row], title: str) -> Figure:
         measures["seconds"] = "seconds on a shared machine"
     for axes, (measure, label) in zip(panels, measures.items(), strict=True):
         reached = [float(row[measure]) for row in learning if row[measure]]
-        low, high = 0.6 * min(1.0, *reached), 4 * max(reached, default=1.0)  # one episode has a bar, too
+        low, high = 0.6 * min([1.0, *reached]), 4 * max(reached, default=1.0)  # one episode has a bar, too
         for place, agent in enumerate(agents):
             rows = of(learning, agent=agent)
             values = [float(row[measure]) for row in rows if row[measure]]
@@ -283,7 +283,8 @@ def figures(results: Path) -> dict[str, Figure]:
         bits = f"{32 * float(budget):g}"
         title = f"{NETWORKS[network]}, {quantizer}, {budget} of the 32-bit size ({bits} bits a weight)"
         drawn[f"curves-{name}"] = draw_curves(of(curves, **setting), of(runs, **setting), title)
-        drawn[f"learning-{name}"] = draw_learning(of(learning, **setting), title)
+        if there := of(learning, **setting):  # not before HAQ has run to its end
+            drawn[f"learning-{name}"] = draw_learning(there, title)
         drawn[f"bits-{name}"] = draw_bits(of(runs, **setting), title)
     for network in sorted({row["network"] for row in runs}):
         gptq = of(runs, network=network, quantizer="gptq")

@@ -159,6 +159,10 @@ def test_figures_show_every_setting_and_are_the_same_every_time(tmp_path: Path) 
         assert words in svg
     with Image.open(tmp_path / "figures" / "pareto-resnet20.png") as picture:
         assert picture.width >= 900
+    (tmp_path / "results" / "learning.csv").unlink()  # as before HAQ has run to its end
+    assert [name for name in figures.figures(tmp_path / "results") if "-linear-" in name] == [
+        f"{kind}-resnet20-linear-0.0625" for kind in ("curves", "bits")
+    ]
 
 
 def test_without_results_there_are_no_figures(tmp_path: Path) -> None:
