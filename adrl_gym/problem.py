@@ -38,6 +38,7 @@ from adrl_gym.evaluation.refit import CALIBRATION_IMAGES, RECIPES, Recipe, Refit
 from adrl_gym.evaluation.refit_engine import RefitEngine
 from adrl_gym.evaluation.source import Source
 from adrl_gym.layers import find_layers, left_float, quantizable
+from adrl_gym.layout import fast_layout
 from adrl_gym.networks.checkpoints import content_hash
 
 Split = Literal["search", "test"]
@@ -268,7 +269,8 @@ class QuantProblem:
         if images is None:
             raise AdrlGymError(f"no test images: there are only {self.splits.source}")
         there = copy.deepcopy(network).eval().to(self._devices[0])
-        logits = whole_logits(there, (batch for batch, _ in images.batches(self.slice_size)))  # (N, K)
+        batches = (batch for batch, _ in images.batches(self.slice_size))
+        logits = whole_logits(there, batches, fast_layout(there, self._first().to(self._devices[0])))  # (N, K)
         return compare(logits[None], self._float_logits(split), images.labels)[0].metrics()
 
     def quantized(self, bits: Sequence[int], recipe: Recipe | None = None) -> nn.Module:
@@ -318,6 +320,10 @@ class QuantProblem:
         if not natural(images):
             raise AdrlGymError(f"images={images!r}: at least 1 search image is needed; leave it out for all")
         return min(natural(images), self.images)
+
+    def _first(self) -> Tensor:
+        """The first search images, ``(B, ...)``."""
+        return next(self.splits.search.batches(self.slice_size))[0]
 
     def _make_engine(self, precision: Precision) -> Engine:
         return Engine(

@@ -28,22 +28,25 @@ class Options(Distillation):
     weights: Path | None = None
     """File of the network's weights (.safetensors, .pt), instead of its library's own."""
     device: str = "cpu"
-    """Device that the network runs on."""
+    """Device that the network runs on; auto takes CUDA where there is one."""
 
 
 def main(options: Options) -> None:
     """One data-free set."""
     options.check()
-    check_device(options.device)
+    if "," in options.device:
+        raise AdrlGymError(f"--device {options.device}: one device distils, so name one")
+    device = check_device(options.device)[0]
     if options.output.suffix != ".npz":
         raise AdrlGymError(f"--output {options.output}: a file that ends in .npz is needed")
     if options.output.exists():
         raise AdrlGymError(f"--output {options.output} exists already: remove it, or choose another")
     loaded = load_network(options.network, options.weights)
-    distill(loaded, options.output, options, device=options.device, progress=sys.stderr.isatty())
+    distill(loaded, options.output, options, device=device, progress=sys.stderr.isatty())
     size = options.output.stat().st_size / 1e6
     print(f"{options.output}: {options.images:,} images, {size:.2f} MB; to search on them:")
-    print(f"--network {options.network} --data {options.output}")
+    weights = "" if options.weights is None else f" --weights {options.weights}"
+    print(f"--network {options.network}{weights} --data {options.output}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ class ExportOptions(RunOptions):
     format: Literal["packed", "onnx"]
     """packed: weights at their own widths, for PyTorch; onnx: INT4 and INT8 weights, for other runtimes."""
     recipe: Literal["auto"] | Made = "auto"
-    """Which weights: direct (every layer quantized by itself), refit or finetuned; auto takes the best there is."""
+    """Which weights: direct (every layer quantized by itself), refit, finetuned, or auto: those with the best measured
+    accuracy on the search images."""
     output: Path | None = None
     """The file; without it, packed.safetensors or network.onnx in the run's folder."""
 
@@ -29,7 +30,9 @@ def main(options: ExportOptions) -> ExportSizes:
     """One file from one run."""
     run = rebuild(options)
     problem, file = run.problem, options.output or run.folder.path / FILES[options.format]
-    network, recipe = quantized_network(run, options.recipe)
+    network, recipe, why = quantized_network(run, options.recipe)
+    if why:
+        print(why)
     origin = {"quantizer": problem.quantizer, "name": problem.name, "checkpoint": problem.checkpoint}
     if options.format == "packed":
         sizes = save_packed(file, network, run.bits, **origin)

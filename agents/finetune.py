@@ -2,9 +2,10 @@
 
     python agents/finetune.py runs/NAME
 
-Begins with the refitted weights where agents/refit.py has made them. Writes into the run's folder, after every epoch:
-finetuned.safetensors (the best epoch by search accuracy; a packed file, see docs/packed-format.md), finetune.csv,
-finetune.json and finetune.png. Trains on the train split; of a data-free set, on its images, with more --epochs.
+Begins with the refitted weights where agents/refit.py has made them and they are not worse than the search's own.
+Writes into the run's folder, after every epoch: finetuned.safetensors (the best epoch by search accuracy; a packed
+file, see docs/packed-format.md), finetune.csv, finetune.json and finetune.png. Trains on the train split; of a
+data-free set, on its images, with more --epochs.
 """
 
 import sys
@@ -15,7 +16,7 @@ from adrl_agents import interrupts
 from adrl_agents.finetuning import FinetuneFolder, FinetuneTracker
 from adrl_agents.options import Switch
 from adrl_agents.rebuild import RunOptions, rebuild
-from adrl_agents.recipes import quantized_network, recipe_file
+from adrl_agents.recipes import quantized_network
 from adrl_agents.runner import run_command_line
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.finetune import Finetuned, Finetuning, finetune
@@ -26,7 +27,7 @@ class FinetuneOptions(Finetuning, RunOptions):
     """Options of the finetuning."""
 
     start: Literal["auto", "refit", "direct"] = "auto"
-    """Weights to begin with: auto takes those of agents/refit.py where they are, else the search's own."""
+    """Weights to begin with: direct, those of agents/refit.py, or auto: the better ones on the search images."""
     resume: Switch = False
     """Go on after the last whole epoch of a finetuning of the same options."""
     track: Switch = False
@@ -49,11 +50,10 @@ def main(options: FinetuneOptions) -> dict[str, Any]:
             f"no training images beside those of the search ({problem.splits.source}): search with fewer --images, or "
             "on images distilled from the network (agents/distill.py, then --data FILE.npz)"
         )
-    recipe = options.start
-    if recipe == "auto":
-        recipe = "refit" if recipe_file(run, "refit").exists() else "direct"
-    network, _ = quantized_network(run, recipe)
+    network, recipe, why = quantized_network(run, options.start, among=("refit", "direct"))
     folder.start = recipe
+    if why:
+        print(why)
     print(f"begins with the {'refitted' if recipe == 'refit' else 'directly quantized'} weights")
     train = problem.splits.train()
     print(f"data: {len(train):,} training images; {problem.splits.source}")

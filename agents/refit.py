@@ -3,7 +3,7 @@
     python agents/refit.py runs/NAME
 
 Writes refit.safetensors (a packed file, see docs/packed-format.md) and refit.json into the run's folder. Then
-agents/export.py exports the refitted network.
+agents/export.py exports the refitted network, where that is the better one.
 """
 
 import json
@@ -82,10 +82,17 @@ def main(options: RefitOptions) -> dict[str, Any]:
     origin = {"quantizer": problem.quantizer, "name": problem.name, "checkpoint": problem.checkpoint}
     save_packed(file, network, run.bits, **origin)
     write_whole(text, (json.dumps(report, indent=2) + "\n").encode())
-    split = "search" if problem.splits.test is None else "test"
-    direct, refitted, whole = (measured[f"{split}_accuracy"][name] for name in ("direct", "refit", "float"))
-    print(f"{file}: {split} accuracy {direct:.2f} -> {refitted:.2f} (float {whole:.2f}), refitted in {seconds:.1f} s")
+    search, test = measured["search_accuracy"], measured.get("test_accuracy")
+    shown = _shown(run.accuracy_name, search) if test is None else _shown("test accuracy", test)
+    print(f"{file}: {shown}, refitted in {seconds:.1f} s")
+    if search["refit"] < search["direct"]:
+        made_worse = _shown(run.accuracy_name, search)
+        print(f"note: refitting made it worse ({made_worse}); --recipe auto keeps the direct weights")
     return report
+
+
+def _shown(name: str, accuracy: dict[str, float]) -> str:
+    return f"{name} {accuracy['direct']:.2f} -> {accuracy['refit']:.2f} (float {accuracy['float']:.2f})"
 
 
 def _measured(run: Run, networks: dict[str, nn.Module]) -> dict[str, dict[str, float]]:

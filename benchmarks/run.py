@@ -47,7 +47,7 @@ class Options:
     """Of these, make anew those whose <protocol>-<name> contains one of these: their rows are taken out and their
     folders renamed at once, so a command that is stopped goes on without this option."""
     track: bool = False
-    """Log every run to Weights & Biases, in a group named like the suite."""
+    """Log every run to Weights & Biases, in the group <suite>-<protocol>."""
 
 
 class Pool:
@@ -88,7 +88,7 @@ class Pool:
         options = self._options
         command = [sys.executable, *run.command(options.data_root, options.runs / run.name), "--resume"]
         if options.track:
-            command += ["--track", "--wandb-group", options.suite]
+            command += ["--track", "--wandb-group", f"{options.suite}-{run.protocol}"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with subprocess.Popen(
             command,

@@ -166,6 +166,11 @@ def test_a_result_on_the_shipped_network_needs_no_download(tmp_path: Path) -> No
             {"env_id": "no_module:Tiny-v0"},
             "unknown environment no_module:Tiny-v0 .*no_module.*; choose one of",
         ),
+        ({"env_id": ".foo:x"}, "--env-id .foo:x: give the whole name of the module, for example my_package.module:id"),
+        (
+            {"env_id": "adrl_gym/MixedPrecisionQuant-v0"},
+            "--env-id adrl_gym/MixedPrecisionQuant-v0: this is for any network, so name one with --network",
+        ),
         ({"env_id": "CartPole-v1"}, "CartPole-v1 is no quantization environment; choose one of"),
         ({"data_root": "/nowhere", "data": "cifar10", "env_id": "adrl_gym/CifarNet-Cifar10-v0"}, "/nowhere"),
     ],
@@ -181,6 +186,46 @@ def test_bad_options_get_one_line_and_status_2(
     error = capsys.readouterr().err
     assert re.fullmatch(rf"error: .*{message}.*\n", error)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            ["--keep", "conv1=8", "--seed", "1", "--keep", "fc3=8"],
+            "--keep is given twice; give all its values behind one: --keep conv1=8 fc3=8",
+        ),
+        (["--keep=a_b=8", "c=4", "--keep=d=2"], "give all its values behind one: --keep a_b=8 c=4 d=2"),
+        (["--budget", "0.2"], "--budget is given twice; give it once"),
+        (["--wandb-group", "a", "--wandb_group=b"], "--wandb-group is given twice; give it once"),
+    ],
+)
+def test_an_option_given_twice_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    message: str,
+) -> None:
+    assert run_here(monkeypatch, [*arguments(tmp_path / "run"), *more]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.endswith(f"{message}\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_without_real_images_is_not_shown_to_who_asks_for_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = {"env_id": "adrl_gym/CifarNet-Cifar10-v0", "quantizer": "linear", "images": 20, "episodes": 1}
+    given = arguments(tmp_path / "run", **network)
+    assert run_here(monkeypatch, given) == 0
+    for more in (["--download"], ["--data-root", str(tmp_path)]):
+        capsys.readouterr()
+        assert run_here(monkeypatch, [*given, "--resume", *more]) == 2
+        message = rf"is finished, on the data-free set: .*\({' '.join(more)}\), choose another --output\n"
+        assert re.search(message, capsys.readouterr().err)
+    assert run_here(monkeypatch, [*given, "--resume", "--resume"]) == 0  # as make train ARGS=--resume does
 
 
 def test_an_unwritable_output_is_refused_before_the_search(tmp_path: Path) -> None:

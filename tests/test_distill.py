@@ -1,5 +1,6 @@
 """Distilling images from one's own network: the file, the command line, and networks that cannot be distilled."""
 
+import importlib
 import os
 import re
 import runpy
@@ -16,6 +17,7 @@ import timm
 import torch
 from torch import nn
 
+from adrl_agents.runner import run_command_line
 from adrl_gym import AdrlGymError
 from adrl_gym.data import distill as distillation
 from adrl_gym.data.datafree import load_datafree
@@ -175,6 +177,25 @@ def test_two_command_lines_and_no_image(tmp_path: Path) -> None:
     assert result.data == "data-free"
     assert result.options["data"] == str(output)
     assert "data-free set set.npz: 10 images" in searched.stdout
+
+
+@pytest.mark.usefixtures("scripts")
+def test_the_options_of_a_search_on_the_file_name_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network, weights, output = f"{FILE}:make", tmp_path / "own.pt", tmp_path / "set.npz"
+    torch.save(load_network(network).network.state_dict(), weights)
+    given = ["--network", network, "--weights", str(weights), "--output", str(output), "--images", "2", "--steps", "1"]
+    script = importlib.import_module("distill")
+
+    def run_on(device: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["distill.py", *given, "--device", device])
+        return run_command_line(script.main, script.Options, script.__doc__)
+
+    assert run_on("cpu,cpu") == 2
+    assert capsys.readouterr().err == "error: --device cpu,cpu: one device distils, so name one\n"
+    assert run_on("auto") == 0
+    assert capsys.readouterr().out.endswith(f"\n--network {network} --weights {weights} --data {output}\n")
 
 
 @pytest.mark.parametrize(

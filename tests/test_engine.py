@@ -17,10 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from adrl_gym.bits import BitConfig
 from adrl_gym.data import ImageSet, Splits
 from adrl_gym.data.cifar10 import cifar10_splits
 from adrl_gym.evaluation import ACTIVATION_MEMORY, Bits, Engine, PlainEvaluator, prepare_layers
 from adrl_gym.evaluation.engine import slice_size
+from adrl_gym.evaluation.refit import Recipe
+from adrl_gym.finetune import Finetuning, finetune
 from adrl_gym.layers import find_layers
 from adrl_gym.networks import load_network
 from adrl_gym.problem import QuantProblem
@@ -337,3 +340,36 @@ def test_predictions_on_real_images_are_the_plain_ones(name: str, quantizer: str
         bits = [2 + 3 * int(d) for d in draw]
         different = engine.logits(search, bits).argmax(1) != plain.logits(search, bits).argmax(1)  # (N,)
         assert int(different.sum()) <= 2
+
+
+class Views(nn.Module):
+    """The form of PyTorch's tutorial on CIFAR-10: ``view`` fails where an activation is channels last."""
+
+    def __init__(self, traced: bool) -> None:
+        super().__init__()
+        self.conv, self.norm, self.fc = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4 * 3 * 3, 5)
+        self.traced = traced
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.norm(self.conv(x))), 2, 2)  # (B, 4, 3, 3)
+        if not self.traced and x.mean() > 100:
+            x = x / 100  # (B, 4, 3, 3)
+        return self.fc(x.view(-1, 4 * 3 * 3))  # (B, 5)
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_views_are_no_obstacle(traced: bool) -> None:
+    same_as_plain(trained(Views(traced)), traced)
+
+
+@pytest.mark.parametrize("recipe", ["direct", "refit"])
+def test_views_are_no_obstacle_after_the_search(recipe: Recipe) -> None:
+    network, search = trained(Views(True)), images(100)
+    problem = QuantProblem(network, Splits(search, search, "random", "random"), budget=0.2, recipe=recipe)
+    bits = (4, 4)
+    found = problem.evaluate(bits)
+    assert problem.measure(problem.quantized(bits)).kl == pytest.approx(found.kl, rel=1e-3)
+    config = BitConfig(tuple(layer.name for layer in problem.layers), bits)
+    start, settings = problem.quantized(bits), Finetuning(epochs=1)
+    done = finetune(network, start, config, quantizer="gptq", train=search, search=search, settings=settings)
+    assert len(done.epochs) == 2

@@ -138,6 +138,35 @@ def test_refitted_weights_are_the_start_where_there_are_some(
     assert json.loads((run / "finetune.json").read_text())["start"] == "refit"
 
 
+def test_refitted_weights_are_no_start_where_they_are_worse(
+    run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finetune(monkeypatch, [str(run), "--data-root", str(pictures), "--images", "12"], "refit") == 0
+    report = {"search_accuracy": {"direct": 50.0, "refit": 40.0}}
+    (run / "refit.json").write_text(json.dumps(report))
+    capsys.readouterr()
+    assert finetune(monkeypatch, arguments(run, pictures, epochs=1)) == 0
+    assert capsys.readouterr().out.startswith(
+        "auto takes the direct weights: search accuracy direct 50.00, refit 40.00\n"
+        "begins with the directly quantized weights\n"
+    )
+
+
+def test_what_a_search_measured_after_finetuning_is_not_what_its_weights_do(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = search(tmp_path / "run", data_root=pictures, finetune_images=16)
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps({**result, "search_accuracy": 100.0}))
+    assert finetune(monkeypatch, arguments(run, pictures, epochs=1)) == 0
+    report = json.loads((run / "finetune.json").read_text())
+    assert report["start_search_accuracy"] < 100
+    capsys.readouterr()
+    assert finetune(monkeypatch, [str(run), "--data-root", str(pictures), "--format", "packed"], "export") == 0
+    measured = f"direct {report['start_search_accuracy']:.2f}, finetuned {report['search_accuracy']:.2f}"
+    assert capsys.readouterr().out.startswith(f"auto takes the finetuned weights: search accuracy {measured}\n")
+
+
 def test_a_finetuning_is_not_replaced_and_a_finished_one_is_told_again(
     run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,6 +218,9 @@ def test_a_distilled_set_is_enough(
     assert re.search(r"agreement with the float network [\d.]+ -> [\d.]+ \(float 100.00\)\n", shown)
     report = json.loads((run / "finetune.json").read_text())
     assert (report["data"], report["test_accuracy"], report["epochs"]) == ("data-free", None, 2)
+    assert finetune(monkeypatch, [str(run)], "refit") == 0
+    assert "refit.safetensors: agreement with the float network " in capsys.readouterr().out
+    (run / "refit.safetensors").unlink()
     assert finetune(monkeypatch, [str(run), "--resume", "--epochs", "2", "--no-distillation"]) == 2
     assert "the training images have no labels: let the float network teach" in capsys.readouterr().err
 
@@ -234,6 +266,6 @@ def test_impossible_options_are_refused(
     more: list[str],
     message: str,
 ) -> None:
-    assert finetune(monkeypatch, [*arguments(run, pictures), *more]) == 2
+    assert finetune(monkeypatch, [str(run), "--data-root", str(pictures), *more]) == 2
     assert message in capsys.readouterr().err
     assert [path.name for path in run.iterdir()] == ["result.json"]

@@ -153,6 +153,64 @@ def test_export_takes_the_best_weights_there_are(
     )
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "taken", "why"),
+    [
+        ({"direct": 60.0, "refit": 59.975}, "direct", "search accuracy direct 60.00, refit 59.98"),
+        ({"direct": 60.0, "refit": 60.0}, "refit", "search accuracy direct 60.00, refit 60.00"),
+        (
+            {"direct": 60.0, "refit": 61.0, "finetuned": 60.5},
+            "refit",
+            "search accuracy direct 60.00, refit 61.00, finetuned 60.50",
+        ),
+        (
+            {"direct": 60.0, "refit": 61.0, "finetuned": 61.0},
+            "finetuned",
+            "search accuracy direct 60.00, refit 61.00, finetuned 61.00",
+        ),
+    ],
+)
+def test_auto_takes_the_weights_with_the_best_measured_accuracy(
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    accuracies: dict[str, float],
+    taken: str,
+    why: str,
+) -> None:
+    (run / "refit.json").write_text(json.dumps({"search_accuracy": accuracies}))
+    if "finetuned" in accuracies:
+        shutil.copy(run / "refit.safetensors", run / "finetuned.safetensors")
+        (run / "finetune.json").write_text(json.dumps({"search_accuracy": accuracies["finetuned"]}))
+    assert command(monkeypatch, "export", run, "--format", "packed") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"auto takes the {taken} weights: {why}\n")
+    assert f"packed.safetensors ({taken} weights)" in shown
+
+
+def test_weights_without_a_report_are_measured(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = json.loads((run / "refit.json").read_text())["search_accuracy"]
+    (run / "refit.json").unlink()  # as a command that is killed between the two files leaves them
+    assert command(monkeypatch, "export", run, "--format", "packed") == 0
+    assert (
+        f"search accuracy direct {measured['direct']:.2f}, refit {measured['refit']:.2f}\n" in capsys.readouterr().out
+    )
+
+
+def test_a_refit_that_made_it_worse_says_so(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accuracies = {"search_accuracy": {"direct": 95.3, "refit": 92.6, "float": 100.0}}
+    monkeypatch.setattr(importlib.import_module("refit"), "_measured", lambda *_: accuracies)
+    assert command(monkeypatch, "refit", run) == 0
+    assert capsys.readouterr().out.endswith(
+        "note: refitting made it worse (search accuracy 95.30 -> 92.60 (float 100.00)); "
+        "--recipe auto keeps the direct weights\n"
+    )
+
+
 def test_weights_of_another_run_are_refused(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from adrl_agents import interrupts
 from adrl_agents.history import load_history
 from adrl_agents.options import ADRLOptions, Options
 from adrl_gym import AdrlGymError
@@ -97,6 +98,36 @@ def test_the_best_of_episodes_that_the_agent_does_not_know_is_kept(tmp_path: Pat
     assert first.search_agreement <= second.search_agreement <= third.search_agreement
     assert third.episodes == 21
     assert [episode for episode, *_ in tried(output)] == list(range(1, 22))
+
+
+def test_what_the_memo_answers_again_was_counted_the_first_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between two savings of the agent, and once more while it repeats what it has forgotten."""
+
+    def part(name: str, episodes: int) -> SearchResult:
+        memo = str(tmp_path / f"{name}.sqlite")
+        given = options(Options, tmp_path / name, episodes=episodes, evaluations=16, memo=memo, resume=True)
+        return train("train_haq", given)
+
+    def press() -> None:
+        raise KeyboardInterrupt
+
+    whole = part("whole", 16)
+    part("parts", 3)
+    agent = (tmp_path / "parts" / "agent.zip").read_bytes()
+    part("parts", 12)
+    (tmp_path / "parts" / "agent.zip").write_bytes(agent)
+    with monkeypatch.context() as patch:
+        patch.setattr(interrupts, "check", press)
+        with pytest.raises(KeyboardInterrupt):
+            part("parts", 16)
+    assert len(tried(tmp_path / "parts")) == 12, "nothing is forgotten that will be tried again"
+    parts = part("parts", 16)
+    counts = [[e.evaluations for e in load_history(tmp_path / name / "episodes.csv")] for name in ("whole", "parts")]
+    assert counts[0] == counts[1]
+    assert parts.episodes == whole.episodes > 12
+    assert (parts.evaluations, parts.memo_misses) == (whole.evaluations, whole.memo_misses)
 
 
 def test_resuming_nothing_begins_anew(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from adrl_agents.drivers import driver_of
 from adrl_agents.history import Episode, load_history
 from adrl_agents.options import Method, Options, SearchOptions
 from adrl_agents.searches import METHODS
@@ -277,6 +279,11 @@ def test_a_history_of_another_program_is_not_resumed(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace(tried(tmp_path / "run")[1][3], "1 1 1 1"))
     with pytest.raises(AdrlGymError, match=r"configuration 2 is not the one that would be tried now"):
         search("random", tmp_path / "run", episodes=5, resume=True)
+
+
+def test_what_cannot_search_is_told_what_can() -> None:
+    with pytest.raises(AdrlGymError, match=r"a list cannot search: .*a BaseAlgorithm.*, or a generator"):
+        driver_of([(2, 2, 2, 2)], gym.Env())
 
 
 def test_every_method_is_there() -> None:

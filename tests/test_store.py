@@ -174,6 +174,19 @@ def test_a_suite_does_what_is_missing_and_makes_anew_what_is_asked(tmp_path: Pat
     assert len(list((tmp_path / "runs").glob("*ip-kl*.aside-*"))) == 1
 
 
+def test_matched_searches_are_tracked_in_a_group_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suites, run = script("suites"), script("run")
+    agent, log = tmp_path / "agent.py", tmp_path / "log"
+    agent.write_text(f"import sys\nprint(*sys.argv[1:], file=open({str(log)!r}, 'a'))\n")
+    monkeypatch.setattr(suites.Run, "command", lambda *_: [str(agent)])
+    pool = run.Pool(run.Options("paper", tmp_path, 1, track=True))
+    for protocol in ("search", "matched"):
+        pool.start(suites.Run("resnet20", "gptq", 0.1, "haq", 0, protocol=protocol))
+        assert [error for _, error in pool.finished()] == [None]
+    groups = [line.rpartition(" ")[2] for line in log.read_text().splitlines()]
+    assert groups == ["paper-search", "paper-matched"]
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_suite_interrupts_its_searches(tmp_path: Path, stand_in: Path, stop: signal.Signals) -> None:
     command = [sys.executable, str(tmp_path / "start.py"), "--suite", "ablations", "--data-root", str(tmp_path)]

@@ -124,6 +124,26 @@ def test_a_resumed_search_goes_on_in_its_own_run(options: Options) -> None:
     assert first.wandb_run == second.wandb_run is not None
 
 
+def test_what_is_tried_again_is_not_logged_again(options: Options) -> None:
+    assert options.output is not None
+    train("train_haq", dataclasses.replace(options, episodes=2))
+    agent = (options.output / "agent.zip").read_bytes()
+    train("train_haq", dataclasses.replace(options, resume=True))
+    (options.output / "agent.zip").write_bytes(agent)  # as it was after 2 of the 4 episodes
+    before = set(options.output.glob("wandb/offline-run-*"))
+    train("train_haq", dataclasses.replace(options, episodes=6, resume=True))
+    (folder,) = set(options.output.glob("wandb/offline-run-*")) - before
+    (path,) = folder.glob("*.wandb")
+    history = [items(record.history.item) for record in read_back(path) if record.HasField("history")]
+    assert [row["episode"] for row in history if "episode" in row] == [5, 6]
+
+
+def test_a_finished_run_says_that_it_is_not_logged(options: Options, capsys: pytest.CaptureFixture[str]) -> None:
+    train("train_haq", dataclasses.replace(options, track=False))
+    train("train_haq", dataclasses.replace(options, resume=True))
+    assert "note: a finished run is not logged to Weights & Biases\n" in capsys.readouterr().out
+
+
 def test_searches_that_do_not_learn_log_the_same(options: Options) -> None:
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Options)}
     result = train("search", SearchOptions(method="random", **given))

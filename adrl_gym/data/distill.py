@@ -28,6 +28,7 @@ from adrl_gym.data.datafree import save_datafree
 from adrl_gym.data.fit import count_outputs
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.files import write_whole
+from adrl_gym.layout import fast_layout
 from adrl_gym.networks import LoadedNetwork
 from adrl_gym.networks.preprocessing import Preprocessing
 
@@ -102,7 +103,8 @@ def distill(
     if classes < 2:
         raise AdrlGymError(f"{loaded.name} has {classes} output: images are distilled for at least 2 classes")
     # A copy: the caller's network keeps its gradients, its layout and its device.
-    network = copy.deepcopy(loaded.network).requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    network = copy.deepcopy(loaded.network).requires_grad_(False).to(device)
+    network = network.to(memory_format=fast_layout(network, torch.rand(2, *images.shape, device=device)))
     statistics = {name: tensor.to(device) for name, tensor in loaded.statistics.items()}
     parts, key = output.with_name(output.name + ".parts"), _key(loaded.checkpoint, images, settings)
     _make_folder(parts)
@@ -145,7 +147,7 @@ def _descend(
         columns = int(torch.randint(-right, right + 1, (), generator=generator))
         seen.clear()
         x = clouds(noise).clamp(black, black + span).roll((rows, columns), (2, 3))  # (B, C, H, W)
-        logits = network(x.contiguous(memory_format=torch.channels_last))  # (B, K)
+        logits = network(x)  # (B, K)
         matched, classified = statistics_loss(seen), F.cross_entropy(logits, labels)
         loss = matched + settings.class_weight * classified
         if not torch.isfinite(loss):

@@ -19,6 +19,7 @@ from adrl_gym.evaluation.precision import DTYPES, Precision
 from adrl_gym.evaluation.prepare import LayerVersion
 from adrl_gym.evaluation.runner import Bits, CutRunner, Runner, WholeRunner
 from adrl_gym.layers import LayerSpec, quantizable
+from adrl_gym.layout import fast_layout, placed
 
 ACTIVATION_MEMORY = 2 << 30  # of kept activations
 PIXELS = 50 * 32 * 32  # of a slice: larger slices fall out of the processor's cache
@@ -161,11 +162,12 @@ class Engine:
         for device in devices:
             copies = torch.get_num_threads() if device.type == "cpu" and len(devices) == 1 else 1
             if segments is None:
-                # As it is: with channels last, what is a view and what a copy may change.
-                there = [{b: _to(v, device, self._dtype) for b, v in table.items()} for table in versions]
-                runner: Runner = WholeRunner(copy.deepcopy(network).to(device, self._dtype), layers, there)
+                layout = fast_layout(network, images)
+                there = [{b: _to(v, device, self._dtype, layout) for b, v in table.items()} for table in versions]
+                module = copy.deepcopy(network).to(device, self._dtype).to(memory_format=layout)
+                runner: Runner = WholeRunner(module, layers, there, layout)
             else:
-                there = [{b: _channels_last(_to(v, device, self._dtype)) for b, v in t.items()} for t in folded]
+                there = [{b: _to(v, device, self._dtype) for b, v in table.items()} for table in folded]
                 moved = copy.deepcopy(segments)
                 for segment in moved:
                     segment.run.to(device, self._dtype).to(memory_format=torch.channels_last)
@@ -179,8 +181,7 @@ class Engine:
         return self._devices[slice_ % len(self._devices)]
 
     def _placed(self, images: Tensor, device: torch.device) -> Tensor:
-        layout = torch.channels_last if images.dim() == 4 else torch.contiguous_format
-        return images.to(device, self._dtype, memory_format=layout)
+        return placed(images.to(device, self._dtype), torch.channels_last)
 
     def _slice(self, runner: Runner, slice_: int, configurations: Sequence[Bits]) -> list[Outcomes]:
         self._slice_reference(runner, slice_)
@@ -235,14 +236,15 @@ def search_shape(images: Images) -> tuple[int, ...]:
     return tuple(batch.shape[1:])
 
 
-def _to(version: LayerVersion, device: torch.device, dtype: torch.dtype) -> LayerVersion:
+def _to(
+    version: LayerVersion,
+    device: torch.device,
+    dtype: torch.dtype,
+    layout: torch.memory_format = torch.channels_last,
+) -> LayerVersion:
     weight, bias = version
-    return LayerVersion(weight.detach().to(device, dtype), None if bias is None else bias.detach().to(device, dtype))
-
-
-def _channels_last(version: LayerVersion) -> LayerVersion:
-    weight, bias = version
-    return LayerVersion(weight.to(memory_format=torch.channels_last) if weight.dim() == 4 else weight, bias)
+    weight = placed(weight.detach().to(device, dtype), layout)
+    return LayerVersion(weight, None if bias is None else bias.detach().to(device, dtype))
 
 
 def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

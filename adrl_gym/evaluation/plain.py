@@ -40,9 +40,14 @@ class PlainEvaluator:
         return torch.cat(batches)  # (N, K)
 
 
-def whole_logits(network: nn.Module, batches: Iterable[Tensor]) -> Tensor:
-    """Logits ``(N, K)`` of a network as it is, on its own device, for images ``(B, C, H, W)`` each; on the CPU."""
+def whole_logits(
+    network: nn.Module, batches: Iterable[Tensor], layout: torch.memory_format = torch.contiguous_format
+) -> Tensor:
+    """Logits ``(N, K)`` of a network as it is, on its own device, for images ``(B, C, H, W)`` each; on the CPU.
+
+    Its weights are put into ``layout``, and with them what it computes.
+    """
     device = next(network.parameters()).device
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(memory_format=layout)
     with torch.inference_mode():
         return torch.cat([network(batch.to(device, copy=True)).float().cpu() for batch in batches])

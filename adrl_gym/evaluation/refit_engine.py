@@ -1,6 +1,6 @@
 """Configurations as the recipe ``refit`` makes networks of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
@@ -12,6 +12,7 @@ from adrl_gym.evaluation.prepare import with_versions
 from adrl_gym.evaluation.refit import Refitter
 from adrl_gym.evaluation.runner import Bits
 from adrl_gym.layers import LayerSpec
+from adrl_gym.layout import fast_layout
 
 
 class RefitEngine:
@@ -37,6 +38,7 @@ class RefitEngine:
         self._network, self._layers, self._refitter, self._direct = network, layers, refitter, direct
         self._device = next(network.parameters()).device
         self._batches = list(search.batches(self.size))
+        self._layout = fast_layout(network, self._batches[0][0].to(self._device))
         self._search = search
         self._float: Bits = (None,) * len(layers)
         self._reference: Tensor | None = None  # the float network's logits (N, K)
@@ -53,7 +55,7 @@ class RefitEngine:
         """See ``Engine.logits``."""
         if tuple(bits) == self._float:
             return self._direct.logits(images, bits)
-        return whole_logits(self.quantized(bits).to(self._device), (batch for batch, _ in images.batches(self.size)))
+        return self._whole(bits, (batch for batch, _ in images.batches(self.size)))
 
     def forget(self) -> None:
         """Let go of what is kept."""
@@ -65,13 +67,16 @@ class RefitEngine:
         self.forget()
         self._direct.close()
 
+    def _whole(self, bits: Bits, batches: Iterable[Tensor]) -> Tensor:
+        return whole_logits(self.quantized(bits).to(self._device), batches, self._layout)
+
     def _measure(self, bits: Bits, slices: Sequence[int]) -> list[Outcomes]:
         if bits == self._float:
             return self._direct.measure([bits], slices)[0]
         if self._reference is None:
             self._reference = self._direct.logits(self._search, self._float)  # (N, K)
         chosen = [self._batches[s] for s in slices]
-        logits = whole_logits(self.quantized(bits).to(self._device), (images for images, _ in chosen)).split(self.size)
+        logits = self._whole(bits, (images for images, _ in chosen)).split(self.size)
         found = []
         for s, here, (images, labels) in zip(slices, logits, chosen, strict=True):
             reference = self._reference[s * self.size :][: len(images)]  # (B, K)

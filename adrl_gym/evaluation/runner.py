@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from adrl_gym.evaluation.cut import Live, Segment, Versions
 from adrl_gym.evaluation.kept import KeptActivations
 from adrl_gym.layers import LayerSpec, quantizable
+from adrl_gym.layout import placed
 
 Path = tuple[tuple[int | None, ...], ...]
 Bits = Sequence[int | None]  # a bit-width for every layer; None leaves the layer float
@@ -53,11 +54,18 @@ class WholeRunner:
         network: in evaluation mode, on its device; its weights change with every configuration.
         layers: its quantizable layers.
         versions: of every layer, on that device.
+        layout: of images, as the network's weights have it.
     """
 
-    def __init__(self, network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[Versions]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: Sequence[LayerSpec],
+        versions: Sequence[Versions],
+        layout: torch.memory_format = torch.contiguous_format,
+    ) -> None:
         self.work = 0
-        self._network, self._layers, self._versions = network, layers, versions
+        self._network, self._layers, self._versions, self._layout = network, layers, versions, layout
         self._weights = _Weights([quantizable(network, layer) for layer in layers], versions)
 
     def logits(self, images: Tensor, configurations: Sequence[Bits], slice_: int, kept: KeptActivations) -> Tensor:
@@ -68,13 +76,13 @@ class WholeRunner:
                 for layer, b in enumerate(bits):
                     self._weights.set(layer, b)
                 # A copy, since a network may write into what it is given.
-                logits.append(self._network(images.clone(memory_format=torch.contiguous_format)))  # (B, K)
+                logits.append(self._network(placed(images.clone(), self._layout)))  # (B, K)
                 self.work += len(images) * sum(layer.macs for layer in self._layers)
             return torch.stack(logits)  # (M, B, K)
 
     def replica(self) -> "WholeRunner":
         """See ``Runner``."""
-        return WholeRunner(copy.deepcopy(self._network), self._layers, self._versions)
+        return WholeRunner(copy.deepcopy(self._network), self._layers, self._versions, self._layout)
 
 
 @dataclass

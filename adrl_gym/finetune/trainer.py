@@ -20,6 +20,7 @@ from adrl_gym.finetune.feed import Feed
 from adrl_gym.finetune.settings import Finetuning
 from adrl_gym.finetune.teacher import Predictor
 from adrl_gym.finetune.weights import QuantizedWeights
+from adrl_gym.layout import fast_layout, placed
 
 _LABELS = 0.3  # share of the cross-entropy to the labels in the loss of a distillation
 _LATENT = 10.0  # learning rate of the latent weights, which are in steps, over that of biases and norms
@@ -27,6 +28,7 @@ _STEPS = 0.3  # ... and of the steps' logarithms
 _WARM_UP = 0.03  # share of the training in which the learning rate rises
 _HORIZON = 50  # steps that the average looks back on ...
 _HORIZON_SHARE = 0.1  # ... or this share of a shorter training
+COMPARED = 8  # images, to choose the layout by
 
 
 class Trainer:
@@ -67,12 +69,14 @@ class Trainer:
         device: torch.device,
     ) -> None:
         self._weights = QuantizedWeights(start, bits, quantizer).to(device)
-        self._network = copy.deepcopy(start).to(device).to(memory_format=torch.channels_last).requires_grad_(True)
+        self._network = copy.deepcopy(start).to(device).requires_grad_(True)
         self._trained = nn.ModuleList([self._network, self._weights])
         horizon = max(1.0, min(_HORIZON, _HORIZON_SHARE * settings.epochs * len(feed)))
         self._average = AveragedModel(self._trained, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / horizon))
         self._teacher, self._feed, self._settings = teacher, feed, settings
         self._precision, self._device = DTYPES[precision], device
+        images = next(feed.batches(torch.Generator().manual_seed(0)))[0][:COMPARED].to(device)
+        self._layout = fast_layout(self._network, images)
         replaced = set(self._weights.names)
         others = [parameter for name, parameter in self._network.named_parameters() if name not in replaced]
         weights = self._weights
@@ -148,7 +152,7 @@ class Trainer:
 
     def _loss(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """Of a batch ``(B, C, H, W)`` with its labels ``(B,)``."""
-        x = images.to(self._device)
+        x = placed(images.to(self._device), self._layout)
         with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
             logits = functional_call(self._network, dict(self._weights()), (x,)).float()  # (B, K)
         classified = None if labels is None else F.cross_entropy(logits, labels.to(self._device))

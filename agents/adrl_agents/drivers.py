@@ -1,5 +1,6 @@
 """What makes a search go: an agent that learns, or a method that proposes one configuration after the other."""
 
+from collections.abc import Generator
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -22,7 +23,9 @@ class Driver(Protocol):
     """Resumes a search, and runs it."""
 
     def resume(self, folder: RunFolder, previous: SearchResult) -> tuple[Progress, list[Episode]]:
-        """Go back to where the run of ``folder`` stopped; where that is, and the history up to there.
+        """Go back to where the run of ``folder`` can go on; where that is, and its whole history.
+
+        What the history has beyond that was tried, and will be tried again.
 
         Raises:
             AdrlGymError: its files do not allow it.
@@ -45,7 +48,7 @@ class AgentDriver:
     def resume(self, folder: RunFolder, previous: SearchResult) -> tuple[Progress, list[Episode]]:
         """See ``Driver``."""
         if not folder.agent.exists():
-            return Progress(), []
+            return Progress(), folder.load_whole_history()
         self._agent, progress = load_agent(folder.agent, self._agent)
         return progress, folder.load_history(progress.episodes)
 
@@ -115,6 +118,13 @@ class ProposalDriver:
         return info, reward
 
 
-def driver_of(made: BaseAlgorithm | Proposals, env: gym.Env[Any, Any]) -> Driver:
-    """The driver of an agent or of a method's proposals."""
-    return AgentDriver(made) if isinstance(made, BaseAlgorithm) else ProposalDriver(made, env)
+def driver_of(made: object, env: gym.Env[Any, Any]) -> Driver:
+    """The driver of an agent or of a method's proposals; raises ``AdrlGymError`` for anything else."""
+    if isinstance(made, BaseAlgorithm):
+        return AgentDriver(made)
+    if isinstance(made, Generator):
+        return ProposalDriver(made, env)
+    raise AdrlGymError(
+        f"a {type(made).__name__} cannot search: give an algorithm of Stable-Baselines3 (a BaseAlgorithm), or a "
+        "generator that yields configurations"
+    )

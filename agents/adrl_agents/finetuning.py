@@ -78,9 +78,8 @@ class FinetuneFolder:
         first, best, test = done.epochs[0], done.best, done.float_test_accuracy
         if test is not None:
             return f"test accuracy {first.test_accuracy:.2f} -> {best.test_accuracy:.2f} (float {test:.2f})"
-        which = "agreement with the float network" if self.run.result.data == "data-free" else "search accuracy"
-        reference = done.float_search_accuracy
-        return f"{which} {first.search_accuracy:.2f} -> {best.search_accuracy:.2f} (float {reference:.2f})"
+        name, reference = self.run.accuracy_name, done.float_search_accuracy
+        return f"{name} {first.search_accuracy:.2f} -> {best.search_accuracy:.2f} (float {reference:.2f})"
 
     def _report(self, done: Finetuned) -> dict[str, Any]:
         problem = self.run.problem

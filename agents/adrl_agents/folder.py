@@ -79,8 +79,8 @@ class RunFolder:
         write_whole(self.history, history_csv(episodes).encode())
 
     def load_history(self, episodes: int) -> list[Episode]:
-        """The first ``episodes`` rows of the history."""
-        rows = load_history(self.history)[:episodes]
+        """All rows of the history, of which there must be ``episodes`` at least."""
+        rows = load_history(self.history)
         if len(rows) < episodes:
             raise AdrlGymError(f"{self.history} has {len(rows)} episodes, and the agent knows {episodes}")
         return rows

@@ -62,6 +62,11 @@ class Run:
     problem: QuantProblem
     bits: BitConfig
 
+    @property
+    def accuracy_name(self) -> str:
+        """What accuracy on the search images is: without labels, agreement with the float network."""
+        return "agreement with the float network" if self.problem.splits.search.labels is None else "search accuracy"
+
 
 def rebuild(options: RunOptions) -> Run:
     """Read a run's result and make its problem anew.

@@ -1,8 +1,10 @@
 """What a search has found so far."""
 
+import dataclasses
 import math
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from adrl_agents.best import Best
@@ -24,7 +26,7 @@ class SearchRecord:
         preparation_seconds: that it took to make ``problem``.
         previous: the result so far of the run that is resumed.
         progress: where the resumed search stands.
-        episodes: history up to there.
+        history: all that it has tried; what is beyond ``progress`` is tried again.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class SearchRecord:
         preparation_seconds: float = 0.0,
         previous: SearchResult | None = None,
         progress: Progress | None = None,
-        episodes: list[Episode] | None = None,
+        history: Sequence[Episode] = (),
     ) -> None:
         self.problem, self.agent, self.options = problem, agent, options
         self.preparation_seconds = preparation_seconds
-        self.episodes = episodes or []
+        self._before = progress or Progress()
+        self._earlier, self._remembers = history, options.memo_file() is not None
+        self.episodes = list(history[: self._before.episodes])
         self._resumed_at = len(self.episodes)
         self.best: Best | None = None
         self.wandb_run: str | None = None
@@ -53,7 +57,10 @@ class SearchRecord:
                 previous.size_ratio,
             )
             self.wandb_run = previous.wandb_run
-        self._before = progress or Progress()
+            if self._remembers:  # what is tried again was counted the first time
+                self._before = dataclasses.replace(
+                    self._before, evaluations=previous.evaluations, memo_misses=previous.memo_misses
+                )
         # Of a search that another version began, without measuring it, it stays unknown.
         measured = not self.episodes or math.isfinite(self.episodes[-1].cpu_seconds)
         self._cpu_before = self._before.cpu_seconds if measured else math.nan
@@ -65,6 +72,16 @@ class SearchRecord:
         self._start, self._cpu_start = time.monotonic(), time.process_time()
         self.commit = git_commit()
         self._versions = package_versions()
+
+    @property
+    def history(self) -> list[Episode]:
+        """All that was tried, also what is still to be tried again."""
+        return [*self.episodes, *self._earlier[len(self.episodes) :]]
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the last episode was tried before the search was resumed."""
+        return len(self.episodes) <= len(self._earlier)
 
     @property
     def progress(self) -> Progress:
@@ -102,21 +119,29 @@ class SearchRecord:
             self.best = measured
         assert self.best is not None
         progress = self.progress
+        bits = " ".join(str(b) for b in measured.bits)
+        earlier = self._answered(bits)
         episode = Episode(
             episode=len(self.episodes) + 1,
             reward=round(reward, 6),
             accuracy=_percent(measured.accuracy),
             best_accuracy=_percent(self.best.accuracy),
-            evaluations=round(progress.evaluations, 4),
+            evaluations=round(progress.evaluations, 4) if earlier is None else earlier.evaluations,
             seconds=round(progress.seconds, 3),
             agreement=_percent(measured.agreement),
             kl=round(measured.kl, 8),
             average_bits=round(info["average_bits"], 6),
-            bits=" ".join(str(b) for b in measured.bits),
+            bits=bits,
             cpu_seconds=round(progress.cpu_seconds, 3),
         )
         self.episodes.append(episode)
         return episode
+
+    def _answered(self, bits: str) -> Episode | None:
+        """The next episode as it was before the search was resumed, if the memo on disk has answered it this time."""
+        number = len(self.episodes)
+        again = self._remembers and number < len(self._earlier) and self._earlier[number].bits == bits
+        return self._earlier[number] if again else None
 
     def result(self, status: Status, tested: tuple[float, float] | None = None) -> SearchResult:
         """The best so far, with everything known of the search. There must have been an episode.

@@ -54,8 +54,8 @@ class Recorder:
             KeyboardInterrupt: a Ctrl-C that got lost before; the episode is written down.
         """
         episode = self.record.add(info, reward)
-        self.folder.save_result(self.record.result("running"), self.record.episodes)
-        if self.tracker is not None:
+        self.folder.save_result(self.record.result("running"), self.record.history)
+        if self.tracker is not None and not self.record.repeated:  # or it is there already
             self.tracker.log(episode)
         if self._bar is not None:
             self._bar.update()
@@ -86,7 +86,7 @@ class Recorder:
         """Write result, history and pictures; ``tested`` as for ``SearchRecord.result``."""
         record, folder = self.record, self.folder
         result = record.result(status, tested)
-        folder.save_result(result, record.episodes)
+        folder.save_result(result, record.history)
         folder.save_picture(folder.bits, draw_bits(result))
         folder.save_picture(folder.curve, draw_curve(result, record.episodes))
         return result

@@ -1,11 +1,12 @@
 """One search from options to files: what the command lines have in common."""
 
+import itertools
 import sys
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 import gymnasium as gym
 import tyro
@@ -36,7 +37,29 @@ MakeSearch = Callable[[gym.Env[Any, Any]], BaseAlgorithm | Proposals]
 
 def run_command_line(main: Callable[[AnyOptions], object], options: type[AnyOptions], description: str | None) -> int:
     """Read ``options`` from the command line, run ``main`` on them, and give the exit status: see ``exit_status``."""
-    return exit_status(lambda: main(tyro.cli(options, description=description, config=(tyro.conf.DisallowNone,))))
+
+    def run() -> None:
+        _refuse_repeated(sys.argv[1:], options)
+        main(tyro.cli(options, description=description, config=(tyro.conf.DisallowNone,)))
+
+    return exit_status(run)
+
+
+def _refuse_repeated(arguments: list[str], options: type[Any]) -> None:
+    """Raise ``AdrlGymError`` for values that are given twice, as only the last would count; switches may be."""
+    name = ""
+    given: dict[str, list[list[str]]] = {name: [[]]}  # option -> the values behind it, each time
+    for argument in arguments:
+        option, _, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        if option:
+            name = option.replace("_", "-")
+            given.setdefault(name, []).append([])
+        given[name][-1] += [value] if value else []
+    for name, times in given.items():
+        if len(times) > 1 and any(times):
+            kind = get_type_hints(options).get(name.removeprefix("--").replace("-", "_"))
+            whole = f"all its values behind one: {name} {' '.join(itertools.chain(*times))}"
+            raise AdrlGymError(f"{name} is given twice; give {whole if get_origin(kind) is tuple else 'it once'}")
 
 
 def exit_status(run: Callable[[], object]) -> int:
@@ -73,6 +96,9 @@ def run_search(
     folder = RunFolder(options.output or Path("runs") / f"{options.run_name(agent_name)}-s{options.seed}")
     previous = folder.claim(agent_name, options.recorded(), options.resume)
     if previous is not None and _is_finished(previous, options):
+        _check_data(previous, options, folder)
+        if options.track:
+            print("note: a finished run is not logged to Weights & Biases")
         print(f"{folder.path} is finished; to go on, raise {' or '.join(f'--{name}' for name in LIMITS)}")
         return _report(previous, folder)
     try:
@@ -84,12 +110,12 @@ def run_search(
             if note is not None:
                 print(f"note: {note}")
         progress = Progress()
-        episodes: list[Episode] = []
+        history: list[Episode] = []
         if previous is not None:
             _check_same(previous, problem, folder)
-            progress, episodes = driver.resume(folder, previous)
+            progress, history = driver.resume(folder, previous)
             print(f"resuming {folder.path} after {progress.episodes} of {options.episodes} episodes")
-        record = SearchRecord(problem, agent_name, options, preparation_seconds, previous, progress, episodes)
+        record = SearchRecord(problem, agent_name, options, preparation_seconds, previous, progress, history)
         return _report(_search(driver, record, folder, env), folder)
     finally:
         folder.release_if_empty()
@@ -132,6 +158,17 @@ def _test(record: SearchRecord, env: gym.Env[Any, Any]) -> tuple[float, float] |
 def _is_finished(previous: SearchResult, options: Options) -> bool:
     here = options.recorded()
     return previous.status == "finished" and all(previous.options.get(name) == here.get(name) for name in LIMITS)
+
+
+def _check_data(previous: SearchResult, options: Options, folder: RunFolder) -> None:
+    """Refuse to show a finished run on the data-free set to who asks for real images."""
+    real = options.data == "auto" and "data" not in spec_of(options.environment).kwargs
+    if previous.data == "data-free" and real and (options.download or options.data_root is not None):
+        asked = "--download" if options.download else f"--data-root {options.data_root}"
+        raise AdrlGymError(
+            f"{folder.path} is finished, on the data-free set: for a search on real images ({asked}), "
+            "choose another --output"
+        )
 
 
 def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[gym.Env[Any, Any], float]:

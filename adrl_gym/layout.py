@@ -1,0 +1,39 @@
+"""The memory layout that a network runs in."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+SAME = 1e-3  # of the largest logit: the most that rounding explains
+
+
+def alike(logits: Tensor, others: Tensor) -> bool:
+    """Whether logits ``(B, K)`` differ from the expected ``others`` by no more than rounding does."""
+    if not others.isfinite().all():
+        return True  # nothing can be compared; what is wrong with images or weights is said elsewhere
+    return float((logits - others).abs().max()) <= SAME * float(others.abs().max())
+
+
+def fast_layout(network: nn.Module, images: Tensor) -> torch.memory_format:
+    """Channels last, which is faster, where the network gives the same logits in it; else contiguous.
+
+    What is a view of an activation and what a copy may depend on the layout, and ``view`` may fail in it.
+
+    Args:
+        network: in evaluation mode; left alone.
+        images: a few, ``(B, ...)``, on the network's device.
+    """
+    with torch.inference_mode():
+        expected = network(images.clone(memory_format=torch.contiguous_format))  # (B, K)
+        other = copy.deepcopy(network).to(memory_format=torch.channels_last)
+        try:
+            same = alike(other(placed(images.clone(), torch.channels_last)), expected)
+        except RuntimeError:
+            same = False
+    return torch.channels_last if same else torch.contiguous_format
+
+
+def placed(images: Tensor, layout: torch.memory_format) -> Tensor:
+    """Images ``(B, C, H, W)`` in a layout; of other shapes as they are."""
+    return images.contiguous(memory_format=layout) if images.dim() == 4 else images
