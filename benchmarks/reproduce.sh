@@ -55,6 +55,7 @@ full() {
         for quantizer in gptq linear; do
             "$python" benchmarks/datafree_correlation.py --network $network --quantizer $quantizer --configurations 100 \
                 --data-root "$data" # datafree/resnet20-gptq.csv datafree/resnet20-gptq.json
+            # datafree/cifarnet-linear.csv datafree/cifarnet-linear.json datafree/resnet20-linear.csv datafree/resnet20-linear.json
         done
     done
     "$python" benchmarks/equality.py --data-root "$data"       # equality.csv
