@@ -362,6 +362,15 @@ def test_views_are_no_obstacle(traced: bool) -> None:
     same_as_plain(trained(Views(traced)), traced)
 
 
+def test_what_only_fails_in_another_layout_runs_whole() -> None:
+    class ViewAs(Views):
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(x)[:, :, 1:4, 1:4].clone()  # (B, 4, 3, 3)
+            return self.fc(x.view_as(x.flatten(1)))  # (B, 5)
+
+    same_as_plain(trained(ViewAs(True)), False)
+
+
 @pytest.mark.parametrize("recipe", ["direct", "refit"])
 def test_views_are_no_obstacle_after_the_search(recipe: Recipe) -> None:
     network, search = trained(Views(True)), images(100)

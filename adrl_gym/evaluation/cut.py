@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from adrl_gym.evaluation.in_place import CannotCutError, end_in_place
 from adrl_gym.evaluation.prepare import LayerVersion, set_version
 from adrl_gym.layers import LayerSpec, quantizable
-from adrl_gym.layout import alike
+from adrl_gym.layout import alike, placed
 
 Versions = dict[int | None, LayerVersion]  # bit-width, or None for float, -> what a layer computes with
 Live = tuple[Any, ...]  # activations ``(B, ...)``, and sizes, that the rest of the network still needs
@@ -57,7 +57,7 @@ def cut(
     end_in_place(traced)
     _end_views(traced)
     segments = _segments(traced, layers)
-    _check_same(segments, network, images)
+    _check_same(segments, network, images, torch.channels_last)
     return segments, versions
 
 
@@ -76,7 +76,7 @@ def cut_unfolded(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor
     end_in_place(traced)
     _end_views(traced)
     segments = _segments(traced, layers)
-    _check_same(segments, network, images)
+    _check_same(segments, network, images, torch.contiguous_format)
     return segments
 
 
@@ -160,12 +160,15 @@ def _folded(version: LayerVersion, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Lay
 
 
 @torch.inference_mode()
-def _check_same(segments: Sequence[Segment], network: nn.Module, images: Tensor) -> None:
+def _check_same(segments: Sequence[Segment], network: nn.Module, images: Tensor, layout: torch.memory_format) -> None:
     """Tracing sees the operations of one run on no images, so whether it has seen right is tried out."""
     whole = network(images.clone())  # (B, K)
-    live: Live = (images.clone(),)
-    for segment in segments:
-        live = segment.run(*live)
+    live: Live = (placed(images.clone(), layout),)
+    try:
+        for segment in copy.deepcopy(list(segments)):
+            live = segment.run.to(memory_format=layout)(*live)
+    except Exception as error:  # the network's own code, which may raise anything
+        raise CannotCutError(" ".join(str(error).split())) from error
     if not alike(live[0], whole):
         raise CannotCutError("its parts, run one after the other, give other logits than the whole")
 
@@ -173,7 +176,8 @@ def _check_same(segments: Sequence[Segment], network: nn.Module, images: Tensor)
 def _end_views(traced: fx.GraphModule) -> None:
     """``view`` fails where an activation is channels last; where nothing writes in place, ``reshape`` is the same."""
     for node in traced.graph.nodes:
-        if node.op == "call_method" and node.target == "view" and not isinstance(node.args[1], torch.dtype):
+        shape = node.args[1:]  # or a type, to which there is no twin
+        if node.op == "call_method" and node.target == "view" and shape and not isinstance(shape[0], torch.dtype):
             node.target = "reshape"
     traced.recompile()
 
