@@ -76,7 +76,6 @@ quick() {
     once export "$python" benchmarks/exported_files.py --network cifarnet --results $work --data-root "$data"
     "$python" benchmarks/datafree_correlation.py --network cifarnet --configurations 10 --test-images 1000 \
         --results $work/datafree --data-root "$data"
-    "$python" benchmarks/equality.py --configurations 1 --results $work --data-root "$data"
     once speed "$python" benchmarks/speed.py --cases cifarnet --repeats 1 --results $work --data-root "$data"
     "$python" benchmarks/figures.py --results $work --output $work/figures
     "$python" benchmarks/report.py --results $work
