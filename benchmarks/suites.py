@@ -170,7 +170,8 @@ def quick() -> list[Run]:
     runs = []
     for agent in ("adrl", "d-adrl", "haq", "ddpg", "uniform", "random", "greedy", "ip-kl", "local"):
         runs += _both_protocols("cifarnet", *PAPER["B"], agent, 0, QUICK_EPISODES)
-    runs += _pareto("cifarnet", PARETO[::4], QUICK_EPISODES)
+    pareto = _pareto("cifarnet", PARETO[::4], QUICK_EPISODES)
+    runs += [run for run in pareto if run.agent != "haq" or run.protocol == "search"]  # HAQ as the table shows it
     changed = ("adrl+k=1", "adrl+score=agreement", "adrl+context=single")
     return _unique([*runs, *(Run("cifarnet", *PAPER["B"], agent, 0) for agent in changed)])
 
