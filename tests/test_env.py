@@ -14,11 +14,9 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
-from adrl_gym import AdrlGymError, MixedPrecisionQuantEnv, QuantProblem
+from adrl_gym import AdrlGymError, MixedPrecisionQuantEnv
 from adrl_gym.bits import action_from_bits
-from adrl_gym.data import own_splits
 from adrl_gym.evaluation import Memo, prepare_layers
-from adrl_gym.refit import refit
 from adrl_gym.registration import IDS
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
@@ -27,13 +25,6 @@ GENERIC = "adrl_gym/MixedPrecisionQuant-v0"
 
 def make(network: nn.Module, batches: Batches, **keywords: Any) -> gym.Env[np.ndarray, Any]:
     return gym.make(GENERIC, network=network, data=batches, **{"budget": 0.1, "quantizer": "linear", **keywords})
-
-
-@pytest.fixture
-def problem(tiny: nn.Module, batches: Batches) -> QuantProblem:
-    """A problem of ``tiny`` with 2 to 4 bits, whose first layer is kept at 8."""
-    options: dict[str, Any] = {"quantizer": "linear", "bits": (2, 4), "keep": {"conv1": 8}}
-    return QuantProblem(tiny, own_splits(batches), budget=0.2, **options)
 
 
 def play(env: gym.Env[np.ndarray, Any], actions: list[float]) -> tuple[list[np.ndarray], list[float], dict[str, Any]]:
@@ -312,77 +303,6 @@ def test_close_lets_go_of_file_and_threads(
     assert play(again, [0.0] * 4)[2]["memo_hits"] == 1
     for each in (env, again):
         each.close()
-
-
-BAD_BITS = [
-    ((8, 0, 0, 0), "layer 1: 0 bits, but this problem has the integers 2 to 4"),
-    ((8, 2, 2, 5), "layer 3: 5 bits, but this problem has the integers 2 to 4"),
-    ((8, 2.0, 2, 2), "layer 1: 2.0 bits"),
-    ((4, 2, 2, 2), "layer 0: 4 bits, but this problem keeps it at 8"),
-    ((8, 2, 2), "3 bit-widths for a network of 4 quantizable layers"),
-]
-
-
-@pytest.mark.parametrize(("bits", "message"), BAD_BITS)
-def test_bits_that_were_not_prepared_are_refused(problem: QuantProblem, bits: Any, message: str) -> None:
-    ask: Any
-    for ask in (problem.evaluate, problem.test, problem.quantized):
-        with pytest.raises(AdrlGymError, match=message):
-            ask(bits)
-    for ask in (problem.costs, problem.compare):
-        with pytest.raises(AdrlGymError, match=message):
-            ask([(8, 2, 2, 2), bits], "kl")
-
-
-def test_float_layers_are_measured(problem: QuantProblem) -> None:
-    assert problem.evaluate((None,) * 4) == problem.float_search
-    bits: Any = (8, None, None, np.int64(2))
-    assert problem.evaluate(bits).kl == problem.costs([[8, None, None, 2]], "kl").mean()
-    with pytest.raises(AdrlGymError, match="layer 1: None bits"):
-        problem.quantized((8, None, 2, 2))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("images", [0, -1, 2.5])
-def test_no_images_are_refused(problem: QuantProblem, images: Any) -> None:
-    bits = (8, 2, 2, 2)
-    with pytest.raises(AdrlGymError, match=f"images={images}: at least 1 search image"):
-        problem.evaluate(bits, images)
-    with pytest.raises(AdrlGymError, match=f"images={images}: at least 1 search image"):
-        problem.compare([bits], "kl", images=images)
-    assert problem.evaluate(bits, 1000) == problem.evaluate(bits)  # all, where there are fewer
-
-
-@pytest.mark.parametrize(("begin", "end"), [(-1, 10), (10, 10), (0, 0), (0, 301)])
-def test_images_that_there_are_not(problem: QuantProblem, begin: int, end: int) -> None:
-    with pytest.raises(AdrlGymError, match=f"search images {begin} to {end}: there are those from 0 to 300"):
-        problem.costs([(8, 2, 2, 2)], "kl", begin, end)
-
-
-def test_unknown_scores_are_refused(problem: QuantProblem) -> None:
-    ask: Any
-    for ask in (problem.costs, problem.compare):
-        with pytest.raises(AdrlGymError, match="unknown score 'bogus': choose one of accuracy, agreement, kl, loss"):
-            ask([(8, 2, 2, 2)], "bogus")
-
-
-def test_any_problem_gives_either_recipe_s_weights(problem: QuantProblem, batches: Batches) -> None:
-    bits, x = (8, 2, 3, 2), batches[0][0]
-    direct, refitted = problem.quantized(bits), problem.quantized(bits, recipe="refit")
-    assert torch.equal(direct(x), problem.quantized(bits, recipe="direct")(x))
-    assert torch.equal(refitted(x), refit(problem, bits)(x))
-    assert not torch.equal(direct(x), refitted(x))
-    with pytest.raises(AdrlGymError, match="unknown recipe 'finetuned': choose one of direct, refit"):
-        problem.quantized(bits, recipe="finetuned")  # type: ignore[arg-type]
-
-
-def test_a_network_that_is_to_run_elsewhere_is_copied(
-    tiny: nn.Module, batches: Batches, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    splits = own_splits(batches, 20)
-    assert QuantProblem(tiny, splits, quantizer="linear", device="cpu").network is tiny
-    # Stands in for another device: PyTorch takes it for one, but computes on the CPU.
-    monkeypatch.setattr("adrl_gym.problem.check_device", lambda _: [torch.device("cpu", 0)])
-    assert QuantProblem(tiny, splits, quantizer="linear").network is not tiny
 
 
 OWN = Path(__file__).parent / "own_network" / "branches.py:make"
