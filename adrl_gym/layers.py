@@ -140,6 +140,12 @@ def quantizable(network: nn.Module, layer: LayerSpec) -> nn.Conv2d | nn.Linear:
     return module
 
 
+def is_plain(module: nn.Conv2d | nn.Linear) -> bool:
+    """Whether it is linear in its weight, with no formula of its own and no hook."""
+    plain = type(module).forward in (nn.Conv2d.forward, nn.Linear.forward)
+    return plain and not module._forward_hooks and not module._forward_pre_hooks
+
+
 def _describe(name: str, module: nn.Conv2d | nn.Linear, x: Tensor, y: Tensor) -> LayerSpec:
     shape = tuple(module.weight.shape)
     if isinstance(module, nn.Conv2d):

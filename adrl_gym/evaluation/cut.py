@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 
+from adrl_gym.evaluation.fresh import write_over
 from adrl_gym.evaluation.in_place import CannotCutError, end_in_place
 from adrl_gym.evaluation.prepare import LayerVersion, set_version
-from adrl_gym.layers import LayerSpec, quantizable
+from adrl_gym.layers import LayerSpec, is_plain, quantizable
 from adrl_gym.layout import alike, placed
 
 Versions = dict[int | None, LayerVersion]  # bit-width, or None for float, -> what a layer computes with
@@ -57,6 +58,8 @@ def cut(
     end_in_place(traced)
     _end_views(traced)
     segments = _segments(traced, layers)
+    for segment in segments:
+        write_over(segment.run)
     _check_same(segments, network, images, torch.channels_last)
     return segments, versions
 
@@ -129,7 +132,7 @@ def _fold(traced: fx.GraphModule, layers: Sequence[LayerSpec], versions: Sequenc
         index = next((i for i, layer in enumerate(layers) if before.target == layer.name), None)
         if before.op != "call_module" or index is None or len(before.users) > 1:
             continue
-        if calls[before.target] > 1 or owners[id(modules[index].weight)] > 1 or not _is_plain(modules[index]):
+        if calls[before.target] > 1 or owners[id(modules[index].weight)] > 1 or not is_plain(modules[index]):
             continue
         # (B, O, H, W) or (B, O): only there is the channel that the norm scales the layer's output channel.
         conv, flat = layers[index].kind == "conv", layers[index].macs == layers[index].parameters
@@ -139,12 +142,6 @@ def _fold(traced: fx.GraphModule, layers: Sequence[LayerSpec], versions: Sequenc
         node.replace_all_uses_with(before)
         traced.graph.erase_node(node)
     return folded
-
-
-def _is_plain(module: nn.Conv2d | nn.Linear) -> bool:
-    """Whether it is linear in its weight, with no formula of its own and no hook."""
-    plain = type(module).forward in (nn.Conv2d.forward, nn.Linear.forward)
-    return plain and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def _folded(version: LayerVersion, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> LayerVersion:
