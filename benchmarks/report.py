@@ -18,6 +18,7 @@ import tyro
 
 import finetuned
 from store import Row, read
+from suites import PAPER
 from tables import EVALUATION, Results, markdown
 
 ROOT = Path(__file__).parents[1]
@@ -155,10 +156,20 @@ def speed(results: Path) -> str:
 
 
 def figures(results: Path, page: Path) -> str:
-    """All figures there are, as pictures of a page."""
-    found = sorted((results / "figures").glob("*.png"))
-    shown = [f"![{path.stem}]({Path(os.path.relpath(path, page.parent)).as_posix()})" for path in found]
+    """All figures there are, as pictures of a page; those of other settings than A, B and C are folded away."""
+    settings = tuple(f"-{quantizer}-{budget:g}" for quantizer, budget in PAPER.values())
+    shown: list[str] = []
+    folded: list[str] = []
+    for path in sorted((results / "figures").glob("*.png")):
+        kind, *_ = path.stem.split("-")
+        place = folded if kind in OF_A_SETTING and not path.stem.endswith(settings) else shown
+        place.append(f"![{path.stem}]({Path(os.path.relpath(path, page.parent)).as_posix()})")
+    if folded:
+        shown += ["<details>", "<summary>Of the other quantizers and sizes</summary>", *folded, "</details>"]
     return "\n\n".join(shown) or "Not drawn yet."
+
+
+OF_A_SETTING = ("bits", "curves", "learning")  # figures of one network, quantizer and budget
 
 
 def from_rows(make: Callable[[Results], str]) -> Callable[[Path], str]:

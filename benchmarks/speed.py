@@ -13,42 +13,36 @@ import itertools
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 import torchvision
 import tyro
-from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
 
-from adrl_agents.adrl import ProfilingIndicator
-from adrl_agents.one_layer import LayerTable, one_layer_costs
 from adrl_gym.data import ImageSet, Splits, load_splits
-from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import Engine, PlainEvaluator, Score, prepare_layers
-from adrl_gym.evaluation.outcomes import compare
-from adrl_gym.evaluation.precision import check_native
-from adrl_gym.layers import find_layers
 from adrl_gym.networks import load_network
 from adrl_gym.problem import QuantProblem
+from speed_cases import (
+    Bench,
+    Row,
+    Work,
+    alternate,
+    bfloat16_cases,
+    candidate_cases,
+    forward_cases,
+    layer_cases,
+    row,
+)
 
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("network", "images", "case", "variant", "reference", "ratio", "ratio_min", "ratio_max", "peak_mib")
 Case = Literal["resnet20", "cifarnet", "resnet20-10000", "cifarnet-10000", "resnet50", "search"]
-CPU = torch.device("cpu")
-SCORE: Score = "kl"
-CANDIDATES, PROFILE_IMAGES = 4, 250
-Row = dict[str, Any]
-Work = Callable[[], object]
 
 
 @dataclass
@@ -67,166 +61,6 @@ class Options:
     """Checkout of an earlier commit, whose searches are compared with."""
     here: bool = False
     """Measure one case in this process and print rows as JSON: what the command calls itself with."""
-
-
-def alternate(repeats: int, *works: Work, first: bool = True) -> list[list[float]]:
-    """Seconds of each work, in turn; ``first``: each has run once before."""
-    for work in works if first else ():
-        work()
-    seconds: list[list[float]] = [[] for _ in works]
-    for _ in range(repeats):
-        for work, times in zip(works, seconds, strict=True):
-            start = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - start)
-    return seconds
-
-
-def row(case: str, variant: str, reference: str, over: Sequence[float], under: Sequence[float]) -> Row:
-    """One line: ``over`` and ``under`` are seconds of variant and reference, repeat by repeat."""
-    ratios = [a / b for a, b in zip(over, under, strict=True)]
-    return {
-        "case": case,
-        "variant": variant,
-        "reference": reference,
-        "ratio": round(statistics.median(ratios), 4),
-        "ratio_min": round(min(ratios), 4),
-        "ratio_max": round(max(ratios), 4),
-    }
-
-
-class Bench:
-    """One network's engine, plain evaluator and bare forward pass, on the same images."""
-
-    def __init__(self, network: nn.Module, images: ImageSet, layers: Sequence[int], quantizer: str) -> None:
-        every = find_layers(network, tuple(images.images.shape[1:]))
-        chosen = [every[i] for i in layers] if layers else list(every)
-        made = prepare_layers(
-            network, chosen, images.images[:256], quantizer=quantizer, bits=range(1, 9), bias_correction=True
-        )
-        by_name = {layer.name: table for layer, table in zip(chosen, made, strict=True)}
-        versions = [by_name.get(layer.name, {}) for layer in every]
-        self.images, self.layers, self.measured = images, every, [every.index(layer) for layer in chosen]
-        self.engine = Engine(network, every, versions, images, [CPU])
-        self._network, self._versions = network, versions
-        self.plain = PlainEvaluator(network, every, versions)
-        self.bare = bare_forward(network, images)
-        self.float: list[int | None] = [None] * len(every)
-        self.four = [4 if i in self.measured else None for i in range(len(every))]
-        self._reference = self.plain.logits(images, self.float)  # (N, K)
-
-    def bfloat16(self) -> Engine:
-        """Another engine, in that precision."""
-        return Engine(self._network, self.layers, self._versions, self.images, [CPU], precision="bfloat16")
-
-    def whole(self, engine: Engine | None = None) -> None:
-        """One full evaluation by the engine, nothing kept from before."""
-        engine = engine or self.engine
-        engine.forget()
-        engine.measure([self.four], range(engine.slices))
-
-    def plainly(self, bits: Sequence[int | None] | None = None) -> None:
-        """One full evaluation by the plain way, with the same metrics."""
-        logits = self.plain.logits(self.images, bits or self.four)  # (N, K)
-        compare(logits[None], self._reference, self.images.labels)
-
-    def alone(self, layer: int, bits: int) -> list[int | None]:
-        """All float but one layer."""
-        return [*self.float[:layer], bits, *self.float[layer + 1 :]]
-
-    def changes(self) -> None:
-        """After a whole configuration, one layer changed: every layer in turn, each from what was kept."""
-        for layer in self.measured:
-            self.engine.forget()
-            changed = [*self.four[:layer], 5, *self.four[layer + 1 :]]
-            self.engine.measure([self.four, changed], range(self.engine.slices))
-
-    def table(self) -> None:
-        """Every measured layer at every bit-width, on all images."""
-        self.engine.forget()
-        for layer in self.measured:
-            self.engine.measure([self.alone(layer, b) for b in range(1, 9)], range(self.engine.slices))
-
-
-def bare_forward(network: nn.Module, images: ImageSet) -> Work:
-    """The float network with batch norm folded, channels last, small batches, one thread each: the best found."""
-    size = 50 if images.images.shape[-1] <= 32 else 8
-    batches = images.images.to(memory_format=torch.channels_last).split(size)
-    workers = torch.get_num_threads()
-    copies = [fuse(network.eval()).to(memory_format=torch.channels_last) for _ in range(workers)]
-    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-
-    def share(worker: int) -> list[Tensor]:
-        with torch.inference_mode():
-            return [copies[worker](batch) for batch in batches[worker::workers]]
-
-    return lambda: list(pool.map(share, range(workers)))
-
-
-def forward_cases(bench: Bench, repeats: int) -> Iterator[Row]:
-    """Full evaluation against the plain way and the lower bound."""
-    engine, plain, bare = alternate(repeats, bench.whole, bench.plainly, bench.bare)
-    yield row("full_evaluation", "engine", "plain", engine, plain)
-    yield row("full_evaluation", "engine", "bare forward", engine, bare)
-    yield row("bare_forward", "bare forward", "plain", bare, plain)
-
-
-def bfloat16_cases(bench: Bench, repeats: int) -> Iterator[Row]:
-    """The option of profiling in bfloat16, where the processor has it."""
-    try:
-        check_native("bfloat16", [CPU])
-    except AdrlGymError as error:
-        print(error, file=sys.stderr)
-        return
-    half = bench.bfloat16()
-    fast, exact = alternate(repeats, lambda: bench.whole(half), bench.whole)
-    yield row("full_evaluation", "engine, bfloat16", "engine", fast, exact)
-
-
-def layer_cases(bench: Bench, repeats: int) -> Iterator[Row]:
-    """Change of one layer, and the table of all layers alone."""
-    changes, table, whole = alternate(repeats, bench.changes, bench.table, bench.whole)
-    count = len(bench.measured)
-    one_change = [(c / count - w) for c, w in zip(changes, whole, strict=True)]  # without the configuration before it
-    yield row("one_layer_change", "engine", "engine, whole", one_change, whole)
-    yield row("table", "engine, all images", "engine, whole, n x 8 times", table, [8 * count * w for w in whole])
-
-
-def candidate_cases(problem: QuantProblem, bench: Bench, repeats: int) -> Iterator[Row]:
-    """One episode's choices among candidates, each on at most 250 images, against plain passes over as many."""
-    some = ImageSet(bench.images.images[:PROFILE_IMAGES], None)
-    costs = one_layer_costs(problem, SCORE, PROFILE_IMAGES)
-    best = LayerTable(problem, costs).completion.complete(())
-    candidates = [sorted({min(max(b + d, 1), 8) for d in (-2, -1, 0, 1)}) for b in best]
-
-    def plain_episode() -> None:
-        for _ in range(sum(map(len, candidates))):
-            bench.plain.logits(some, best)
-
-    for context in ("single", "prefix", "completed"):
-        indicator = ProfilingIndicator(context, SCORE, PROFILE_IMAGES)
-
-        def episode(indicator: ProfilingIndicator = indicator) -> None:
-            for layer, bits in enumerate(candidates):
-                indicator(problem, best[:layer], bits)
-
-        def cold(indicator: ProfilingIndicator = indicator) -> None:
-            table = indicator._known  # the table is a case of its own
-            forget(problem)
-            indicator._known = table
-            episode(indicator)
-
-        episode()
-        variant = "table look-up" if context == "single" else "engine, early stopping"
-        times, plain = alternate(repeats, cold, plain_episode)
-        yield row(f"candidates_{context}", variant, "plain, every candidate", times, plain)
-
-
-def forget(problem: QuantProblem) -> None:
-    """As if the problem had just been made."""
-    for source in problem._sources.values():
-        source.memo.forget()
-        source.engine.forget()
 
 
 def measure(case: Case, options: Options) -> Iterator[Row]:
