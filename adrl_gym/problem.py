@@ -43,7 +43,7 @@ from adrl_gym.networks.checkpoints import content_hash
 
 Split = Literal["search", "test"]
 Width = TypeVar("Width", int, int | None)
-ERROR_RATE = 0.05  # that a comparison drops the best candidate; measured in benchmarks/results/speed.csv
+ERROR_RATE = 0.05  # that a comparison drops the best candidate; what it saves is in docs/evaluation.md, Ablations
 
 
 class QuantProblem:

@@ -83,7 +83,7 @@ def measure(case: Case, options: Options) -> Iterator[Row]:
             yield {"network": name, "images": len(splits.test), **found}
         return
     bench = Bench(network, splits.search, layers=(), quantizer="linear")
-    problem = QuantProblem(network, Splits(splits.search, None, splits.source), quantizer="linear", budget=0.1)
+    problem = QuantProblem(network, Splits(splits.search, None, splits.source), quantizer="linear")
     rows = itertools.chain(
         forward_cases(bench, options.repeats),
         bfloat16_cases(bench, options.repeats),

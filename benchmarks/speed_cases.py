@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from adrl_agents.adrl import ProfilingIndicator
+from adrl_agents.adrl.policies import shares
 from adrl_agents.one_layer import LayerTable, one_layer_costs
+from adrl_gym.bits import bits_from_action
 from adrl_gym.data import ImageSet
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Engine, PlainEvaluator, Score, prepare_layers
@@ -24,7 +26,7 @@ from adrl_gym.problem import QuantProblem
 
 CPU = torch.device("cpu")
 SCORE: Score = "kl"
-PROFILE_IMAGES = 250  # as many as ADRL takes
+CANDIDATES, PROFILE_IMAGES = 4, 250
 Row = dict[str, Any]
 Work = Callable[[], object]
 
@@ -158,22 +160,25 @@ def layer_cases(bench: Bench, repeats: int) -> Iterator[Row]:
 
 
 def candidate_cases(problem: QuantProblem, bench: Bench, repeats: int) -> Iterator[Row]:
-    """One episode's choices among candidates, each on at most 250 images, against plain passes over as many."""
+    """One episode's choices among candidates, each on at most 250 images, against plain passes over as many.
+
+    The candidates are those that ADRL begins with: the middles of its shares.
+    """
     some = ImageSet(bench.images.images[:PROFILE_IMAGES], None)
     costs = one_layer_costs(problem, SCORE, PROFILE_IMAGES)
     best = LayerTable(problem, costs).completion.complete(())
-    candidates = [sorted({min(max(b + d, 1), 8) for d in (-2, -1, 0, 1)}) for b in best]
+    candidates = [bits_from_action(float(m), problem.lowest, problem.highest) for m in shares(CANDIDATES)[0]]
 
     def plain_episode() -> None:
-        for _ in range(sum(map(len, candidates))):
+        for _ in range(len(best) * len(candidates)):
             bench.plain.logits(some, best)
 
     for context in ("single", "prefix", "completed"):
         indicator = ProfilingIndicator(context, SCORE, PROFILE_IMAGES)
 
         def episode(indicator: ProfilingIndicator = indicator) -> None:
-            for layer, bits in enumerate(candidates):
-                indicator(problem, best[:layer], bits)
+            for layer in range(len(best)):
+                indicator(problem, best[:layer], candidates)
 
         def cold(indicator: ProfilingIndicator = indicator) -> None:
             table = indicator._known  # the table is a case of its own
