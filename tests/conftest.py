@@ -10,6 +10,8 @@ import torch
 from hypothesis import settings
 from torch import Tensor, nn
 
+from trainable import Normed, smooth
+
 DATA = os.environ.get("ADRL_GYM_DATA")
 
 settings.register_profile("default", deadline=None)  # a busy machine is no failure
@@ -99,3 +101,15 @@ def batches(tiny: nn.Module) -> list[tuple[Tensor, Tensor]]:
     with torch.no_grad():
         labels = tiny(images).argmax(1)  # (300,)
     return list(zip(images.split(100), labels.split(100), strict=True))
+
+
+@pytest.fixture
+def normed() -> nn.Module:
+    """A trained ``Normed``."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Normed()
+        with torch.no_grad():
+            for _ in range(20):
+                network(smooth(100, 7))  # running statistics
+        return network.eval()

@@ -1,8 +1,6 @@
 """Quantization-aware training: what it improves, what stays on the grid, and that it goes on where it stopped."""
 
 import itertools
-import re
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adrl_gym import AdrlGymError, BitConfig, QuantProblem
-from adrl_gym.data import ImageSet, Splits
+from adrl_gym import AdrlGymError, BitConfig
+from adrl_gym.data import ImageSet
 from adrl_gym.data.augment import augment
 from adrl_gym.data.images import Images, LazyImageSet
-from adrl_gym.evaluation.precision import Precision, check_native
+from adrl_gym.evaluation.precision import check_native
 from adrl_gym.export import load_packed, save_packed
 from adrl_gym.finetune import Finetuned, Finetuning, finetune
 from adrl_gym.finetune.feed import Feed
@@ -23,77 +21,9 @@ from adrl_gym.finetune.teacher import Predictor
 from adrl_gym.finetune.trainer import Trainer
 from adrl_gym.finetune.weights import QuantizedWeights
 from adrl_gym.quantizers import QUANTIZERS
+from trainable import BITS, labelled, make_problem, run, same, smooth
 
-BITS = (4, 2, 1, 3)
-SETTINGS = Finetuning(epochs=3, batch_size=32, mirror=False, precision="float32")
 LONGER = Finetuning(epochs=12, batch_size=32, learning_rate=2e-3, mirror=False, precision="float32")
-
-
-class Normed(nn.Module):
-    """Batch norm, dropout and a shared weight; images ``(B, 3, 8, 8)``, 5 classes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(8)
-        self.left = nn.Conv2d(8, 8, 1)
-        self.right = nn.Conv2d(8, 8, 1)
-        self.right.weight = self.left.weight
-        self.dropout = nn.Dropout(0.1)
-        self.fc = nn.Linear(8 * 16, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(self.conv(x)).relu()  # (B, 8, 4, 4)
-        x = self.left(x).relu() + self.right(x.flip(1))  # (B, 8, 4, 4)
-        return self.fc(self.dropout(x.flatten(1)))  # (B, 5)
-
-
-def smooth(count: int, seed: int) -> Tensor:
-    """Random images ``(N, 3, 8, 8)`` that shifting by a pixel does not change beyond recognition."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.randn(count, 3, 2, 2, generator=generator)
-    return nn.functional.interpolate(coarse, size=(8, 8), mode="bilinear", align_corners=True)
-
-
-def labelled(network: nn.Module, images: Tensor) -> ImageSet:
-    """With what the network says of them."""
-    with torch.no_grad():
-        return ImageSet(images, network(images).argmax(1))
-
-
-@pytest.fixture
-def normed() -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = Normed()
-        with torch.no_grad():
-            for _ in range(20):
-                network(smooth(100, 7))  # running statistics
-        return network.eval()
-
-
-def make_problem(network: nn.Module, quantizer: str = "linear") -> QuantProblem:
-    """Of a network that is made surer of itself, as trained ones are."""
-    last = list(network.children())[-1]
-    with torch.no_grad():
-        for parameter in last.parameters():
-            parameter.mul_(5)
-    splits = Splits(labelled(network, smooth(200, 1)), labelled(network, smooth(100, 2)), "random")
-    return QuantProblem(network, splits, quantizer=quantizer, budget=0.5)
-
-
-def run(problem: QuantProblem, bits: tuple[int, ...] = BITS, **changes: Any) -> Finetuned:
-    """A finetuning of the directly quantized network."""
-    config = BitConfig(tuple(layer.name for layer in problem.layers), bits)
-    arguments = {
-        "quantizer": problem.quantizer,
-        "train": labelled(problem.network, smooth(320, 3)),
-        "search": problem.splits.search,
-        "test": problem.splits.test,
-        "settings": SETTINGS,
-        **changes,
-    }
-    return finetune(problem.network, problem.quantized(bits), config, **arguments)
 
 
 def loss_fell(done: Finetuned) -> bool:
@@ -101,11 +31,6 @@ def loss_fell(done: Finetuned) -> bool:
     assert first is not None
     assert last is not None
     return last < 0.7 * first
-
-
-def same(one: nn.Module, two: nn.Module) -> bool:
-    states = one.state_dict(), two.state_dict()
-    return states[0].keys() == states[1].keys() and all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
@@ -173,72 +98,6 @@ def test_nothing_random_is_left_to_chance(normed: nn.Module) -> None:
     assert same(first.network, second.network)
 
 
-class StopError(Exception):
-    """Ends a finetuning between two epochs."""
-
-
-@pytest.mark.parametrize("after", [0, 1, 2])
-def test_a_resumed_finetuning_is_the_uninterrupted_one(normed: nn.Module, tmp_path: Path, after: int) -> None:
-    problem, state = make_problem(normed), tmp_path / "state.pt"
-
-    def stop(done: Finetuned) -> None:
-        if len(done.epochs) - 1 == after:
-            raise StopError
-
-    whole = run(problem, (3, 2, 3))
-    with pytest.raises(StopError):
-        run(problem, (3, 2, 3), state=state, on_epoch=stop)
-    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
-    parts = run(problem, (3, 2, 3), state=state, resume=True)
-    assert parts.epochs == whole.epochs
-    assert same(parts.network, whole.network)
-    again = run(problem, (3, 2, 3), state=state, resume=True)
-    assert again.epochs == whole.epochs
-    assert same(again.network, whole.network)
-
-
-def test_states_that_do_not_fit_are_refused(tiny: nn.Module, tmp_path: Path) -> None:
-    problem, state = make_problem(tiny), tmp_path / "state.pt"
-    settings = Finetuning(epochs=1, batch_size=32, precision="float32")
-    run(problem, state=state, settings=settings)
-    for bits, others in ((BITS, SETTINGS), ((4, 2, 2, 3), settings)):
-        with pytest.raises(AdrlGymError, match="is of another finetuning"):
-            run(problem, bits, state=state, resume=True, settings=others)
-    whole = state.read_bytes()
-    for content in (whole[: len(whole) // 2], b"", b"no state"):
-        state.write_bytes(content)
-        with pytest.raises(AdrlGymError, match=f"cannot resume from {re.escape(str(state))}: it is damaged"):
-            run(problem, state=state, resume=True, settings=settings)
-
-
-@pytest.mark.parametrize("begun", ["float32", "bfloat16"])
-def test_a_resumed_finetuning_keeps_the_precision_that_it_was_begun_in(
-    tiny: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: Precision
-) -> None:
-    def faster(precision: Precision) -> None:
-        def check(*_: object) -> None:
-            if precision == "float32":
-                raise AdrlGymError("bfloat16 takes 1.1 times as long")
-
-        monkeypatch.setattr("adrl_gym.finetune.loop.check_native", check)
-
-    def stop(done: Finetuned) -> None:
-        if len(done.epochs) == 2:
-            raise StopError
-
-    problem, state = make_problem(tiny), tmp_path / "state.pt"
-    settings = Finetuning(epochs=2, batch_size=32)
-    faster(begun)
-    whole = run(problem, settings=settings)
-    with pytest.raises(StopError):
-        run(problem, settings=settings, state=state, on_epoch=stop)
-    faster("float32" if begun == "bfloat16" else "bfloat16")
-    parts = run(problem, settings=settings, state=state, resume=True)
-    assert parts.precision == whole.precision == begun
-    assert parts.epochs == whole.epochs
-    assert same(parts.network, whole.network)
-
-
 def test_a_busy_moment_does_not_decide_which_precision_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     now, calls, seconds = 0.0, 0, {torch.bfloat16: 1.0, torch.float32: 2.0}
 
@@ -253,45 +112,6 @@ def test_a_busy_moment_does_not_decide_which_precision_is_faster(monkeypatch: py
     calls, seconds[torch.bfloat16] = 0, 3.0
     with pytest.raises(AdrlGymError, match=r"bfloat16 takes 1\.5 times as long as float32 on cpu"):
         check_native("bfloat16", [torch.device("cpu")])
-
-
-def relabelled(images: ImageSet) -> ImageSet:
-    assert images.labels is not None
-    return ImageSet(images.images, images.labels.roll(1))
-
-
-@pytest.mark.parametrize("which", ["train", "search", "test"])
-@pytest.mark.parametrize("other", [relabelled, lambda images: ImageSet(images.images.flip(0), images.labels)])
-def test_a_state_of_other_images_is_refused(
-    tiny: nn.Module, tmp_path: Path, which: str, other: Callable[[ImageSet], ImageSet]
-) -> None:
-    problem, state = make_problem(tiny), tmp_path / "state.pt"
-    images = labelled(tiny, smooth(100, 3))
-    settings = Finetuning(epochs=1, batch_size=32, precision="float32")
-    given: dict[str, Any] = {"state": state, "settings": settings, which: images}
-    run(problem, **given)
-    with pytest.raises(AdrlGymError, match=r"is of another finetuning \(other settings, weights or images\)"):
-        run(problem, **{**given, which: other(images)}, resume=True)
-
-
-def test_every_search_image_counts_when_a_finetuning_is_resumed(tiny: nn.Module, tmp_path: Path) -> None:
-    problem, state = make_problem(tiny), tmp_path / "state.pt"
-    settings = Finetuning(epochs=1, batch_size=32, precision="float32")
-    images = smooth(100, 3)
-    run(problem, search=ImageSet(images, None), state=state, settings=settings)
-    images[99] += 1
-    with pytest.raises(AdrlGymError, match="is of another finetuning"):
-        run(problem, search=ImageSet(images, None), state=state, resume=True, settings=settings)
-
-
-def test_a_state_of_an_older_version_is_refused(tiny: nn.Module, tmp_path: Path) -> None:
-    problem, state = make_problem(tiny), tmp_path / "state.pt"
-    run(problem, state=state)
-    there = torch.load(state)
-    del there["precision"]
-    torch.save({**there, "key": "0" * 64}, state)  # which was of other things
-    with pytest.raises(AdrlGymError, match="is of another finetuning"):
-        run(problem, state=state, resume=True)
 
 
 def test_without_labels_the_float_network_teaches(tiny: nn.Module) -> None:
