@@ -23,6 +23,7 @@ from tables import EVALUATION, Results, markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+OF_A_SETTING = ("bits", "curves", "learning")  # figures of one network, quantizer and budget
 CALIBRATIONS = ("cifar10", "data-free")
 NAMES = {"resnet20": "ResNet20", "cifarnet": "CifarNet", "resnet50": "ResNet50"}
 
@@ -167,9 +168,6 @@ def figures(results: Path, page: Path) -> str:
     if folded:
         shown += ["<details>", "<summary>Of the other quantizers and sizes</summary>", *folded, "</details>"]
     return "\n\n".join(shown) or "Not drawn yet."
-
-
-OF_A_SETTING = ("bits", "curves", "learning")  # figures of one network, quantizer and budget
 
 
 def from_rows(make: Callable[[Results], str]) -> Callable[[Path], str]:

@@ -177,6 +177,12 @@ def test_hooks_are_part_of_the_network() -> None:
     same_as_plain(network, True)
 
 
+def test_hooks_of_an_activation_still_run() -> None:
+    network = trained(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)))
+    network[1].register_forward_hook(lambda _module, _inputs, output: output + 1)  # type: ignore[index]
+    same_as_plain(network, True)
+
+
 def test_a_network_that_tells_tracing_from_running_runs_whole() -> None:
     same_as_plain(trained(Asks()), False)
 

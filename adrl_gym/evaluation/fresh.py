@@ -31,10 +31,16 @@ def write_over(segment: fx.GraphModule) -> None:
                     _replace(node, _add_into, (own, other))
                     fresh.add(node)
                     break
-        elif (node.target in RELUS or type(module) is nn.ReLU) and node.args and _is_free(node.args[0], fresh):
+        elif _is_relu(node, module) and node.args and _is_free(node.args[0], fresh):
             _replace(node, torch.relu_, node.args[:1])
             fresh.add(node)
     segment.recompile()
+
+
+def _is_relu(node: fx.Node, module: nn.Module | None) -> bool:
+    if module is None:
+        return node.target in RELUS
+    return type(module) is nn.ReLU and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def _is_free(node: Any, fresh: set[Any]) -> bool:
