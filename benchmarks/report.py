@@ -17,9 +17,10 @@ from pathlib import Path
 import tyro
 
 import finetuned
+from cells import markdown
 from store import Row, read
 from suites import PAPER
-from tables import EVALUATION, Results, markdown
+from tables import EVALUATION, Results
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

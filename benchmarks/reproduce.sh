@@ -58,6 +58,7 @@ full() {
             # datafree/cifarnet-linear.csv datafree/cifarnet-linear.json datafree/resnet20-linear.csv datafree/resnet20-linear.json
         done
     done
+    "$python" benchmarks/paired.py --data-root "$data"         # paired.csv
     "$python" benchmarks/equality.py --data-root "$data"       # equality.csv
     [ -d $work/before ] || git worktree add --detach $work/before 28921cc
     once speed "$python" benchmarks/speed.py --data-root "$data" --before $work/before # speed.csv; a machine with nothing else
@@ -68,6 +69,7 @@ full() {
 quick() {
     work=runs/quick
     "$python" benchmarks/run.py --suite quick --data-root "$data" --runs $work/runs --results $work
+    "$python" benchmarks/paired.py --results $work --data-root "$data"
     once selection-run "$python" agents/train_adrl.py --env-id adrl_gym/CifarNet-Cifar10-v0 --data cifar10 \
         --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --memo none --episodes 10 \
         --output $work/runs/selection --resume

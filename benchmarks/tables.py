@@ -1,4 +1,4 @@
-"""The tables of docs/evaluation.md, from runs.csv, learning.csv and variance.csv; what was not run says so."""
+"""The tables of docs/evaluation.md, from the CSV files of the evaluation; what was not run says so."""
 
 import itertools
 import statistics
@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adrl_gym.evaluation import SCORES
+from cells import NOT_RUN, difference, lead, markdown, median, number, ratio, reached, spread, values
 from figures import STYLES, of
 from store import Row, read
 from suites import ABLATIONS, ADRL, AGENTS, FINETUNED, LONG, ONLY_IN_B, PAPER, PARETO, PARETO_AGENTS
 
 NETWORKS = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
-NOT_RUN = "not run"
 SPREAD_AGENTS = ("adrl", "d-adrl", "haq", "ddpg")
+Setting = tuple[str, str]  # network, and a letter of PAPER
+HAQ_TO_ITS_END = ("haq", "search")
+# Agent and protocol of what P-ADRL is compared with image by image.
+COMPARED = (*((agent, "matched") for agent in AGENTS if agent != "adrl"), HAQ_TO_ITS_END)
 
 
 class Results(NamedTuple):
@@ -22,67 +26,37 @@ class Results(NamedTuple):
     runs: list[Row]
     learning: list[Row]
     variance: list[Row]
+    paired: list[Row]
 
     @classmethod
     def load(cls, folder: Path) -> "Results":
         """From a folder of CSV files; those that are missing are empty."""
         return cls(*(read(folder / f"{name}.csv") for name in cls._fields))
 
-    def settings(self) -> list[tuple[str, str]]:
+    def settings(self) -> list[Setting]:
         """Network and letter of each setting of the protocol; of the quick suite's results, CifarNet's alone."""
         every = [("resnet20", s) for s in "ABC"] + [("cifarnet", s) for s in "AB"]
         there = {row["network"] for row in self.runs}
         return [(network, s) for network, s in every if there != {"cifarnet"} or network == "cifarnet"]
 
 
-def in_setting(rows: Sequence[Row], setting: tuple[str, str], varied: str = "", **values: str) -> list[Row]:
+def in_setting(rows: Sequence[Row], setting: Setting, varied: str = "", **values: str) -> list[Row]:
     """Rows of one setting, of agents as they are."""
     network, letter = setting
     quantizer, budget = PAPER[letter]
     return of(rows, network=network, quantizer=quantizer, budget=f"{budget:g}", varied=varied, **values)
 
 
-def title(setting: tuple[str, str]) -> str:
+def title(setting: Setting) -> str:
     """For example ``ResNet20, A: `linear`, 0.1``."""
     network, letter = setting
     quantizer, budget = PAPER[letter]
     return f"{NETWORKS[network]}, {letter}: `{quantizer}`, {budget:g}"
 
 
-def none(agent: str, setting: tuple[str, str]) -> str:
+def none(agent: str, setting: Setting) -> str:
     """What stands where an agent has no rows."""
     return "–" if agent in ONLY_IN_B and setting != ("resnet20", "B") else NOT_RUN  # noqa: RUF001 - no minus
-
-
-def values(rows: Sequence[Row], column: str) -> list[float]:
-    """One column, where it is known."""
-    return [float(row[column]) for row in rows if row[column]]
-
-
-def median(rows: Sequence[Row], column: str) -> float | None:
-    """Of one column; None where nothing is known."""
-    found = values(rows, column)
-    return statistics.median(found) if found else None
-
-
-def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
-    """As it stands in a table."""
-    return NOT_RUN if value is None else f"{value:{'+' if sign else ''},.{digits}f}"
-
-
-def spread(rows: Sequence[Row], column: str = "test_accuracy", digits: int = 2) -> str:
-    """``median (lowest to highest), n=seeds``."""
-    found = values(rows, column)
-    if not found:
-        return NOT_RUN
-    between = f" ({min(found):.{digits}f} to {max(found):.{digits}f})" if len(found) > 1 else ""
-    return f"{statistics.median(found):.{digits}f}{between}, n={len(found)}"
-
-
-def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    rows = [header, ["---"] * len(header), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def accuracy_matched(results: Results) -> str:
@@ -107,6 +81,18 @@ def accuracy_own(results: Results) -> str:
             line.append(f"{spread(rows)}; {number(median(rows, 'evaluations'), 0)}" if rows else none(agent, setting))
         lines.append(line)
     return markdown(["agent", *map(title, results.settings())], lines)
+
+
+def leads(results: Results) -> str:
+    """Test accuracy of P-ADRL less that of every other agent, with the 95 % interval over the images."""
+    lines = []
+    for agent, protocol in COMPARED:
+        line = [STYLES[agent].name + (", 600 episodes" if (agent, protocol) == HAQ_TO_ITS_END else "")]
+        for setting in results.settings():
+            rows = in_setting(results.paired, setting, agent=agent, protocol=protocol)
+            line.append(lead(rows[0]) if rows else none(agent, setting))
+        lines.append(line)
+    return markdown(["P-ADRL over", *map(title, results.settings())], lines)
 
 
 def margins(results: Results) -> str:
@@ -256,27 +242,10 @@ def moments(rows: Sequence[Row], reference: Sequence[Row]) -> list[str]:
     ]
 
 
-def reached(rows: Sequence[Row], column: str) -> float | None:
-    """Median of what it takes to get there; None where half of the seeds never do."""
-    found = sorted(values(rows, column))
-    places = [*found, *[None] * (len(rows) - len(found))]
-    middle = places[(len(places) - 1) // 2 : len(places) // 2 + 1]
-    return statistics.mean(middle) if middle and None not in middle else None  # type: ignore[type-var]
-
-
-def difference(a: float | None, b: float | None) -> float | None:
-    """``a - b``, where both are known."""
-    return None if a is None or b is None else a - b
-
-
-def ratio(a: float | None, b: float | None) -> float | None:
-    """``a / b``, where both are known."""
-    return None if a is None or not b else a / b
-
-
 EVALUATION: dict[str, Callable[[Results], str]] = {
     "accuracy-matched": accuracy_matched,
     "accuracy-own": accuracy_own,
+    "leads": leads,
     "margins": margins,
     "learning-speed": learning_speed,
     "learning-agents": learning_agents,

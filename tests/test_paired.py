@@ -1,0 +1,78 @@
+"""The comparison of agents' best bits image by image: whose, what is counted, and what the table says of it."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+pytestmark = pytest.mark.usefixtures("benchmark_scripts")
+A = ("cifarnet", "A")
+
+
+def script(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+def test_each_agent_is_compared_by_its_seed_with_the_median_accuracy() -> None:
+    tables, paired = script("tables"), script("paired")
+    pairs = paired.pairs(tables.Results.load(RESULTS), A)
+    assert {(other["agent"], other["protocol"]) for _, other in pairs} <= set(tables.COMPARED)
+    assert ("haq", "search") in {(other["agent"], other["protocol"]) for _, other in pairs}
+    runs = tables.Results.load(RESULTS).runs
+    for mine, other in pairs:
+        for row in (mine, other):
+            same = tables.in_setting(runs, A, agent=row["agent"], protocol=row["protocol"])
+            accuracies = sorted(float(r["test_accuracy"]) for r in same)
+            assert float(row["test_accuracy"]) == accuracies[(len(accuracies) - 1) // 2]
+        assert mine["agent"] == "adrl"
+
+
+def test_the_interval_is_that_of_a_paired_difference() -> None:
+    lead = script("cells").lead
+    row = {"images": "10000", "adrl_alone_right": "150", "other_alone_right": "100"}
+    assert lead(row) == "+0.50 ± 0.31"  # 250 images of 10,000 differ: sqrt(0.025 - 0.005^2) / 100 = 0.158 %
+    assert lead({**row, "adrl_alone_right": "100", "other_alone_right": "150"}) == "-0.50 ± 0.31"
+    assert lead({**row, "adrl_alone_right": "0", "other_alone_right": "0"}) == "+0.00 ± 0.00"
+
+
+def few(folder: Path, agents: tuple[str, ...]) -> None:
+    """Of the committed runs, seed 0 of some agents in one setting."""
+    store, tables = script("store"), script("tables")
+    runs = tables.in_setting(tables.Results.load(RESULTS).runs, A)
+    store.write([row for row in runs if row["agent"] in agents and row["seed"] == "0"], folder / "runs.csv")
+
+
+def test_images_are_counted_and_nothing_is_measured_twice(
+    cifar_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paired, store = script("paired"), script("store")
+    few(tmp_path, ("adrl", "greedy"))
+    options = paired.Options(data_root=cifar_root, results=tmp_path)
+    paired.main(options)
+    (row,) = store.read(tmp_path / "paired.csv")
+    mine, its = (
+        next(float(r["test_accuracy"]) for r in store.read(tmp_path / "runs.csv") if r["agent"] == agent)
+        for agent in ("adrl", "greedy")
+    )
+    assert (row["agent"], row["protocol"], row["images"]) == ("greedy", "matched", "10000")
+    lead = int(row["adrl_alone_right"]) - int(row["other_alone_right"])
+    assert lead == round(100 * (mine - its))  # percent of 10,000 images
+    assert int(row["adrl_alone_right"]) > 0
+
+    before = (tmp_path / "paired.csv").read_bytes()
+    monkeypatch.setattr(paired, "Tester", None)  # nothing can be measured
+    paired.main(options)
+    assert (tmp_path / "paired.csv").read_bytes() == before
+
+
+def test_an_accuracy_that_does_not_come_out_again_is_told(cifar_root: Path, tmp_path: Path) -> None:
+    paired, store = script("paired"), script("store")
+    few(tmp_path, ("adrl", "greedy"))
+    rows = store.read(tmp_path / "runs.csv")
+    store.write([{**row, "test_accuracy": "85.01"} for row in rows], tmp_path / "runs.csv")
+    with pytest.raises(ValueError, match=r"adrl with bits .* %, and 85.01 % in runs.csv"):
+        paired.main(paired.Options(data_root=cifar_root, results=tmp_path))
+    assert not (tmp_path / "paired.csv").exists()
