@@ -362,8 +362,10 @@ class QuantProblem:
     def _test(self, bits: Bits) -> Metrics | None:
         if self.splits.test is None:
             return None
-        logits = self._sources["evaluate"].engine.logits(self.splits.test, bits)  # (N, K)
-        return compare(logits[None], self._float_logits("test"), self.splits.test.labels)[0].metrics()
+        reference = self._float_logits("test")  # (N, K)
+        quantized = any(width is not None for width in bits)
+        logits = self._sources["evaluate"].engine.logits(self.splits.test, bits) if quantized else reference
+        return compare(logits[None], reference, self.splits.test.labels)[0].metrics()
 
 
 def _check_number(budget: object) -> None:

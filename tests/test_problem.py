@@ -1,5 +1,6 @@
 """The problem: what it answers, and what it refuses to be asked."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from torch import nn
 
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.data import own_splits
+from adrl_gym.data.images import Images
+from adrl_gym.evaluation import Bits, Engine
 from adrl_gym.refit import refit
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
@@ -47,6 +50,27 @@ def test_float_layers_are_measured(problem: QuantProblem) -> None:
     assert problem.evaluate(bits).kl == problem.costs([[8, None, None, 2]], "kl").mean()
     with pytest.raises(AdrlGymError, match="layer 1: None bits"):
         problem.quantized((8, None, 2, 2))  # type: ignore[arg-type]
+
+
+def test_the_float_network_runs_on_the_test_images_once(
+    tiny: nn.Module, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = own_splits(batches)
+    problem = QuantProblem(tiny, replace(splits, test=own_splits(batches[1:]).search), quantizer="linear")
+    asked, logits = [], Engine.logits
+
+    def counted(engine: Engine, images: Images, bits: Bits) -> torch.Tensor:
+        asked.append(tuple(bits))
+        return logits(engine, images, bits)
+
+    monkeypatch.setattr(Engine, "logits", counted)
+    assert problem.float_test is not None
+    assert (problem.float_test.accuracy, problem.float_test.agreement, problem.float_test.kl) == (100, 100, 0)
+    found = [problem.test((1, 1, 1, 1)) for _ in range(2)]
+    assert found[0] == found[1]
+    assert found[0] is not None
+    assert found[0].kl > 0
+    assert asked == [(None,) * 4, (1, 1, 1, 1), (1, 1, 1, 1)]
 
 
 @pytest.mark.parametrize("images", [0, -1, 2.5])
