@@ -35,5 +35,9 @@ def fast_layout(network: nn.Module, images: Tensor) -> torch.memory_format:
 
 
 def placed(images: Tensor, layout: torch.memory_format) -> Tensor:
-    """Images ``(B, C, H, W)`` in a layout; of other shapes as they are."""
-    return images.contiguous(memory_format=layout) if images.dim() == 4 else images
+    """Images ``(B, C, H, W)`` in a layout; of other shapes as they are.
+
+    With one channel both layouts are the same memory, and only the strides tell a convolution which kernels to take:
+    ``contiguous`` would leave them alone, ``to`` sets them, as it does for a module.
+    """
+    return images.to(memory_format=layout) if images.dim() == 4 else images

@@ -180,14 +180,28 @@ def test_a_finetuning_is_not_replaced_and_a_finished_one_is_told_again(
     assert all((run / name).read_bytes() == content for name, content in before.items())
 
 
+@pytest.fixture(scope="module")
+def never_stopped(searched: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    whole = tmp_path_factory.mktemp("whole") / "run"
+    shutil.copytree(searched, whole)
+    with pytest.MonkeyPatch.context() as patch:
+        assert finetune(patch, arguments(whole, pictures, epochs=30)) == 0
+    return whole
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_finetuning_leaves_whole_files_and_goes_on(
-    run: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+    never_stopped: Path, run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
 ) -> None:
-    shutil.copytree(run, tmp_path / "whole")
-    assert finetune(monkeypatch, arguments(tmp_path / "whole", pictures, epochs=60)) == 0
-    command = [sys.executable, "agents/finetune.py", *arguments(run, pictures, epochs=60)]
-    with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "agents/finetune.py", *arguments(run, pictures, epochs=30)],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        # Where the tests run in the background, the shell has them ignore SIGINT, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
         while process.poll() is None and not ((run / "finetune.csv").exists() and len(log(run)) > 2):
             time.sleep(0.01)
         process.send_signal(how)
@@ -196,12 +210,12 @@ def test_a_stopped_finetuning_leaves_whole_files_and_goes_on(
         assert process.returncode == 130
         assert error.endswith(f"the best so far is in {run}/finetuned.safetensors; go on with --resume\ninterrupted\n")
     stopped = len(log(run))
-    assert 2 < stopped < 61
+    assert 2 < stopped < 31
     if (run / "finetune.json").exists():  # a kill may fall between a new best and its report
         check_files(run, pictures)
-    assert finetune(monkeypatch, arguments(run, pictures, "--resume", epochs=60)) == 0
+    assert finetune(monkeypatch, arguments(run, pictures, "--resume", epochs=30)) == 0
     for name in ("finetune.csv", "finetuned.safetensors"):
-        assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (run / name).read_bytes() == (never_stopped / name).read_bytes()
     assert {path.name for path in run.iterdir()} >= {"result.json", *FILES}
 
 
