@@ -16,6 +16,7 @@ NETWORKS = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
 SPREAD_AGENTS = ("adrl", "d-adrl", "haq", "ddpg")
 Setting = tuple[str, str]  # network, and a letter of PAPER
 HAQ_TO_ITS_END = ("haq", "search")
+EXACT = 1e-9  # percent
 # Agent and protocol of what P-ADRL is compared with image by image.
 COMPARED = (*((agent, "matched") for agent in AGENTS if agent != "adrl"), HAQ_TO_ITS_END)
 
@@ -92,7 +93,23 @@ def leads(results: Results) -> str:
             rows = in_setting(results.paired, setting, agent=agent, protocol=protocol)
             line.append(lead(rows[0]) if rows else none(agent, setting))
         lines.append(line)
-    return markdown(["P-ADRL over", *map(title, results.settings())], lines)
+    table = markdown(["P-ADRL over", *map(title, results.settings())], lines)
+    return f"{table}\n\n{measured_again(results)}"
+
+
+def measured_again(results: Results) -> str:
+    """How far the accuracies of the comparison image by image are from those that the searches reported."""
+    reported = {(r["network"], r["quantizer"], r["budget"], r["bits"]): float(r["test_accuracy"]) for r in results.runs}
+    off = {}
+    for row in results.paired:
+        for bits, accuracy in (("adrl_bits", "adrl_accuracy"), ("bits", "accuracy")):
+            configuration = (row["network"], row["quantizer"], row["budget"], row[bits])
+            off[configuration] = abs(float(row[accuracy]) - reported[configuration])
+    other = sum(gap > EXACT for gap in off.values())
+    return (
+        f"Of these {len(off)} configurations, {len(off) - other} have the accuracy that their search reported, to the "
+        f"image; of the others it is at most {max(off.values(), default=0):.2f} % away."
+    )
 
 
 def margins(results: Results) -> str:
