@@ -60,6 +60,9 @@ def test_patch_sums_are_those_of_a_plain_unfold(
     patches = unfolded(conv, x)
     second, first, count = patch_sums(conv, x)
     assert count == patches.shape[2]
+    without, same, _ = patch_sums(conv, x, products=False)
+    assert without is None
+    assert torch.equal(same, first)
     torch.testing.assert_close(first, patches.sum(2))
     torch.testing.assert_close(second, patches @ patches.mT)
     # The patches in this order times the weight in its own order are the convolution.
@@ -90,6 +93,7 @@ def test_moments_are_means_over_all_batches() -> None:
 def test_centred_moments_are_covariances() -> None:
     x = torch.randn(500, 7, generator=torch.Generator().manual_seed(0)) + 3
     moments = moments_of(nn.Sequential(nn.Linear(7, 2)), x)["0"]
+    assert moments.centred is not None
     torch.testing.assert_close(moments.centred[0], x.T.cov(correction=0), rtol=1e-3, atol=1e-4)
 
 
@@ -98,6 +102,7 @@ def test_linear_layers_average_over_every_leading_position() -> None:
     x = torch.randn(4, 6, 5)
     moments = moments_of(network, x)["0"]
     rows = x.reshape(-1, 5)
+    assert moments.second is not None
     torch.testing.assert_close(moments.second[0], rows.T @ rows / 24)
     torch.testing.assert_close(moments.mean[0], rows.mean(0))
 
@@ -138,8 +143,17 @@ def test_a_small_memory_takes_more_passes_to_the_same_moments(monkeypatch: pytes
     assert len(passes) == 3  # both convolutions fit together; the linear layer does not fit, but comes alone
     for (layer, moments), (same_layer, same) in zip(at_once, in_parts, strict=True):
         assert layer is same_layer
+        assert moments.second is not None
+        assert same.second is not None
         assert torch.equal(moments.second, same.second)
         assert torch.equal(moments.mean, same.mean)
+    passes.clear()
+    means = list(collect_moments(network, layers, images, second=False))
+    assert len(passes) == 1  # they need no memory
+    for (layer, moments), (same_layer, alone) in zip(at_once, means, strict=True):
+        assert layer is same_layer
+        assert (alone.second, alone.centred) == (None, None)
+        assert torch.equal(moments.mean, alone.mean)
 
 
 def test_the_network_is_left_as_it_is() -> None:

@@ -112,7 +112,7 @@ def test_with_bias_correction_centred_moments_give_the_smaller_output_error() ->
     network = nn.Sequential(nn.Linear(20, 30))
     (_, moments), *_ = collect_moments(network, find_layers(network, (20,)), x)
 
-    def error(second_moment: Tensor) -> float:
+    def error(second_moment: Tensor | None) -> float:
         quantized = quantize(weight, [3], "gptq", second_moment=second_moment)[3]
         shift = bias_correction(weight, quantized, moments.mean)
         return float((x @ (weight - quantized).T - shift).square().mean())

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from adrl_gym.layers import LayerSpec, quantizable
+from adrl_gym.quantizers import NEED_SECOND_MOMENTS, quantize
 from adrl_gym.quantizers import bias_correction as correction
-from adrl_gym.quantizers import quantize
 from adrl_gym.quantizers.moments import collect_moments
 
 
@@ -39,7 +39,7 @@ def prepare_layers(
         AdrlGymError: NaN or infinite weights (names the layer).
     """
     prepared: dict[str, dict[int, LayerVersion]] = {}
-    moments = collect_moments(network, layers, images)
+    moments = collect_moments(network, layers, images, second=quantizer in NEED_SECOND_MOMENTS)
     for layer, moment in tqdm(moments, "quantizing layers", len(layers), leave=False, disable=not progress):
         module = quantizable(network, layer)
         weight, bias = module.weight.detach(), module.bias

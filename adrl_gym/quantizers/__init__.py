@@ -21,8 +21,9 @@ from adrl_gym.quantizers.levels import MOST_BITS, levels
 from adrl_gym.quantizers.moments import Moments, collect_moments
 
 QUANTIZERS = ("gptq", "linear", "kmeans")
+NEED_SECOND_MOMENTS = ("gptq",)
 
-__all__ = ["QUANTIZERS", "Moments", "bias_correction", "collect_moments", "levels", "quantize"]
+__all__ = ["NEED_SECOND_MOMENTS", "QUANTIZERS", "Moments", "bias_correction", "collect_moments", "levels", "quantize"]
 
 
 @torch.no_grad()
@@ -40,7 +41,7 @@ def quantize(
         weight: ``(O, I / G, kH, kW)`` or ``(O, I)``.
         bits: at least one bit-width from 1 to 8.
         quantizer: one of ``QUANTIZERS``.
-        second_moment: ``(G, J, J)``, ``J = I / G kH kW``, of the layer's inputs; only ``gptq`` needs it.
+        second_moment: ``(G, J, J)``, ``J = I / G kH kW``, of the layer's inputs; only ``NEED_SECOND_MOMENTS`` do.
         layer: its name, for messages.
 
     Returns:

@@ -22,21 +22,22 @@ class Moments:
     """Means over images and positions of the ``J`` values that meet the ``J`` weights of an output channel.
 
     Attributes:
-        second: ``(G, J, J)`` float32, ``E[x x']`` in each of ``G`` groups; one group for a linear layer.
+        second: ``(G, J, J)`` float32, ``E[x x']`` in each of ``G`` groups; one group for a linear layer. ``None``
+            where it was not asked for.
         mean: ``(G, J)`` float32, ``E[x]``.
     """
 
-    second: Tensor
+    second: Tensor | None
     mean: Tensor
 
     @property
-    def centred(self) -> Tensor:
+    def centred(self) -> Tensor | None:
         """Covariances ``(G, J, J)``: what is left of ``second`` where a bias makes up for the means."""
-        return self.second - self.mean[:, :, None] * self.mean[:, None, :]
+        return None if self.second is None else self.second - self.mean[:, :, None] * self.mean[:, None, :]
 
 
 def collect_moments(
-    network: nn.Module, layers: Sequence[LayerSpec], images: Tensor
+    network: nn.Module, layers: Sequence[LayerSpec], images: Tensor, *, second: bool = True
 ) -> Iterator[tuple[LayerSpec, Moments]]:
     """The moments of each layer's inputs, one layer after the other in the order given.
 
@@ -47,6 +48,7 @@ def collect_moments(
         network: in evaluation mode; left as it is.
         layers: of this network.
         images: ``(N, ...)``, at least one; moved to the network's device batch by batch.
+        second: whether second moments are needed; means alone take one pass and little work.
 
     Raises:
         AdrlGymError: no images, or a layer that takes no part in the forward pass.
@@ -56,10 +58,10 @@ def collect_moments(
     rest = list(layers)
     while rest:
         count, memory = 1, _bytes(rest[0])
-        while count < len(rest) and memory + _bytes(rest[count]) <= MOMENT_MEMORY:
+        while count < len(rest) and (not second or memory + _bytes(rest[count]) <= MOMENT_MEMORY):
             memory += _bytes(rest[count])
             count += 1
-        sums = _run(network, rest[:count], images)
+        sums = _run(network, rest[:count], images, second)
         for layer in rest[:count]:
             yield layer, sums.pop(layer.name).moments()
         rest = rest[count:]
@@ -71,9 +73,9 @@ def _bytes(layer: LayerSpec) -> int:
 
 
 @torch.no_grad()
-def _run(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor) -> dict[str, "_Sums"]:
+def _run(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor, second: bool) -> dict[str, "_Sums"]:
     """One pass over the images; layer name -> sums."""
-    sums = {layer.name: _Sums(layer.name) for layer in layers}
+    sums = {layer.name: _Sums(layer.name, second) for layer in layers}
     handles = [
         network.get_submodule(name).register_forward_pre_hook(s.add, with_kwargs=True) for name, s in sums.items()
     ]
@@ -90,8 +92,8 @@ def _run(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor) -> dic
 class _Sums:
     """Sums over all that a layer took in so far."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, products: bool) -> None:
+        self._name, self._products = name, products
         self._count = 0
         self._second: Tensor | None = None  # (G, J, J)
         self._first: Tensor | None = None  # (G, J)
@@ -103,18 +105,18 @@ class _Sums:
             x = x.reshape(-1, *x.shape[-3:])  # (B, I, H, W)
             at_once = max(1, _UNFOLDED // (x[0].numel() * module.kernel_size[1]))
             for part in x.split(at_once):
-                self._add(*patch_sums(module, part))
+                self._add(*patch_sums(module, part, products=self._products))
         else:
             x = x.reshape(-1, x.shape[-1])  # (B T, I)
-            self._add((x.T @ x)[None], x.sum(0)[None], len(x))
+            self._add((x.T @ x)[None] if self._products else None, x.sum(0)[None], len(x))
 
-    def _add(self, second: Tensor, first: Tensor, count: int) -> None:
-        self._second = second if self._second is None else self._second.add_(second)
+    def _add(self, second: Tensor | None, first: Tensor, count: int) -> None:
+        self._second = second if self._second is None or second is None else self._second.add_(second)
         self._first = first if self._first is None else self._first.add_(first)
         self._count += count
 
     def moments(self) -> Moments:
         """Means of all that was added."""
-        if self._second is None or self._first is None:
+        if self._first is None:
             raise AdrlGymError(f"layer {self._name} takes no part in the network's forward pass")
-        return Moments(self._second / self._count, self._first / self._count)
+        return Moments(None if self._second is None else self._second / self._count, self._first / self._count)

@@ -16,37 +16,43 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 
-def patch_sums(module: nn.Conv2d, x: Tensor) -> tuple[Tensor, Tensor, int]:
+def patch_sums(module: nn.Conv2d, x: Tensor, *, products: bool = True) -> tuple[Tensor | None, Tensor, int]:
     """Sums over all patches of an input.
 
     Args:
         module: the convolution, whose stride, dilation, groups and padding of any kind count.
         x: ``(B, I, H, W)``, its input.
+        products: whether to sum products too, which is nearly all of the work.
 
     Returns:
-        The sum of ``patch patch'`` in each group, ``(G, J, J)``; the sum of the patches, ``(G, J)``; their
-        number. ``J`` is in the order of the module's weight.
+        The sum of ``patch patch'`` in each group, ``(G, J, J)``, or ``None``; the sum of the patches, ``(G, J)``;
+        their number. ``J`` is in the order of the module's weight.
     """
-    (height, width), stride, dilation = module.kernel_size, module.stride[0], module.dilation[0]
+    height, stride, dilation = module.kernel_size[0], module.stride[0], module.dilation[0]
     columns = _unfold_columns(module, _padded(module, x))  # (G, I/G, kW, H, B W_out)
-    groups, channels, _, image_rows, positions = columns.shape
-    out = (image_rows - dilation * (height - 1) - 1) // stride + 1  # H_out
+    out = (columns.shape[3] - dilation * (height - 1) - 1) // stride + 1  # H_out
+    row_sums = columns.sum(4)  # (G, I/G, kW, H)
+    sums = [row_sums[..., _under(module, a, 0, out)].sum(3) for a in range(height)]  # (G, I/G, kW) each
+    first = torch.stack(sums, dim=2).flatten(1)  # (G, J)
+    return _products(module, columns, out) if products else None, first, out * columns.shape[4]
 
-    def under(a: int, start: int, count: int) -> slice:
-        """Image rows that kernel row ``a`` meets at ``count`` output rows from ``start``."""
-        top = a * dilation + start * stride
-        return slice(top, top + (count - 1) * stride + 1, stride)
+
+def _products(module: nn.Conv2d, columns: Tensor, out: int) -> Tensor:
+    """``(G, J, J)``, from columns ``(G, I/G, kW, H, B W_out)`` and the number of output rows."""
+    (height, width), stride, dilation = module.kernel_size, module.stride[0], module.dilation[0]
+    groups, channels = columns.shape[:2]
 
     def products(a: int, b: int, start: int, count: int) -> Tensor:
         """What kernel rows ``a`` and ``b`` meet, multiplied and summed: ``(G, I/G kW, I/G kW)``."""
-        one, two = (columns[:, :, :, under(row, start, count)].flatten(3).flatten(1, 2) for row in (a, b))
+        met = (columns[:, :, :, _under(module, row, start, count)] for row in (a, b))
+        one, two = (rows.flatten(3).flatten(1, 2) for rows in met)
         return one @ two.mT
 
     # Kernel rows that are ``period`` apart see the same image rows, at output rows that are ``moved`` apart.
     period = stride // gcd(stride, dilation)
     moved = period * dilation // stride
     blocks: dict[tuple[int, int], Tensor] = {}
-    second = x.new_empty(groups, channels, height, width, channels, height, width)
+    second = columns.new_empty(groups, channels, height, width, channels, height, width)
     for a in range(height):
         for b in range(a, height):
             before = a - period, b - period
@@ -58,12 +64,15 @@ def patch_sums(module: nn.Conv2d, x: Tensor) -> tuple[Tensor, Tensor, int]:
             block = block.reshape(groups, channels, width, channels, width)
             second[:, :, a, :, :, b] = block
             second[:, :, b, :, :, a] = block.permute(0, 3, 4, 1, 2)
-
-    row_sums = columns.sum(4)  # (G, I/G, kW, H)
-    sums = [row_sums[..., under(a, 0, out)].sum(3) for a in range(height)]  # (G, I/G, kW) each
-    first = torch.stack(sums, dim=2)  # (G, I/G, kH, kW)
     inputs = channels * height * width
-    return second.reshape(groups, inputs, inputs), first.reshape(groups, inputs), out * positions
+    return second.reshape(groups, inputs, inputs)
+
+
+def _under(module: nn.Conv2d, a: int, start: int, count: int) -> slice:
+    """Image rows that kernel row ``a`` meets at ``count`` output rows from ``start``."""
+    stride, dilation = module.stride[0], module.dilation[0]
+    top = a * dilation + start * stride
+    return slice(top, top + (count - 1) * stride + 1, stride)
 
 
 def patches_at(module: nn.Conv2d, x: Tensor, positions: Tensor) -> Tensor:
