@@ -50,7 +50,7 @@ PAPER = {"A": ("linear", 0.1), "B": ("linear", 0.0625), "C": ("gptq", 0.05)}
 FINETUNED = {"finetune-images": 2560}  # HAQ's protocol: the reward after 20 steps of finetuning
 PARETO = (0.04, 0.05, 0.0625, 0.08, 0.1)
 PARETO_AGENTS = ("adrl", "haq", "ip-kl", "uniform")
-COMPARISON_EPISODES, PAPER_EPISODES, QUICK_EPISODES = 300, 600, 40
+COMPARISON_EPISODES, PAPER_EPISODES, QUICK_EPISODES = 300, 600, 25
 
 
 @dataclass(frozen=True)
