@@ -1,5 +1,6 @@
 """Quantization-aware training: what it improves, what stays on the grid, and that it goes on where it stopped."""
 
+import copy
 import itertools
 from pathlib import Path
 from types import SimpleNamespace
@@ -240,3 +241,23 @@ def test_the_float_network_teaches_by_image_and_mirror_image_together(tiny: nn.M
     assert [len(images) for images in seen] == [32 * (1 + mirror)] * 2
     if mirror:
         assert all(torch.equal(images[:32].flip(3), images[32:]) for images in seen)
+
+
+class WritesIntoImages(nn.Module):
+    """The same as another network, whose images it normalises where they are, as some of torch.hub's do."""
+
+    def __init__(self, network: nn.Module, in_place: bool) -> None:
+        super().__init__()
+        self.network, self._in_place = network, in_place
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x.sub_(0.5).div_(2) if self._in_place else (x - 0.5) / 2)
+
+
+def test_a_network_that_writes_into_its_images_is_taught_the_same(tiny: nn.Module) -> None:
+    losses = []
+    for in_place in (True, False):
+        network = WritesIntoImages(copy.deepcopy(tiny), in_place)
+        problem = make_problem(copy.deepcopy(network))
+        losses.append([epoch.loss for epoch in run(problem).epochs])
+    assert losses[0] == losses[1]

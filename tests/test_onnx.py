@@ -133,6 +133,22 @@ def test_layers_without_bits_stay_float(mixed: Model, tmp_path: Path) -> None:
     assert "widths stored" not in str(sizes)
 
 
+def test_a_network_that_writes_into_its_images_gets_a_copy(tmp_path: Path) -> None:
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(12, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(x.sub_(0.5).flatten(1))  # (B, 3)
+
+    images = torch.randn(8, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    model = Model(InPlace(), (4,), images.clone())
+    model.images = images.clone()
+    model.save(tmp_path / "file")
+    assert torch.equal(model.images, images)
+
+
 class Unsupported(nn.Module):
     def __init__(self) -> None:
         super().__init__()

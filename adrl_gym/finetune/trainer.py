@@ -152,7 +152,8 @@ class Trainer:
 
     def _loss(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """Of a batch ``(B, C, H, W)`` with its labels ``(B,)``."""
-        x = placed(images.to(self._device), self._layout)
+        # A copy, since a network may write into what it is given, and the teacher is still to see it.
+        x = placed(images.to(self._device, copy=True), self._layout)
         with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
             logits = functional_call(self._network, dict(self._weights()), (x,)).float()  # (B, K)
         classified = None if labels is None else F.cross_entropy(logits, labels.to(self._device))

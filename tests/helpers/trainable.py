@@ -42,7 +42,7 @@ def smooth(count: int, seed: int) -> Tensor:
 def labelled(network: nn.Module, images: Tensor) -> ImageSet:
     """With what the network says of them."""
     with torch.no_grad():
-        return ImageSet(images, network(images).argmax(1))
+        return ImageSet(images, network(images.clone()).argmax(1))
 
 
 def make_problem(network: nn.Module, quantizer: str = "linear") -> QuantProblem:
