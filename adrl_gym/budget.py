@@ -3,6 +3,7 @@
 Size counts weight bits over 32-bit weight bits, as the papers do: biases, norms and scales are left out.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -35,6 +36,21 @@ def average_bits(bits: Sequence[int], parameters: Sequence[int]) -> float:
     return weight_bits(bits, parameters) / sum(parameters)
 
 
+def allowed_bits(budget: float, parameters: Sequence[int]) -> int:
+    """The most weight bits whose ``size_ratio`` is within the budget, as floats compare them.
+
+    >>> allowed_bits(0.0625, [100, 10])
+    220
+    """
+    whole = FLOAT_BITS * sum(parameters)
+    allowed = int(budget * whole)
+    while allowed / whole > budget:
+        allowed -= 1
+    while (allowed + 1) / whole <= budget:
+        allowed += 1
+    return allowed
+
+
 def check_budget(budget: float, parameters: Sequence[int], lowest: int, kept: Mapping[int, int] = NONE_KEPT) -> None:
     """Refuse a budget that no configuration meets; arguments as for ``project``.
 
@@ -48,7 +64,7 @@ def check_budget(budget: float, parameters: Sequence[int], lowest: int, kept: Ma
             how = f"{len(kept)} layers kept at their bits, the others at {lowest}"
         raise AdrlGymError(
             f"no configuration meets a budget of {budget:g} times the 32-bit size: "
-            f"the smallest possible is {smallest:g} ({how})"
+            f"the smallest possible is {math.ceil(1e6 * smallest) / 1e6:g} ({how})"  # rounded up: it may be taken
         )
 
 
@@ -77,7 +93,7 @@ def project(
     (2, 4)
     """
     check_budget(budget, parameters, lowest, kept)
-    allowed = budget * FLOAT_BITS * sum(parameters)
+    allowed = allowed_bits(budget, parameters)
     projected = [kept.get(index, b) for index, b in enumerate(bits)]
     size = weight_bits(projected, parameters)
     while size > allowed:

@@ -45,6 +45,29 @@ def test_costs_around_are_differences_to_the_configuration(problem: QuantProblem
         assert costs[row, bits[layer] - 1] == errors[row, bits[layer] - 1] == 0
 
 
+def test_bit_widths_that_break_the_network_are_never_the_answer(
+    problem: QuantProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that divides by a norm, say, has an infinite divergence where that becomes 0."""
+    measure = problem.costs
+
+    def broken(configurations: Any, score: Any = "kl", *given: Any) -> np.ndarray:
+        costs = measure(configurations, score, *given)  # (M, N)
+        return np.where([[bits[1] in (1, 2)] for bits in configurations], np.inf, costs)
+
+    monkeypatch.setattr(problem, "costs", broken)
+    indicator = ProfilingIndicator("best", images=100)
+    for _ in range(20):
+        if not (indicator.has_news(problem) or indicator.draws(problem)):
+            break
+        answer = indicator._answer(problem)
+        assert answer[1] > 2
+        indicator.tell(problem, answer)
+    around = costs_around(problem, (2, 4, 2, 8), "kl", 100, one_layer_costs(problem, "kl", 100))
+    assert not np.isnan(around.costs).any()
+    assert np.isfinite(around.errors).all()
+
+
 def test_scores_are_those_around_the_best(problem: QuantProblem) -> None:
     indicator, single = (ProfilingIndicator(context, images=200) for context in ("best", "single"))
     widths = list(range(1, 9))
@@ -89,6 +112,18 @@ def test_draws_try_what_was_not_tried_and_leave_the_table_as_it_was(problem: Qua
     assert indicator(problem, (), range(1, 9)) != known
     indicator.tell(problem, indicator._best or ())
     assert indicator(problem, (), range(1, 9)) == known
+
+
+def test_a_table_drawn_for_an_interrupted_episode_is_no_news(problem: QuantProblem) -> None:
+    indicator = ProfilingIndicator("best", images=20)
+    while indicator.has_news(problem):
+        indicator.tell(problem, indicator._answer(problem))
+    caution = indicator._caution
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert indicator.draws(problem)
+    assert not indicator.has_news(problem)
+    assert indicator._caution == caution
 
 
 def test_the_actor_learns_with_the_newest_scores(env: gym.Env[np.ndarray, Any], problem: QuantProblem) -> None:

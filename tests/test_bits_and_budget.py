@@ -1,5 +1,6 @@
 """Actions to bits, bit configurations, sizes and the projection onto a budget."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from adrl_gym import AdrlGymError, BitConfig
 from adrl_gym.bits import action_from_bits, bits_from_action, check_bits, check_partly_float, check_range, match_keep
-from adrl_gym.budget import FLOAT_BITS, average_bits, project, size_ratio, weight_bits
+from adrl_gym.budget import FLOAT_BITS, allowed_bits, average_bits, project, size_ratio, weight_bits
 
 RANGES = st.tuples(st.integers(1, 8), st.integers(1, 8)).map(lambda pair: (min(pair), max(pair)))
 LAYERS = st.lists(st.tuples(st.integers(1, 8), st.integers(1, 10**6)), min_size=1, max_size=30)
@@ -45,6 +46,24 @@ def test_projection_fits_the_budget_and_takes_no_more_than_needed(layers: list[t
         allowed = budget * FLOAT_BITS * sum(parameters)
         taken = [p for p, q, b in zip(parameters, projected, bits, strict=True) if q < b]
         assert weight_bits(projected, parameters) + max(taken) > allowed
+
+
+@given(LAYERS)
+def test_a_budget_that_is_a_size_ratio_leaves_that_configuration_alone(
+    layers: list[tuple[int, int]],
+) -> None:
+    bits, parameters = zip(*layers, strict=True)
+    budget = size_ratio(bits, parameters)
+    assert project(bits, parameters, budget, lowest=1) == bits
+    assert allowed_bits(budget, parameters) == weight_bits(bits, parameters)
+    kept = {0: bits[0]}
+    smallest = size_ratio([bits[0], *[1] * (len(bits) - 1)], parameters)
+    assert project(bits, parameters, smallest, lowest=1, kept=kept) == (bits[0], *[1] * (len(bits) - 1))
+    with pytest.raises(AdrlGymError) as refused:
+        project(bits, parameters, 0.9 * smallest, lowest=1, kept=kept)
+    advised = re.search(r"the smallest possible is ([\d.]+) ", str(refused.value))
+    assert advised is not None
+    assert size_ratio(project(bits, parameters, float(advised[1]), 1, kept), parameters) <= float(advised[1])
 
 
 def test_projection_is_the_action_wall_of_haq() -> None:

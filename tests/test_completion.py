@@ -16,7 +16,7 @@ def test_completion_is_the_best_by_exhaustion(seed: int, layers: int, lowest: in
     random = np.random.default_rng(seed)
     parameters = random.integers(1, 9, layers).tolist()
     costs = random.random((layers, 3))
-    allowed = share * lowest * sum(parameters)
+    allowed = int(share * lowest * sum(parameters))
     decided = tuple(int(b) for b in random.integers(lowest, lowest + 3, random.integers(0, layers)))
     completed = Completion(costs, parameters, allowed, lowest).complete(decided)
     assert completed[: len(decided)] == decided
@@ -36,7 +36,7 @@ def test_completion_equals_highs_on_the_sizes_of_resnet20() -> None:
     parameters = [432, *[2304] * 6, 4608, *[9216] * 5, 18432, *[36864] * 5, 640]
     costs = np.sort(random.random((20, 8)), axis=1)[:, ::-1] * np.array(parameters)[:, None]
     for budget in (0.0625, 0.1):
-        allowed = budget * 32 * sum(parameters)
+        allowed = int(budget * 32 * sum(parameters))
         bits = Completion(costs, parameters, allowed, 1).complete(())
         ours = sum(costs[i, b - 1] for i, b in enumerate(bits))
         sizes = np.outer(parameters, np.arange(1, 9)).reshape(1, -1)
@@ -54,7 +54,7 @@ def test_completion_equals_highs_on_the_sizes_of_resnet20() -> None:
 def test_a_coarse_unit_never_breaks_the_budget() -> None:
     parameters = [1_000_003, 7, 2_345_677]  # no common divisor: sizes are counted in coarser units
     costs = np.array([[3.0, 2.0, 1.0]] * 3)
-    allowed = 2.1 * sum(parameters)
+    allowed = int(2.1 * sum(parameters))
     bits = Completion(costs, parameters, allowed, 1).complete(())
     assert sum(b * p for b, p in zip(bits, parameters, strict=True)) <= allowed
     assert max(bits) > 1

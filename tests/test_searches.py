@@ -88,7 +88,7 @@ def random_table(seed: int, layers: int, widths: int, share: float) -> Table:
     generator = np.random.default_rng(seed)
     sizes = np.outer(generator.integers(1, 50, layers), np.arange(1, 1 + widths))
     allowed = sizes[:, 0].sum() + share * (sizes[:, -1].sum() - sizes[:, 0].sum())
-    return Table(generator.random((layers, widths)) / np.arange(1, 1 + widths), sizes, float(allowed), 1)
+    return Table(generator.random((layers, widths)) / np.arange(1, 1 + widths), sizes, int(allowed), 1)
 
 
 TABLES = st.builds(random_table, st.integers(0, 10**6), st.integers(1, 4), st.integers(2, 4), st.floats(0, 1))
@@ -146,7 +146,7 @@ def test_local_search_ends_where_no_swap_helps(problem: QuantProblem) -> None:
     assert configurations[0] == found(problem, "ip")[0]
     assert rank(problem, best) <= rank(problem, configurations[0])
     sizes = np.outer(problem.parameters, [2, 3, 4])
-    table = Table(np.zeros((4, 3)), sizes, problem.budget * 32 * sum(problem.parameters), 2)
+    table = Table(np.zeros((4, 3)), sizes, int(problem.budget * 32 * sum(problem.parameters)), 2)
     around = [table.bits(columns) for columns in neighbours(table, np.array(best) - 2)]
     assert all(rank(problem, bits) >= rank(problem, best) for bits in around)
 

@@ -121,6 +121,7 @@ class ProfilingIndicator:
         much: changes are charged more, by their standard errors, until the answer is another one. Where that is the
         best itself, the table is made anew with twice the images, once.
         """
+        self._drawn = None  # of an episode that was interrupted
         if self.context in ("prefix", "completed"):  # what they answer takes measurements to know
             return not self._tried
         while (answer := self._answer(problem)) in self._tried and self._best is not None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from adrl_agents.one_layer.table import finite
 from adrl_gym import QuantProblem
 from adrl_gym.evaluation import Score
 
@@ -36,10 +37,11 @@ def costs_around(
     Args:
         problem: to profile.
         bits: of all layers, the configuration to measure around.
-        score: of the costs, see ``Metrics.cost``.
+        score: of the costs, see ``Outcomes.costs``.
         images: how many search images.
         alone: ``(n, widths)``, costs of each layer alone.
     """
+    alone = finite(alone)
     costs, errors = np.empty_like(alone), np.empty_like(alone)
     images = min(images, problem.images)
     (own,) = problem.costs([bits], score, 0, images)  # (N,)
@@ -50,5 +52,6 @@ def costs_around(
         first, last = low - problem.lowest, high - problem.lowest  # columns
         edge = np.clip(np.arange(alone.shape[1]), first, last)  # (widths,)
         costs[row] = differences.mean(axis=1)[edge - first] + alone[row] - alone[row, edge]
-        errors[row] = differences.std(axis=1)[edge - first] / np.sqrt(images)
+        with np.errstate(invalid="ignore"):  # of a broken network, whose cost is infinite
+            errors[row] = np.nan_to_num(differences.std(axis=1))[edge - first] / np.sqrt(images)
     return CostsAround(costs, errors)

@@ -30,14 +30,14 @@ class Completion:
     [9.0, 3.0, 3.0]
     """
 
-    def __init__(self, costs: np.ndarray, parameters: Sequence[int], allowed: float, lowest: int) -> None:
+    def __init__(self, costs: np.ndarray, parameters: Sequence[int], allowed: int, lowest: int) -> None:
         layers, widths = costs.shape
         unit = max(math.gcd(*parameters), math.ceil(allowed / MOST_UNITS))
         bits = np.arange(lowest, lowest + widths)
         self.lowest = lowest
         # Rounded up where the unit is coarser than a layer: a completion never breaks the budget.
         self._sizes = -(-np.outer(parameters, bits) // unit)  # (n, widths)
-        self._capacity = int(allowed // unit)
+        self._capacity = allowed // unit
         # least[i, c]: the smallest cost of the layers from i on within size c; choice[i, c]: the width that gives it.
         self._costs = costs
         self._least = np.zeros((layers + 1, self._capacity + 1))
@@ -76,7 +76,7 @@ class Completion:
         return tuple(bits)
 
 
-def price_of_size(costs: np.ndarray, parameters: Sequence[int], allowed: float, lowest: int) -> float:
+def price_of_size(costs: np.ndarray, parameters: Sequence[int], allowed: int, lowest: int) -> float:
     """Cost that one weight bit is worth at the budget: the Lagrange multiplier of the size constraint.
 
     Found by bisection: the smallest price at which the layers, each choosing its bits by cost + price * size

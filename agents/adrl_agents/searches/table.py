@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from adrl_agents.one_layer import one_layer_costs
+from adrl_agents.one_layer.table import finite, left_to_search
 from adrl_agents.options import SearchOptions
 from adrl_gym import QuantProblem
-from adrl_gym.budget import FLOAT_BITS
 
 
 class Table(NamedTuple):
@@ -23,7 +23,7 @@ class Table(NamedTuple):
 
     costs: np.ndarray
     sizes: np.ndarray
-    allowed: float
+    allowed: int
     lowest: int
 
     def cost(self, columns: np.ndarray) -> float:
@@ -52,10 +52,6 @@ def measure_table(problem: QuantProblem, options: SearchOptions) -> Table:
 
 def knapsack(problem: QuantProblem, costs: np.ndarray) -> Table:
     """The table of a problem's searched layers, from costs ``(n, widths)`` that may be infinite."""
-    finite = costs[np.isfinite(costs)]
-    worst = 10 * max(finite.max(initial=0.0), 1.0)  # stands for infinite: a broken network's divergence
     parameters = [problem.parameters[index] for index in problem.free]
     sizes = np.outer(parameters, np.arange(problem.lowest, problem.highest + 1))  # (n, widths)
-    kept = sum(problem.parameters[index] * b for index, b in problem.kept.items())
-    allowed = problem.budget * FLOAT_BITS * sum(problem.parameters) - kept
-    return Table(np.nan_to_num(costs, nan=worst, posinf=worst), sizes, allowed, problem.lowest)
+    return Table(finite(costs), sizes, left_to_search(problem), problem.lowest)
