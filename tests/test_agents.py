@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import kstest, truncnorm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from torch import nn
 
@@ -66,6 +67,30 @@ def test_the_final_reward_is_written_to_the_whole_episode(env: gym.Env[np.ndarra
     assert len(set(rewards[:4])) == 1
     assert len(set(rewards[4:])) == 1
     assert agent.replay_buffer.dones[:8, 0].tolist() == [0, 0, 0, 1] * 2
+
+
+class Interrupted(BaseCallback):
+    """Ctrl-C after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self._steps = steps
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == self._steps:
+            raise KeyboardInterrupt
+        return True
+
+
+def test_an_interrupted_episode_is_given_up_where_the_next_one_begins_anew(env: gym.Env[np.ndarray, Any]) -> None:
+    agent = HAQ(env=env, seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        agent.learn(8, callback=Interrupted(7))
+    agent.learn(4)
+    buffer = agent.replay_buffer
+    assert buffer is not None
+    assert buffer.size() == 8
+    assert buffer.dones[:8, 0].tolist() == [0, 0, 0, 1] * 2
 
 
 def test_rewards_are_sampled_less_their_moving_average(env: gym.Env[np.ndarray, Any]) -> None:

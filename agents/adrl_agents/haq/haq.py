@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from stable_baselines3 import DDPG
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.td3.policies import TD3Policy
@@ -109,6 +110,15 @@ class HAQ(DDPG):
     def current_sigma(self) -> float:
         """Standard deviation of the exploration noise in this episode, in units of HAQ's action range [0, 1]."""
         return self.sigma * self.sigma_decay ** max(0, self._episode_num - self.warmup_episodes)
+
+    def _setup_learn(
+        self, total_timesteps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any, **kwargs: Any
+    ) -> tuple[int, BaseCallback]:
+        """As in Stable-Baselines3; where that resets the environment, an interrupted episode is given up."""
+        begins = reset_num_timesteps or self._last_obs is None
+        if begins and isinstance(self.replay_buffer, EpisodeReplayBuffer):
+            self.replay_buffer.forget_unfinished()
+        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, *args, **kwargs)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1

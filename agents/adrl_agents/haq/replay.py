@@ -37,6 +37,10 @@ class EpisodeReplayBuffer(ReplayBuffer):
                 super().add(obs_, next_obs_, action_, reward, done_, infos_)
             self._episode = []
 
+    def forget_unfinished(self) -> None:
+        """Let go of an episode that will have no end."""
+        self._episode = []
+
     def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> ReplayBufferSamples:
         samples = super()._get_samples(batch_inds, env)
         mean = float(samples.rewards.mean())
