@@ -1,10 +1,12 @@
 """A search that is killed or stopped goes on as if nothing had happened."""
 
+import dataclasses
 import importlib
 import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ import pytest
 from adrl_agents import interrupts
 from adrl_agents.history import load_history
 from adrl_agents.options import ADRLOptions, Options
+from adrl_agents.plots import draw_curve
+from adrl_agents.snapshot import MEMBER
+from adrl_agents.tables import accuracy
 from adrl_gym import AdrlGymError
 from adrl_gym.result import SearchResult
 
@@ -29,9 +34,9 @@ def options(kind: type[Options], output: Path, **changes: Any) -> Any:
     return kind(**{"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "output": output, **changes})
 
 
-def tried(output: Path) -> list[tuple[int, float, float, str]]:
-    """Episode, reward, accuracy and bits of each configuration."""
-    return [(e.episode, e.reward, e.accuracy, e.bits) for e in load_history(output / "episodes.csv")]
+def tried(output: Path) -> list[tuple[int, float, float, float, str]]:
+    """Episode, reward, accuracy, best accuracy so far and bits of each configuration."""
+    return [(e.episode, e.reward, e.accuracy, e.best_accuracy, e.bits) for e in load_history(output / "episodes.csv")]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +100,8 @@ def test_the_best_of_episodes_that_the_agent_does_not_know_is_kept(tmp_path: Pat
     second = train("train_haq", options(Options, output, episodes=20, resume=True))
     (output / "agent.zip").write_bytes(agent)  # as it was after 3 episodes
     third = train("train_haq", options(Options, output, episodes=21, resume=True))
+    train("train_haq", options(Options, tmp_path / "whole", episodes=21))
+    assert tried(output) == tried(tmp_path / "whole")
     assert first.search_agreement <= second.search_agreement <= third.search_agreement
     assert third.episodes == 21
     assert [episode for episode, *_ in tried(output)] == list(range(1, 22))
@@ -153,9 +160,29 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
         train("train_haq", options(Options, output, episodes=3, resume=True))
 
 
-def test_a_damaged_agent_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["all", "in the middle of what is deflated"])
+def test_a_damaged_agent_is_named(tmp_path: Path, where: str) -> None:
     output = tmp_path / "run"
     train("train_haq", options(Options, output, episodes=2))
-    (output / "agent.zip").write_bytes(b"PK\x03\x04 and no more")
+    agent = output / "agent.zip"
+    content = bytearray(b"PK\x03\x04 and no more" if where == "all" else agent.read_bytes())
+    if where != "all":
+        with zipfile.ZipFile(agent) as file:
+            start = file.getinfo(MEMBER).header_offset + 100
+        content[start : start + 16] = b"\xff" * 16
+    agent.write_bytes(content)
     with pytest.raises(AdrlGymError, match=r"cannot resume from .*agent\.zip"):
         train("train_haq", options(Options, output, episodes=3, resume=True))
+
+
+def test_a_search_without_an_episode_yet_can_be_drawn(tmp_path: Path) -> None:
+    """Interrupted twice before its agent was first saved: a best is known, and no episode."""
+    assert draw_curve(train("train_haq", options(Options, tmp_path / "run", episodes=1)), []).axes
+
+
+def test_what_a_data_free_search_was_tested_on_is_told(tmp_path: Path) -> None:
+    result = train("train_haq", options(Options, tmp_path / "run", episodes=1))
+    free = dataclasses.replace(result, data="data-free", test_accuracy=None)
+    assert accuracy(free).startswith("agreement with the float network")
+    tested = dataclasses.replace(free, test_accuracy=86.1, float_test_accuracy=91.28)
+    assert accuracy(tested) == "test accuracy 86.10 % (float 91.28 %)"

@@ -120,13 +120,14 @@ class SearchRecord:
         assert self.best is not None
         progress = self.progress
         bits = " ".join(str(b) for b in measured.bits)
-        earlier = self._answered(bits)
+        earlier = self._tried_before(bits)
+        answered = earlier if self._remembers else None  # by the memo on disk, without work
         episode = Episode(
             episode=len(self.episodes) + 1,
             reward=round(reward, 6),
             accuracy=_percent(measured.accuracy),
-            best_accuracy=_percent(self.best.accuracy),
-            evaluations=round(progress.evaluations, 4) if earlier is None else earlier.evaluations,
+            best_accuracy=_percent(self.best.accuracy) if earlier is None else earlier.best_accuracy,
+            evaluations=round(progress.evaluations, 4) if answered is None else answered.evaluations,
             seconds=round(progress.seconds, 3),
             agreement=_percent(measured.agreement),
             kl=round(measured.kl, 8),
@@ -137,10 +138,10 @@ class SearchRecord:
         self.episodes.append(episode)
         return episode
 
-    def _answered(self, bits: str) -> Episode | None:
-        """The next episode as it was before the search was resumed, if the memo on disk has answered it this time."""
+    def _tried_before(self, bits: str) -> Episode | None:
+        """The next episode as it was before the search was resumed, if it tries the same bits again."""
         number = len(self.episodes)
-        again = self._remembers and number < len(self._earlier) and self._earlier[number].bits == bits
+        again = number < len(self._earlier) and self._earlier[number].bits == bits
         return self._earlier[number] if again else None
 
     def result(self, status: Status, tested: tuple[float, float] | None = None) -> SearchResult:

@@ -8,6 +8,7 @@ import io
 import pickle
 import random
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def load_agent(path: Path, fresh: BaseAlgorithm) -> tuple[BaseAlgorithm, Progres
         agent = type(fresh).load(path, env=fresh.get_env(), device=fresh.device)
         with zipfile.ZipFile(path) as file:
             rest = pickle.loads(file.read(MEMBER))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError) as error:
         raise AdrlGymError(f"cannot resume from {path}: {error}; begin anew in another --output") from error
     if isinstance(agent, OffPolicyAlgorithm):
         agent.replay_buffer = rest["replay_buffer"]

@@ -32,8 +32,8 @@ def totals(result: SearchResult) -> str:
 
 def accuracy(result: SearchResult) -> str:
     """The accuracy to report: on the test images if there are any, in percent, beside the float network's."""
-    if result.data == "data-free":
-        return f"agreement with the float network {result.search_accuracy:.2f} % (data-free images)"
     if result.test_accuracy is not None:
         return f"test accuracy {result.test_accuracy:.2f} % (float {result.float_test_accuracy:.2f} %)"
+    if result.data == "data-free":
+        return f"agreement with the float network {result.search_accuracy:.2f} % (data-free images)"
     return f"search accuracy {result.search_accuracy:.2f} % (float {result.float_search_accuracy:.2f} %)"
