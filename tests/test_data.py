@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adrl_gym.data import default_cache, load_splits, own_splits
+from adrl_gym.data import datafree, default_cache, find_splits, load_splits, own_splits
 from adrl_gym.data.cifar10 import FOLDER, load_cifar10
 from adrl_gym.data.datafree import load_datafree, save_datafree
 from adrl_gym.data.fit import check_fit
@@ -127,7 +127,25 @@ def test_incomplete_or_corrupted_cifar10(tmp_path: Path, monkeypatch: pytest.Mon
     assert str(folder) in str(caught.value)
 
 
+def test_a_file_of_distilled_images_is_tested_on_real_ones_or_says_that_it_cannot(
+    tmp_path: Path, tiny: nn.Module, cifar_root: Path
+) -> None:
+    loaded, shipped = load_network("resnet20"), Path(datafree.__file__).parent / "datafree" / "resnet20.npz"
+    splits = find_splits(loaded, str(shipped), data_root=cifar_root, images=20)
+    assert (
+        splits.source == "data-free set resnet20.npz: 20 images distilled from the checkpoint, 10,000 real test images"
+    )
+    assert splits.test is not None
+    assert len(splits.test) == 10_000
+    with pytest.raises(AdrlGymError, match=f"no {FOLDER} in {tmp_path}"):
+        find_splits(loaded, str(shipped), data_root=tmp_path)
+    with pytest.raises(AdrlGymError, match="is all that is searched on: leave out --data-root and --download"):
+        find_splits(loaded, str(shipped), download=True)
+
+
 def test_folders_without_cifar10(tmp_path: Path) -> None:
+    with pytest.raises(AdrlGymError, match=f"no {FOLDER} in {tmp_path}"):
+        load_splits("resnet20", "data-free", data_root=tmp_path)
     with pytest.raises(AdrlGymError, match=f"no {FOLDER} in {tmp_path}"):
         load_splits("resnet20", "cifar10", data_root=tmp_path)
     with pytest.raises(AdrlGymError, match="or fetch CIFAR-10 with --download"):
@@ -241,6 +259,9 @@ def test_images_of_another_shape(tiny: nn.Module) -> None:
 def test_networks_that_do_not_classify(tiny: nn.Module) -> None:
     with pytest.raises(AdrlGymError, match=r"Sequential returns \(1, 3, 8, 8\) for one image: logits"):
         check_fit(nn.Sequential(nn.ReLU()), ImageSet(X, Y))
+    bilinear = nn.Bilinear(192, 192, 5)
+    with pytest.raises(AdrlGymError, match=r"do not fit Bilinear.*: .*missing 1 required positional argument"):
+        check_fit(bilinear, ImageSet(X, Y))
     with pytest.raises(AdrlGymError, match="no images for Tiny"):
         check_fit(tiny, ImageSet(X[:0], Y[:0]))
 

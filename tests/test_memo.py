@@ -117,6 +117,15 @@ def test_what_is_no_memo_is_set_aside(tmp_path: Path, content: bytes) -> None:
     assert same(Memo(path, "a").get((1,))[0], outcomes(0))
 
 
+def test_nothing_that_was_set_aside_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "memo.sqlite"
+    for content in (b"one", b"two", b"three"):  # within a second
+        path.write_bytes(content)
+        with pytest.warns(UserWarning, match="was renamed"):
+            Memo(path, "a").close()
+    assert {aside.read_bytes() for aside in tmp_path.glob("*.aside-*")} == {b"one", b"two", b"three"}
+
+
 def test_somebody_else_s_database_is_set_aside_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "memo.sqlite"
     with sqlite3.connect(path) as database:

@@ -39,7 +39,8 @@ def find_splits(
         loaded: one of the named networks, for which see ``load_splits``, or one's own.
         data: for any network, the name of a ``.npz`` file, distilled from it; for one's own otherwise ``auto``:
             the images of ``data_root``.
-        data_root: one folder a class, perhaps below ``train/`` and ``val/``.
+        data_root: one folder a class, perhaps below ``train/`` and ``val/``. With a file of distilled images only for
+            a named CIFAR-10 network, which is tested on the data set's test images.
         download: only for named networks.
         images: how many search images.
 
@@ -47,7 +48,12 @@ def find_splits(
         AdrlGymError: images that are not found, damaged, or of another network.
     """
     if data.endswith(".npz"):
-        return distilled_splits(Path(data), images, loaded.checkpoint)
+        splits = distilled_splits(Path(data), images, loaded.checkpoint)
+        if data_root is None and not download:
+            return splits
+        if download or not loaded.named or find_network(loaded.name).dataset != "cifar10":
+            raise AdrlGymError(f"--data {data} is all that is searched on: leave out --data-root and --download")
+        return _tested_on_cifar10(splits, data_root)
     if loaded.named:
         checkpoint = loaded.checkpoint
         return load_splits(
@@ -80,7 +86,7 @@ def load_splits(
         data: ``cifar10``, ``imagenet``, ``data-free``, or ``auto``: the data set that the network was
             trained on, where it is found; for a CIFAR-10 network otherwise its data-free set.
         data_root: folder of the data set; without it, ``$ADRL_GYM_DATA`` and the default cache are looked at. With a
-            data-free set, what was found on it is tested on the data set's test images, if this folder holds them.
+            data-free set, what was found on it is tested on the data set's test images in this folder.
         download: fetch CIFAR-10 if it is not there yet, into ``data_root`` or the default cache.
         images: how many search images.
         checkpoint: content hash of the weights in use (default: those that ship); a data-free set fits
@@ -96,20 +102,33 @@ def load_splits(
         raise AdrlGymError(f"{network} was trained on {spec.dataset}, not on {data}: use --data {spec.dataset}")
     if spec.dataset == "imagenet":
         return _imagenet(spec, data, data_root, download, images)
-    root = _find(data_root, lambda folder: (folder / CIFAR10_FOLDER).is_dir())
+    root = _find(data_root, _holds_cifar10)
     if data != "data-free" and (root is not None or download):
         return cifar10_splits(root or Path(data_root or default_cache()), images, download=download)
     if data == "cifar10" or (data == "auto" and data_root is not None):
-        raise AdrlGymError(
-            f"no {CIFAR10_FOLDER} in {_places(data_root)}: name the folder that holds it (--data-root), "
-            "or fetch CIFAR-10 with --download"
-        )
+        raise _no_cifar10(data_root)
     splits = shipped_splits(network, images, checkpoint or load_network(network).checkpoint)
-    if data_root is None or root is None:
-        return splits
+    return splits if data_root is None else _tested_on_cifar10(splits, data_root)
+
+
+def _tested_on_cifar10(splits: Splits, data_root: str | Path | None) -> Splits:
+    root = _find(data_root, _holds_cifar10)
+    if root is None:
+        raise _no_cifar10(data_root)
     test = load_cifar10(root, "test")
     source = splits.source.replace("no test images", f"{len(test):,} real test images")
     return dataclasses.replace(splits, test=test, source=source)
+
+
+def _holds_cifar10(folder: Path) -> bool:
+    return (folder / CIFAR10_FOLDER).is_dir()
+
+
+def _no_cifar10(data_root: str | Path | None) -> AdrlGymError:
+    return AdrlGymError(
+        f"no {CIFAR10_FOLDER} in {_places(data_root)}: name the folder that holds it (--data-root), "
+        "or fetch CIFAR-10 with --download"
+    )
 
 
 def default_cache() -> Path:

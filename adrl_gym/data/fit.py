@@ -50,7 +50,7 @@ def count_outputs(network: nn.Module, image: Tensor) -> int:
     try:
         with torch.inference_mode():
             output = network(image[None].to(tensor.device, copy=True))  # (1, classes); it may write into its input
-    except (RuntimeError, ValueError, IndexError, AssertionError) as error:  # timm's networks assert their image size
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:  # timm asserts image sizes
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise AdrlGymError(
             f"images of shape {tuple(image.shape)} do not fit {name}{_first_weight(network)}: {reason}"

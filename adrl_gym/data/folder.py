@@ -29,7 +29,8 @@ def folder_splits(root: str | Path, images: int, *, preprocess: Callable[[Any], 
         classes: outputs of the network. Class indices are the ranks of the folders' names.
 
     Raises:
-        AdrlGymError: no such folder, another number of classes, no images, an unreadable image.
+        AdrlGymError: no such folder, another number of classes, other classes in ``val`` than in ``train``, no images,
+            an unreadable image.
     """
     root = Path(root)
     if not root.is_dir():
@@ -37,6 +38,8 @@ def folder_splits(root: str | Path, images: int, *, preprocess: Callable[[Any], 
     parts = {name: read_samples(root / name, classes) for name in ("train", "val") if (root / name).is_dir()}
     if not parts:
         parts = {"": read_samples(root, classes)}
+    if len(parts) == 2:
+        _check_same_classes(root / "train", root / "val")
     pool, test, origin = draw_pools(parts)
     count = min(images, len(pool))
     check_count(count, len(pool), str(root))
@@ -47,6 +50,15 @@ def folder_splits(root: str | Path, images: int, *, preprocess: Callable[[Any], 
         name="folder",
         train=rest_of(pool[count:], preprocess),
     )
+
+
+def _check_same_classes(*folders: Path) -> None:
+    names = [{entry.name for entry in folder.iterdir() if entry.is_dir()} for folder in folders]
+    if odd := sorted(names[0] ^ names[1]):
+        raise AdrlGymError(
+            f"{folders[0]} and {folders[1]} have different class folders, {odd[0]} is in one of them alone: class "
+            "indices are the ranks of the folders' names, so add an empty folder for every class that was left out"
+        )
 
 
 def rest_of(samples: Samples, preprocess: Callable[[Any], Tensor]) -> Callable[[], LazyImageSet] | None:

@@ -1,6 +1,7 @@
 """What is known of a problem's configurations, in memory and on disk."""
 
 import contextlib
+import os
 import sqlite3
 import time
 import warnings
@@ -111,7 +112,9 @@ class Memo:
     def _set_aside(self, reason: Exception) -> None:
         assert self.path is not None
         self.close()
-        aside = self.path.with_name(f"{self.path.name}.aside-{time.strftime('%Y%m%d-%H%M%S')}")
+        aside = self.path.with_name(f"{self.path.name}.aside-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+        while aside.exists():  # within the same second
+            aside = aside.with_name(f"{aside.name}0")
         warnings.warn(
             f"{self.path} is not a memo or damaged ({reason}): it was renamed to {aside.name}, and a new one begun",
             stacklevel=2,

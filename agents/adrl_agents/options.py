@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -48,7 +49,7 @@ class Options:
     data: str = "auto"
     """Images to search on: cifar10, imagenet, data-free, a FILE.npz of agents/distill.py, or auto: what is found."""
     data_root: Path | None = None
-    """Folder of the data set, for your own network of one folder of images a class; else $ADRL_GYM_DATA."""
+    """Folder of the data set, else $ADRL_GYM_DATA; for your own network, of one folder of images a class."""
     download: Switch = False
     """Download the data set if it is not there (CIFAR-10)."""
     images: int = 1000
@@ -103,9 +104,9 @@ class Options:
             raise AdrlGymError(f"--seed {self.seed}: it starts at 0")
         if self.window < 2:
             raise AdrlGymError(f"--window {self.window}: a spread needs at least 2 episodes")
-        if not self.tolerance >= 0:
+        if not 0 <= self.tolerance < math.inf:
             raise AdrlGymError(f"--tolerance {self.tolerance}: 0 (never end early) or more is needed")
-        if not self.activation_gib >= 0:
+        if not 0 <= self.activation_gib < math.inf:
             raise AdrlGymError(f"--activation-gib {self.activation_gib:g}: 0 (keep nothing) or more is needed")
         if self.network is not None and self.env_id not in (DEFAULT_ID, GENERIC_ID):
             raise AdrlGymError(f"--network {self.network}, --env-id {self.env_id}: these are two networks, give one")
@@ -162,9 +163,9 @@ class ADRLOptions(Options):
     score: Score = "kl"
     """What profiling measures: accuracy, agreement with the float network, divergence from it, or loss on labels."""
     profile_images: int = 250
-    """How many of the search images profiling uses at most."""
+    """How many of the search images profiling uses; context best takes twice as many once they tell it nothing new."""
     early_termination: bool = True
-    """Stop profiling a candidate once a paired test says that it has lost."""
+    """In contexts prefix and completed, stop profiling a candidate once a paired test says that it has lost."""
     completion: Literal["ip", "uniform"] = "ip"
     """What the context completed completes with: integer programming, or one bit-width for all layers to come."""
     memoization: bool = True
