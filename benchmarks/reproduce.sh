@@ -2,7 +2,7 @@
 # Makes every results file, and the tables and figures of README.md, agents/README.md and docs from them.
 #
 #   bash benchmarks/reproduce.sh [DIR]                 all of them; goes on where it was stopped
-#   bash benchmarks/reproduce.sh --quick [DIR]         a small version of each, into runs/quick, on CifarNet
+#   bash benchmarks/reproduce.sh --quick [DIR]         a small version of most, into runs/quick, on CifarNet
 #   bash benchmarks/reproduce.sh --checkpoints [DIR]   what ships with the package, and takes hours: weights, data-free sets
 #
 # DIR holds cifar-10-batches-py; without it, $ADRL_GYM_DATA does. Committed results are only touched by the first and last.
@@ -51,13 +51,10 @@ full() {
     for network in resnet20 cifarnet; do
         "$python" benchmarks/evaluate.py --network $network --data-root "$data"
     done
-    for network in resnet20 cifarnet; do
-        for quantizer in gptq linear; do
-            "$python" benchmarks/datafree_correlation.py --network $network --quantizer $quantizer --configurations 100 \
-                --data-root "$data" # datafree/resnet20-gptq.csv datafree/resnet20-gptq.json
-            # datafree/cifarnet-linear.csv datafree/cifarnet-linear.json datafree/resnet20-linear.csv datafree/resnet20-linear.json
-        done
-    done
+    "$python" benchmarks/datafree_correlation.py --network resnet20 --quantizer gptq --configurations 100 --test-images 2000 \
+        --data-root "$data" # datafree/resnet20-gptq.csv datafree/resnet20-gptq.json
+    "$python" benchmarks/datafree_correlation.py --network cifarnet --quantizer linear --configurations 100 \
+        --data-root "$data" # datafree/cifarnet-linear.csv datafree/cifarnet-linear.json
     "$python" benchmarks/paired.py --data-root "$data"         # paired.csv
     "$python" benchmarks/equality.py --data-root "$data"       # equality.csv
     [ -d $work/before ] || git worktree add --detach $work/before 28921cc

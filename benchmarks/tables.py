@@ -68,7 +68,7 @@ def accuracy_matched(results: Results) -> str:
         found = {s: in_setting(results.runs, s, agent=agent, protocol=protocol) for s in results.settings()}
         lines.append([STYLES[agent].name, *(spread(rows) if rows else none(agent, s) for s, rows in found.items())])
     adrl = [in_setting(results.runs, s, agent="adrl", protocol="search") for s in results.settings()]
-    lines.append(["evaluations of P-ADRL", *(number(median(rows, "evaluations"), 0) for rows in adrl)])
+    lines.append(["evaluations of P-ADRL, median", *(number(median(rows, "evaluations"), 0) for rows in adrl)])
     return markdown(["agent", *map(title, results.settings())], lines)
 
 
@@ -99,11 +99,12 @@ def leads(results: Results) -> str:
 
 def measured_again(results: Results) -> str:
     """How far the accuracies of the comparison image by image are from those that the searches reported."""
-    reported = {(r["network"], r["quantizer"], r["budget"], r["bits"]): float(r["test_accuracy"]) for r in results.runs}
+    problem = ("network", "quantizer", "budget", "varied")
+    reported = {(*(run[name] for name in problem), run["bits"]): float(run["test_accuracy"]) for run in results.runs}
     off = {}
     for row in results.paired:
         for bits, accuracy in (("adrl_bits", "adrl_accuracy"), ("bits", "accuracy")):
-            configuration = (row["network"], row["quantizer"], row["budget"], row[bits])
+            configuration = (*(row[name] for name in problem), row[bits])
             off[configuration] = abs(float(row[accuracy]) - reported[configuration])
     other = sum(gap > EXACT for gap in off.values())
     return (
@@ -146,9 +147,13 @@ def learning_speed(results: Results) -> str:
                     number(median(adrl, "target_accuracy")),
                     f"{len(values(adrl, 'episodes'))} of {len(adrl)}" if adrl else NOT_RUN,
                     measure,
-                    number(mine, 0) if mine is not None or not adrl else "never",
-                    *(number(value, 0) for value in (until, all_of_it)),
-                    *(number(ratio(other, mine), 1) if mine or not adrl else "none" for other in (until, all_of_it)),
+                    "never" if mine is None and adrl else number(mine, 0),
+                    "never" if until is None and its else number(until, 0),
+                    number(all_of_it, 0),
+                    *(
+                        "none" if adrl and there and None in (mine, theirs) else number(ratio(theirs, mine), 1)
+                        for theirs, there in ((until, its), (all_of_it, whole))
+                    ),
                 ]
             )
     header = [
@@ -170,9 +175,9 @@ def learning_agents(results: Results) -> str:
         line = [STYLES[agent].name]
         for setting in results.settings():
             rows = in_setting(results.learning, setting, agent=agent)
-            found = values(rows, "evaluations")
-            all_of_them = f"{len(found)} of {len(rows)}"
-            line.append(f"{number(statistics.median(found), 0)}; {all_of_them}" if found else all_of_them)
+            there = f"{len(values(rows, 'evaluations'))} of {len(rows)}"
+            until = reached(rows, "evaluations")
+            line.append(there if until is None else f"{number(until, 0)}; {there}")
             line[-1] = line[-1] if rows else none(agent, setting)
         lines.append(line)
     return markdown(["agent", *map(title, results.settings())], lines)

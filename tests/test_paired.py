@@ -72,7 +72,7 @@ def test_images_are_counted_and_nothing_is_measured_twice(
 
 def test_the_page_says_how_many_accuracies_came_out_again() -> None:
     tables = script("tables")
-    run = {"network": "cifarnet", "quantizer": "linear", "budget": "0.1"}
+    run = {"network": "cifarnet", "quantizer": "linear", "budget": "0.1", "varied": ""}
     runs = [{**run, "bits": bits, "test_accuracy": accuracy} for bits, accuracy in (("4", "85.3"), ("3", "84.0"))]
     row = {**run, "bits": "3", "adrl_bits": "4", "accuracy": "84.0", "adrl_accuracy": "85.3"}
     results = tables.Results(runs, [], [], [row])
