@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from adrl_agents.provenance import git_commit
 from adrl_gym.bits import BitConfig
-from adrl_gym.data import load_splits, own_splits
+from adrl_gym.data import ImageSet, load_splits, own_splits
 from adrl_gym.export import ExportSizes, load_packed, save_onnx, save_packed
 from adrl_gym.networks import find_network, load_network
 from adrl_gym.problem import QuantProblem
@@ -48,6 +48,8 @@ class Options:
     """The network to export."""
     data_root: Path | None = None
     """Folder that holds cifar-10-batches-py; without it, $ADRL_GYM_DATA and the default cache are looked at."""
+    test_images: int = 10_000
+    """How many of the CIFAR-10 test images to compare on."""
     results: Path = RESULTS
     """Folder of export.csv."""
 
@@ -61,11 +63,11 @@ class Case:
     images: Callable[[], Iterator[Tensor]]
 
 
-def cifar(network: str, quantizer: str, data_root: Path | None) -> Case:
+def cifar(network: str, quantizer: str, data_root: Path | None, count: int) -> Case:
     splits = load_splits(network, "cifar10", data_root=data_root)
     problem = QuantProblem(load_network(network).network, splits, quantizer=quantizer, name=network)
-    test = splits.test
-    assert test is not None
+    assert isinstance(splits.test, ImageSet)
+    test = splits.test.first(count)
     return Case(problem, find_network(network).make, lambda: (images for images, _ in test.batches(BATCH)))
 
 
@@ -179,10 +181,11 @@ def main(options: Options) -> None:
     if options.network == "mobilenet_v2":
         case = mobilenet()
     else:
-        case = cifar(options.network, "gptq", options.data_root)
+        case = cifar(options.network, "gptq", options.data_root, options.test_images)
         found = found_bits(options.network)
         configurations += [(case, found, "packed"), (case, found, "onnx")]
-        configurations += [(cifar(options.network, "kmeans", options.data_root), found, "packed")]
+        kmeans = cifar(options.network, "kmeans", options.data_root, options.test_images)
+        configurations += [(kmeans, found, "packed")]
     every = every_width(len(case.problem.layers))
     configurations += [(case, every, "packed"), (case, every, "onnx")]
     with tempfile.TemporaryDirectory() as folder:

@@ -70,9 +70,10 @@ quick() {
     once selection-run "$python" agents/train_adrl.py --env-id adrl_gym/CifarNet-Cifar10-v0 --data cifar10 \
         --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --memo none --episodes 10 \
         --output $work/runs/selection --resume
-    once selection "$python" benchmarks/selection.py $work/runs/selection --configurations 5 --results $work \
+    once selection "$python" benchmarks/selection.py $work/runs/selection --configurations 3 --results $work \
         --data-root "$data"
-    once export "$python" benchmarks/exported_files.py --network cifarnet --results $work --data-root "$data"
+    once export "$python" benchmarks/exported_files.py --network cifarnet --test-images 1000 --results $work \
+        --data-root "$data"
     "$python" benchmarks/datafree_correlation.py --network cifarnet --configurations 10 --test-images 1000 \
         --results $work/datafree --data-root "$data"
     once speed "$python" benchmarks/speed.py --cases cifarnet --repeats 1 --results $work --data-root "$data"

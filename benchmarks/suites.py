@@ -168,11 +168,11 @@ def ablations() -> list[Run]:
 def quick() -> list[Run]:
     """A small version of ``paper`` and ``ablations``: CifarNet, one seed, short searches, one agent of each kind."""
     runs = []
-    for agent in ("adrl", "d-adrl", "haq", "ddpg", "uniform", "random", "greedy", "ip-kl", "local"):
+    for agent in ("adrl", "d-adrl", "haq", "ddpg", "uniform", "random", "ip-kl", "local"):
         runs += _both_protocols("cifarnet", *PAPER["B"], agent, 0, QUICK_EPISODES)
     pareto = _pareto("cifarnet", PARETO[::4], QUICK_EPISODES)
     runs += [run for run in pareto if run.agent != "haq" or run.protocol == "search"]  # HAQ as the table shows it
-    changed = ("adrl+k=1", "adrl+score=agreement", "adrl+context=single")
+    changed = ("adrl+k=1", "adrl+context=single")
     return _unique([*runs, *(Run("cifarnet", *PAPER["B"], agent, 0) for agent in changed)])
 
 
