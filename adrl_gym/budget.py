@@ -42,7 +42,7 @@ def allowed_bits(budget: float, parameters: Sequence[int]) -> int:
     >>> allowed_bits(0.0625, [100, 10])
     220
     """
-    whole = FLOAT_BITS * sum(parameters)
+    whole, budget = FLOAT_BITS * sum(parameters), min(budget, 1.0)  # nothing is larger
     allowed = int(budget * whole)
     while allowed / whole > budget:
         allowed -= 1

@@ -56,6 +56,7 @@ def test_a_budget_that_is_a_size_ratio_leaves_that_configuration_alone(
     budget = size_ratio(bits, parameters)
     assert project(bits, parameters, budget, lowest=1) == bits
     assert allowed_bits(budget, parameters) == weight_bits(bits, parameters)
+    assert project(bits, parameters, float("inf"), lowest=1) == bits
     kept = {0: bits[0]}
     smallest = size_ratio([bits[0], *[1] * (len(bits) - 1)], parameters)
     assert project(bits, parameters, smallest, lowest=1, kept=kept) == (bits[0], *[1] * (len(bits) - 1))
