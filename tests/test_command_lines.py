@@ -153,6 +153,8 @@ def test_a_result_on_the_shipped_network_needs_no_download(tmp_path: Path) -> No
         ({"seed": -1}, "--seed -1"),
         ({"window": 1}, "--window 1: a spread needs at least 2"),
         ({"tolerance": "nan"}, "--tolerance nan"),
+        ({"tolerance": "inf"}, "--tolerance inf: 0 .never end early. or more, and finite, is needed"),
+        ({"activation_gib": "inf"}, "--activation-gib inf: 0 .keep nothing. or more, and finite, is needed"),
         ({"device": "abacus"}, "--device abacus cannot be used here; choose auto or cpu"),
         ({"budget": 16}, "--budget 16: a share of the 32-bit size"),
         ({"budget": "nan"}, "--budget nan: a share of the 32-bit size"),

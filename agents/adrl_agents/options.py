@@ -105,9 +105,11 @@ class Options:
         if self.window < 2:
             raise AdrlGymError(f"--window {self.window}: a spread needs at least 2 episodes")
         if not 0 <= self.tolerance < math.inf:
-            raise AdrlGymError(f"--tolerance {self.tolerance}: 0 (never end early) or more is needed")
+            raise AdrlGymError(f"--tolerance {self.tolerance}: 0 (never end early) or more, and finite, is needed")
         if not 0 <= self.activation_gib < math.inf:
-            raise AdrlGymError(f"--activation-gib {self.activation_gib:g}: 0 (keep nothing) or more is needed")
+            raise AdrlGymError(
+                f"--activation-gib {self.activation_gib:g}: 0 (keep nothing) or more, and finite, is needed"
+            )
         if self.network is not None and self.env_id not in (DEFAULT_ID, GENERIC_ID):
             raise AdrlGymError(f"--network {self.network}, --env-id {self.env_id}: these are two networks, give one")
         parse_keep(self.keep)
