@@ -33,14 +33,8 @@ def train(script: str, options: Options) -> SearchResult:
 
 def arguments(output: Path, **changes: object) -> list[str]:
     """A command line for a run of a second."""
-    options = {
-        "env_id": "tiny_env:Tiny-v0",
-        "budget": 0.1,
-        "images": 40,
-        "episodes": 3,
-        "output": output,
-        **changes,
-    }
+    tiny = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "episodes": 3}
+    options = {**tiny, "output": output, **changes}
     flags = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
     return [str(part) for flag, value in flags.items() for part in ([flag] if value is True else [flag, value])]
 
