@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from adrl_gym.budget import NONE_KEPT
+from adrl_gym.costs import NONE_KEPT
 from adrl_gym.errors import AdrlGymError
 
 SCHEMA = 1

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from adrl_gym.bits import check_bits
-from adrl_gym.evaluation.prepare import with_versions
-from adrl_gym.evaluation.refit import CALIBRATION_IMAGES, POSITIONS, Refitter
+from adrl_gym.quantization.layerwise import with_versions
+from adrl_gym.quantization.sequential import CALIBRATION_IMAGES, POSITIONS, Refitter
 from adrl_gym.problem import QuantProblem
 
 __all__ = ["refit"]

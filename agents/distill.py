@@ -10,11 +10,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from adrl_agents.options import check_device
-from adrl_agents.runner import run_command_line
-from adrl_gym.data.distill import Distillation, distill
+from adrl_agents.search.options import check_device
+from adrl_agents.search.run import run_command_line
+from adrl_gym.datasets.distill import Distillation, distill
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.networks import load_network
+from adrl_gym.models import load_network
 
 
 @dataclass(frozen=True, kw_only=True)

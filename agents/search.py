@@ -10,10 +10,10 @@ from typing import Any
 import gymnasium as gym
 
 from adrl_agents import new_budget
-from adrl_agents.options import SearchOptions
-from adrl_agents.runner import exit_status, run_command_line, run_search
-from adrl_agents.searches import METHODS, Proposals
-from adrl_gym.result import SearchResult
+from adrl_agents.search.options import SearchOptions
+from adrl_agents.search.run import exit_status, run_command_line, run_search
+from adrl_agents.baselines import METHODS, Proposals
+from adrl_agents.runs.result import SearchResult
 
 
 def main(options: SearchOptions) -> SearchResult:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import tyro
 
-import finetuned
-from cells import markdown
-from store import Row, read
-from suites import PAPER
-from tables import EVALUATION, Results
+import benchmarks.experiments.finetuned as finetuned
+from benchmarks.reporting.cells import markdown
+from benchmarks.harness.store import Row, read
+from benchmarks.harness.suites import PAPER
+from benchmarks.reporting.tables import EVALUATION, Results
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

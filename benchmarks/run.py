@@ -21,10 +21,10 @@ from pathlib import Path
 import tyro
 from tqdm import tqdm
 
-import stoppable
-from gather import gather
-from store import Store
-from suites import Run, Suite, results_of
+import benchmarks.harness.stoppable as stoppable
+from benchmarks.reporting.gather import gather
+from benchmarks.harness.store import Store
+from benchmarks.harness.suites import Run, Suite, results_of
 
 
 @dataclass

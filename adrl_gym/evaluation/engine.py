@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adrl_gym.data.images import Images
-from adrl_gym.evaluation.cut import Versions, cut
-from adrl_gym.evaluation.in_place import CannotCutError
-from adrl_gym.evaluation.kept import KeptActivations
-from adrl_gym.evaluation.outcomes import Outcomes, compare
+from adrl_gym.datasets.images import Images
+from adrl_gym.graph.partition import Versions, cut
+from adrl_gym.graph.functionalize import CannotCutError
+from adrl_gym.graph.activation_cache import KeptActivations
+from adrl_gym.evaluation.metrics import Outcomes, compare
 from adrl_gym.evaluation.precision import DTYPES, Precision
-from adrl_gym.evaluation.prepare import LayerVersion
+from adrl_gym.quantization.layerwise import LayerVersion
 from adrl_gym.evaluation.runner import Bits, CutRunner, Runner, WholeRunner
 from adrl_gym.layers import LayerSpec, quantizable
-from adrl_gym.layout import fast_layout, placed
+from adrl_gym.graph.memory_format import fast_layout, placed
 
 ACTIVATION_MEMORY = 2 << 30  # of kept activations
 PIXELS = 50 * 32 * 32  # of a slice: larger slices fall out of the processor's cache

@@ -9,10 +9,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from adrl_gym.evaluation.cut import Live, Segment, Versions
-from adrl_gym.evaluation.kept import KeptActivations
+from adrl_gym.graph.partition import Live, Segment, Versions
+from adrl_gym.graph.activation_cache import KeptActivations
 from adrl_gym.layers import LayerSpec, quantizable
-from adrl_gym.layout import placed
+from adrl_gym.graph.memory_format import placed
 
 Path = tuple[tuple[int | None, ...], ...]
 Bits = Sequence[int | None]  # a bit-width for every layer; None leaves the layer float

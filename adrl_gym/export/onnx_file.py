@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym.bits import BitConfig
-from adrl_gym.budget import weight_bits
+from adrl_gym.costs import weight_bits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.bitpack import pack, packed_size
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
-from adrl_gym.quantizers.codes import CodedWeight, encode_layers, is_codebook
+from adrl_gym.quantization.codes import CodedWeight, encode_layers, is_codebook
 
 OPSET = 21  # the first with INT4
 _INTEGERS = "_integers"  # a parameter's name with this is that of its integers

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from adrl_agents.one_layer import CostsAround, LayerTable, costs_around, layer_costs, one_layer_costs
+from adrl_gym.sensitivity import CostsAround, LayerTable, costs_around, layer_costs, one_layer_costs
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.evaluation import SCORES, Bits, Score
 from adrl_gym.problem import ERROR_RATE

@@ -12,7 +12,7 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor
 
 from adrl_agents.haq.replay import EpisodeReplayBuffer
-from adrl_agents.noise import truncated_normal
+from adrl_agents.haq.noise import truncated_normal
 from adrl_gym import AdrlGymError, QuantProblem
 
 REPLAY_EPISODES = 128

@@ -1,0 +1,243 @@
+"""The Gymnasium environment: one step a layer, one episode a bit configuration."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from adrl_gym.bits import bits_from_action, natural
+from adrl_gym.datasets import find_splits, own_splits
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.evaluation import ACTIVATION_MEMORY
+from adrl_gym.evaluation.precision import Precision
+from adrl_gym.quantization.sequential import Recipe
+from adrl_gym.layers import FEATURES, layer_features
+from adrl_gym.models import load_network, own_network
+from adrl_gym.problem import QuantProblem
+from adrl_gym.envs.rendering import render_ansi, render_image
+
+PREVIOUS_ACTION = 9  # the observation's last feature; only this one changes from episode to episode
+
+
+class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
+    """Choose the bit-width of every layer of a network that is not kept at one, under a budget of model size.
+
+    ## Action Space
+    ``Box(-1, 1, (1,), float32)``: ``u = (a + 1) / 2`` is HAQ's action in [0, 1] and means
+    ``clip(round(b_min - 0.5 + u (b_max - b_min + 1)), b_min, b_max)`` bits for this layer (HAQ, equation 3).
+    An action outside [-1, 1] means the nearest one inside.
+    With ``action_type="discrete"``, ``Discrete(b_max - b_min + 1)``: action 0 is ``b_min`` bits.
+
+    ## Observation Space
+    ``Box(0, 1, (10,), float32)``, the features of the layer to decide next (HAQ, section 3.1), each
+    min-max scaled over the layers that are searched; a feature that is the same in all layers is 0.
+
+    | index | meaning                                   | range  |
+    |-------|-------------------------------------------|--------|
+    | 0     | layer index                               | [0, 1] |
+    | 1     | input channels                            | [0, 1] |
+    | 2     | output channels                           | [0, 1] |
+    | 3     | kernel size                               | [0, 1] |
+    | 4     | stride                                    | [0, 1] |
+    | 5     | input feature-map size                    | [0, 1] |
+    | 6     | parameters                                | [0, 1] |
+    | 7     | depthwise convolution                     | 0 or 1 |
+    | 8     | weights (1) or activations (0)            | 1      |
+    | 9     | previous action ``u``, 0 at the first layer | [0, 1] |
+
+    ## Rewards
+    0 until the last layer, then ``0.1 * (accuracy_quantized - accuracy_float)``, both in percent on the search images
+    (HAQ, section 3.4). On images without labels, accuracy is the agreement with the float network.
+
+    ## Starting State
+    The first layer's features.
+
+    ## Episode End
+    ``terminated`` on the last layer, never ``truncated``. The configuration is then projected onto the budget by HAQ's
+    action wall, and measured. ``info`` of that step: ``bits`` of all layers (as measured, after the wall),
+    ``chosen_bits`` (as the actions said, before it), ``accuracy``, ``agreement`` (percent), ``kl`` (nats),
+    ``size_ratio``, ``average_bits``, ``evaluations`` (passes over all search images so far), ``memo_hits``.
+
+    ## Vectorised Environments
+    ``gymnasium.make_vec(id, n, vectorization_mode="sync", ...)`` as any other. In processes of their own, they have to
+    be spawned: a forked one waits for ever for PyTorch's threads, which no fork takes along.
+    ``gymnasium.make_vec(id, n, vectorization_mode="async", vector_kwargs={"context": "spawn"}, ...)``, below
+    ``if __name__ == "__main__":``, and with a network and data that can be pickled.
+
+    ## Arguments
+    network: a name (``resnet20``, ``cifarnet``, ``alexnet``, ``resnet50``), ``torchvision:NAME``, ``timm:NAME``,
+        ``FILE.py:FACTORY`` (see ``load_network``), or any ``nn.Module``.
+    data: ``auto``, ``cifar10``, ``imagenet``, ``data-free``, the name of a ``.npz`` file that was distilled from the
+        network, or any iterable of (images, labels) batches.
+    data_root: folder of the data set; for one's own network, of one folder of images a class, which are prepared as
+        the network's weights or its attribute ``pretrained_cfg`` say.
+    download, weights: leave to download the data set, and a file of weights; for data and a network given by name.
+    images: how many search images.
+    budget, quantizer, bits, bias_correction, keep, device, memo, activation_memory, profile_precision: see
+        ``QuantProblem``.
+    recipe: how bits become the network that is measured: ``direct``, every layer quantized by itself, or ``refit``,
+        layer after layer against what the quantized layers before deliver (see ``QuantProblem``).
+    action_type: ``continuous`` or ``discrete``.
+    render_mode: ``ansi`` (a text table) or ``rgb_array`` (the same as a picture).
+    progress: show a bar while the layers are quantized.
+
+    Raises ``AdrlGymError`` where anything of this cannot work; the message says what to do.
+    """
+
+    metadata = {  # noqa: RUF012 - Gymnasium declares it an instance variable
+        "render_modes": ["ansi", "rgb_array"],
+        "render_fps": 4,
+    }
+
+    def __init__(
+        self,
+        network: str | Path | nn.Module = "resnet20",
+        data: str | Path | Iterable[tuple[Tensor, Tensor]] = "auto",
+        *,
+        data_root: str | Path | None = None,
+        download: bool = False,
+        weights: str | Path | None = None,
+        images: int = 1000,
+        budget: float = 0.0625,
+        quantizer: str = "gptq",
+        bits: tuple[int, int] = (1, 8),
+        bias_correction: bool = True,
+        recipe: Recipe = "direct",
+        keep: Mapping[str, int] | None = None,
+        device: str | torch.device = "auto",
+        action_type: Literal["continuous", "discrete"] = "continuous",
+        memo: str | Path | None = None,
+        activation_memory: int = ACTIVATION_MEMORY,
+        profile_precision: Precision = "float32",
+        render_mode: Literal["ansi", "rgb_array"] | None = None,
+        progress: bool = False,
+    ) -> None:
+        if action_type not in ("continuous", "discrete"):
+            raise AdrlGymError(f"unknown action_type {action_type!r}: choose continuous or discrete")
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise AdrlGymError(f"unknown render_mode {render_mode!r}: choose ansi or rgb_array")
+        if not natural(images):
+            raise AdrlGymError(f"images={images!r}: an integer of at least 1 is needed")
+        if isinstance(network, str | Path):
+            loaded = load_network(str(network), weights)
+        elif weights is not None:
+            raise AdrlGymError("weights names a file for a named network; load it into your own network yourself")
+        else:
+            loaded = own_network(network)
+        if isinstance(data, str | Path):
+            splits = find_splits(loaded, str(data), data_root=data_root, download=download, images=images)
+        elif data_root is not None or download:
+            raise AdrlGymError("data_root and download say where named data are; leave them out with your own batches")
+        else:
+            splits = own_splits(data, images)
+        self.problem = QuantProblem(
+            loaded.network,
+            splits,
+            quantizer=quantizer,
+            budget=budget,
+            bits=bits,
+            bias_correction=bias_correction,
+            recipe=recipe,
+            keep=keep,
+            device=device,
+            name=loaded.name,
+            memo=memo,
+            activation_memory=activation_memory,
+            profile_precision=profile_precision,
+            progress=progress,
+        )
+        if self.problem.left_float is not None:
+            gym.logger.warn(self.problem.left_float)
+        searched = tuple(self.problem.layers[index] for index in self.problem.free)
+        self._features = layer_features(searched)  # (n, 10)
+        widths = self.problem.highest - self.problem.lowest + 1
+        self.observation_space = spaces.Box(0.0, 1.0, (FEATURES,), np.float32)
+        self.action_space: spaces.Space[Any] = (
+            spaces.Box(-1.0, 1.0, (1,), np.float32) if action_type == "continuous" else spaces.Discrete(widths)
+        )
+        self.render_mode = render_mode
+        self._chosen: list[int] = []  # bit-widths of this episode's searched layers so far
+        self._last: dict[str, Any] = {}  # info of the last finished episode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin at the first layer. The environment draws nothing; ``seed`` only seeds ``np_random``."""
+        super().reset(seed=seed)
+        self._chosen = []
+        return self._observation(previous=0.0), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Give the next layer its bit-width; on the last one, project and measure.
+
+        Raises:
+            AdrlGymError: the episode has ended, or the action is of another form than the action space's.
+        """
+        if len(self._chosen) == len(self.problem.free):
+            raise AdrlGymError("the episode has ended with the last layer: call reset() to begin the next one")
+        bits, share = self._decode(action)
+        self._chosen.append(bits)
+        if len(self._chosen) < len(self.problem.free):
+            return self._observation(share), 0.0, False, False, {}
+        self._last = self._measure()
+        reward = 0.1 * (self._last["accuracy"] - self.problem.float_search.accuracy)
+        return self._observation(share), reward, True, False, dict(self._last)
+
+    def render(self) -> Any:
+        """The last finished configuration: bit-widths per layer, accuracy, size; text or ``(H, W, 3)`` uint8."""
+        if self.render_mode is None:
+            gym.logger.warn('render() shows nothing: make the environment with render_mode="ansi" or "rgb_array"')
+            return None
+        draw = render_ansi if self.render_mode == "ansi" else render_image
+        return draw(self._chosen, self._last, self.problem)
+
+    def close(self) -> None:
+        """Let go of the memo's file and of threads (see ``QuantProblem.close``)."""
+        self.problem.close()
+
+    def _decode(self, action: Any) -> tuple[int, float]:
+        """The bit-width, and the action as ``u`` in [0, 1]."""
+        lowest, highest = self.problem.lowest, self.problem.highest
+        if isinstance(self.action_space, spaces.Discrete):
+            if not self.action_space.contains(action):
+                raise AdrlGymError(f"action {action!r}: an integer from 0 to {highest - lowest} is needed")
+            bits = lowest + int(action)
+            return bits, (bits - lowest + 0.5) / (highest - lowest + 1)
+        try:
+            numbers = np.asarray(action, np.float64)  # (1,)
+        except (TypeError, ValueError):
+            numbers = np.empty(0)  # (0,)
+        if numbers.shape != (1,):
+            raise AdrlGymError(f"action {action!r}: one number in [-1, 1], of shape (1,), is needed")
+        value = float(numbers[0])
+        if not np.isfinite(value):
+            raise AdrlGymError(f"action {value}: a number in [-1, 1] is needed; has the agent diverged?")
+        return bits_from_action(value, lowest, highest), min(max((value + 1) / 2, 0.0), 1.0)
+
+    def _observation(self, previous: float) -> np.ndarray:
+        layer = min(len(self._chosen), len(self._features) - 1)
+        observation = self._features[layer].copy()  # a copy: no episode may leak into the next
+        observation[PREVIOUS_ACTION] = previous
+        return observation
+
+    def _measure(self) -> dict[str, Any]:
+        problem = self.problem
+        chosen = problem.with_kept(self._chosen)
+        bits = problem.project(chosen)
+        metrics = problem.evaluate(bits)
+        return {
+            "bits": bits,
+            "chosen_bits": chosen,
+            "accuracy": metrics.accuracy,
+            "agreement": metrics.agreement,
+            "kl": metrics.kl,
+            "size_ratio": problem.size_ratio(bits),
+            "average_bits": problem.average_bits(bits),
+            "evaluations": problem.evaluations,
+            "memo_hits": problem.memo_hits,
+        }

@@ -1,0 +1,53 @@
+"""The plain way to evaluate a configuration: what the fast ``Engine`` is compared with."""
+
+import copy
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from adrl_gym.datasets.images import Images
+from adrl_gym.graph.activation_cache import KeptActivations
+from adrl_gym.quantization.layerwise import LayerVersion
+from adrl_gym.evaluation.runner import Bits, WholeRunner
+from adrl_gym.layers import LayerSpec, quantizable
+
+BATCH = 250  # images
+
+
+class PlainEvaluator:
+    """Weights in place, whole passes through the network as it is: batch norm as modules, contiguous tensors.
+
+    Args:
+        network: in evaluation mode; copied, never changed.
+        layers: its quantizable layers.
+        versions: for every layer, bit-width -> what it computes with.
+    """
+
+    def __init__(
+        self, network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[dict[int, LayerVersion]]
+    ) -> None:
+        network = copy.deepcopy(network).eval().requires_grad_(False).cpu()
+        modules = [quantizable(network, layer) for layer in layers]
+        original = [LayerVersion(module.weight.data, module.bias) for module in modules]
+        everything = [{None: own, **table} for own, table in zip(original, versions, strict=True)]
+        self._runner = WholeRunner(network, layers, everything)
+
+    def logits(self, images: Images, bits: Bits) -> Tensor:
+        """Logits ``(N, K)`` of one configuration."""
+        nothing = KeptActivations(0)
+        batches = [self._runner.logits(batch, [bits], 0, nothing)[0] for batch, _ in images.batches(BATCH)]
+        return torch.cat(batches)  # (N, K)
+
+
+def whole_logits(
+    network: nn.Module, batches: Iterable[Tensor], layout: torch.memory_format = torch.contiguous_format
+) -> Tensor:
+    """Logits ``(N, K)`` of a network as it is, on its own device, for images ``(B, C, H, W)`` each; on the CPU.
+
+    Its weights are put into ``layout``, and with them what it computes.
+    """
+    device = next(network.parameters()).device
+    network = network.to(memory_format=layout)
+    with torch.inference_mode():
+        return torch.cat([network(batch.to(device, copy=True)).float().cpu() for batch in batches])

@@ -1,0 +1,219 @@
+"""What is known of a problem's configurations, in memory and on disk."""
+
+import contextlib
+import os
+import sqlite3
+import time
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.evaluation.metrics import Outcomes
+from adrl_gym.evaluation.runner import Bits
+
+MAGIC = b"SQLite format 3\x00"
+APPLICATION = 0x4144524C  # "ADRL": SQLite's application_id of a memo
+FORMAT = 2  # SQLite's user_version of a memo
+WAIT = 60.0  # seconds that one process waits for another's write
+
+TABLES = f"""
+CREATE TABLE problems (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE);
+CREATE TABLE outcomes (
+    problem INTEGER NOT NULL REFERENCES problems(id),
+    bits BLOB NOT NULL,          -- one byte a layer, 0 for float
+    slice INTEGER NOT NULL,      -- of the search images
+    outcomes BLOB NOT NULL,      -- see pack()
+    checksum INTEGER NOT NULL,   -- CRC-32 of all of the above
+    PRIMARY KEY (problem, bits, slice)
+) WITHOUT ROWID;
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {FORMAT};
+"""
+
+
+class NotAMemoError(Exception):
+    """The file is damaged or somebody else's; the message says what was found."""
+
+
+class Memo:
+    """Outcomes by configuration and slice of images, of one problem.
+
+    On disk they are in an SQLite database in WAL mode, which several processes may read and write at a time, and which
+    a process killed in the middle of a write leaves as it was before that write. Every row has a checksum. A file that
+    is damaged or no memo is set aside (renamed, never deleted), and a new one begun.
+
+    Args:
+        path: of the database, made where it is missing; ``None`` for memory alone.
+        fingerprint: of the problem; rows of others are never read.
+
+    Raises:
+        AdrlGymError: the file cannot be opened or made.
+    """
+
+    def __init__(self, path: Path | None, fingerprint: str) -> None:
+        self.path, self.fingerprint = path, fingerprint
+        self._known: dict[bytes, dict[int, Outcomes]] = {}
+        self._database: sqlite3.Connection | None = None
+        self._problem = 0
+        if path is not None:
+            self._open()
+
+    def get(self, bits: Bits) -> dict[int, Outcomes]:
+        """Slice -> outcomes, of all slices that are known; not to be changed."""
+        key = _key(bits)
+        if key not in self._known:
+            self._known[key] = self._read(key)
+        return self._known[key]
+
+    def put(self, found: Iterable[tuple[Bits, int, Outcomes]]) -> None:
+        """Add outcomes of configurations on slices."""
+        rows = []
+        for bits, slice_, outcomes in found:
+            key = _key(bits)
+            self._known.setdefault(key, {})[slice_] = outcomes
+            packed = pack(outcomes)
+            rows.append((self._problem, key, slice_, packed, _checksum(self.fingerprint, key, slice_, packed)))
+        if self._database is not None and rows:
+            with self._trouble_set_aside(), self._database as transaction:
+                transaction.executemany("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?, ?)", rows)
+
+    def forget(self) -> None:
+        """Forget what is in memory; the file stays."""
+        self._known.clear()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_database": None}  # a copy in another process goes on in memory
+
+    def _open(self) -> None:
+        assert self.path is not None
+        try:
+            self._database, self._problem = _connect(self.path, self.fingerprint)
+        except (NotAMemoError, sqlite3.DatabaseError) as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise AdrlGymError(
+                    f"the memo {self.path} cannot be opened ({error}): name another file, or none"
+                ) from error
+            self._set_aside(error)
+            self._database, self._problem = _connect(self.path, self.fingerprint)
+        except OSError as error:
+            raise AdrlGymError(f"the memo {self.path} cannot be made ({error}): name another file, or none") from error
+
+    def _set_aside(self, reason: Exception) -> None:
+        assert self.path is not None
+        self.close()
+        aside = self.path.with_name(f"{self.path.name}.aside-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+        while aside.exists():  # within the same second
+            aside = aside.with_name(f"{aside.name}0")
+        warnings.warn(
+            f"{self.path} is not a memo or damaged ({reason}): it was renamed to {aside.name}, and a new one begun",
+            stacklevel=2,
+        )
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):  # another process may have been faster
+                self.path.with_name(self.path.name + suffix).rename(aside.with_name(aside.name + suffix))
+
+    @contextlib.contextmanager
+    def _trouble_set_aside(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:  # disk full, locked for a minute: the search goes on without
+            warnings.warn(f"the memo {self.path} is given up: {error}", stacklevel=2)
+            self.close()
+        except (NotAMemoError, sqlite3.DatabaseError) as error:
+            self._set_aside(error)
+            self._open()
+
+    def _read(self, key: bytes) -> dict[int, Outcomes]:
+        found: dict[int, Outcomes] = {}
+        if self._database is None:
+            return found
+        with self._trouble_set_aside():
+            rows = self._database.execute(
+                "SELECT slice, outcomes, checksum FROM outcomes WHERE problem = ? AND bits = ?", (self._problem, key)
+            ).fetchall()
+            for slice_, packed, checksum in rows:
+                if checksum != _checksum(self.fingerprint, key, slice_, packed):
+                    raise NotAMemoError("a row does not match its checksum")
+            found.update((slice_, unpack(packed)) for slice_, packed, _ in rows)
+        return found
+
+
+def pack(outcomes: Outcomes) -> bytes:
+    """Wrong, disagreeing (bits), KL and loss (float32) of one slice; ``unpack`` undoes it.
+
+    >>> nats = np.array([[0.5, 0.0], [0.7, 0.1]], np.float32)
+    >>> one = Outcomes(np.array([True, False]), np.array([False, False]), *nats)
+    >>> unpack(pack(one)).metrics() == one.metrics()
+    True
+    """
+    flags = np.packbits(np.concatenate([outcomes.wrong, outcomes.disagreeing]))  # (2 N / 8,)
+    return b"".join([outcomes.kl.astype("<f4").tobytes(), outcomes.loss.astype("<f4").tobytes(), flags.tobytes()])
+
+
+def unpack(packed: bytes) -> Outcomes:
+    """What ``pack`` made bytes of."""
+    # 2 N floats of 4 bytes, then 2 N bits in whole bytes
+    count = next(n for n in range(len(packed) // 8, -1, -1) if 8 * n + -(-2 * n // 8) == len(packed))
+    nats = np.frombuffer(packed, "<f4", 2 * count).astype(np.float32)  # (2 N,)
+    flags = np.unpackbits(np.frombuffer(packed, np.uint8, offset=8 * count), count=2 * count).astype(bool)  # (2 N,)
+    return Outcomes(flags[:count], flags[count:], nats[:count], nats[count:])
+
+
+def _key(bits: Bits) -> bytes:
+    return bytes(b or 0 for b in bits)
+
+
+def _checksum(fingerprint: str, key: bytes, slice_: int, packed: bytes) -> int:
+    return zlib.crc32(b"".join([fingerprint.encode(), key, slice_.to_bytes(4, "little"), packed]))
+
+
+def _connect(path: Path, fingerprint: str) -> tuple[sqlite3.Connection, int]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file():
+        with path.open("rb") as file:
+            begin = file.read(len(MAGIC))
+        if begin and begin != MAGIC:  # SQLite would take a very short file for an empty one, and write over it
+            raise NotAMemoError("no SQLite database")
+    # Questions come from one thread at a time, but not always from the same one.
+    database = sqlite3.connect(path, timeout=WAIT, check_same_thread=False)
+    try:
+        with database:
+            database.execute("BEGIN IMMEDIATE")  # two processes may both find the file missing
+            _claim(database)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")  # whole after a kill; a power cut may take the last rows
+        with database:
+            database.execute("INSERT OR IGNORE INTO problems (fingerprint) VALUES (?)", (fingerprint,))
+        found = database.execute("SELECT id FROM problems WHERE fingerprint = ?", (fingerprint,)).fetchone()
+    except BaseException:
+        database.close()
+        raise
+    return database, int(found[0])
+
+
+def _claim(database: sqlite3.Connection) -> None:
+    """Make the tables where there is nothing yet; raises ``NotAMemoError`` where there is something else."""
+    application, version = _pragma(database, "application_id"), _pragma(database, "user_version")
+    tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application == 0 and tables == 0:
+        for statement in TABLES.split(";\n"):
+            database.execute(statement)
+    elif application != APPLICATION:
+        raise NotAMemoError("a database of something else")
+    elif version != FORMAT:
+        raise NotAMemoError(f"a memo of format {version}, not {FORMAT}")
+
+
+def _pragma(database: sqlite3.Connection, name: str) -> int:
+    return int(database.execute(f"PRAGMA {name}").fetchone()[0])

@@ -1,6 +1,0 @@
-"""From a quantized network to a better one of the same bits: quantization-aware training."""
-
-from adrl_gym.finetune.loop import Epoch, Finetuned, finetune
-from adrl_gym.finetune.settings import Finetuning
-
-__all__ = ["Epoch", "Finetuned", "Finetuning", "finetune"]

@@ -1,0 +1,293 @@
+"""The finetuning from start to end: epoch after epoch, measured, the best kept, resumable."""
+
+import copy
+import dataclasses
+import hashlib
+import io
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from adrl_gym.bits import BitConfig
+from adrl_gym.datasets.fit import check_fit
+from adrl_gym.datasets.images import Images
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.evaluation.metrics import Metrics, compare
+from adrl_gym.evaluation.precision import Precision, check_native
+from adrl_gym.files import write_whole
+from adrl_gym.qat.loader import Feed
+from adrl_gym.qat.settings import Finetuning
+from adrl_gym.qat.teacher import Predictor
+from adrl_gym.qat.trainer import Trainer
+from adrl_gym.models.checkpoints import content_hash
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of the log; epoch 0 is the start, before any training.
+
+    Attributes:
+        epoch: its number.
+        learning_rate: at its end.
+        loss: mean over its steps; ``None`` for epoch 0.
+        search_accuracy: in percent; without labels, agreement with the float network.
+        test_accuracy: in percent; ``None`` where there are no test images. Nothing is chosen by it.
+    """
+
+    epoch: int
+    learning_rate: float
+    loss: float | None
+    search_accuracy: float
+    test_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A finetuning, finished or not.
+
+    Attributes:
+        network: the best so far, by search accuracy: quantized, on the CPU, in evaluation mode.
+        best: its epoch; of several that are as good, the last one.
+        epochs: all so far, from 0 on.
+        float_search_accuracy, float_test_accuracy: of the float network on the same images.
+        precision: of the passes in training.
+    """
+
+    network: nn.Module
+    best: Epoch
+    epochs: tuple[Epoch, ...]
+    float_search_accuracy: float
+    float_test_accuracy: float | None
+    precision: Precision
+
+
+def finetune(
+    network: nn.Module,
+    start: nn.Module,
+    bits: BitConfig,
+    *,
+    quantizer: str,
+    train: Images,
+    search: Images,
+    test: Images | None = None,
+    settings: Finetuning | None = None,
+    device: torch.device | str = "cpu",
+    state: Path | None = None,
+    resume: bool = False,
+    on_epoch: Callable[[Finetuned], None] | None = None,
+    progress: bool = False,
+) -> Finetuned:
+    """Quantization-aware training of a quantized network, whose weights stay on the grid of their bits.
+
+    Args:
+        network: the float network, which teaches; left alone.
+        start: the quantized network to begin with, for example ``QuantProblem.quantized(bits)``; left alone.
+        bits: bit-width of each quantized layer.
+        quantizer: what rounded the weights. With ``kmeans`` the codebooks are trained, and no weight changes its entry.
+        train: images to train on; their labels are only needed without distillation.
+        search: images that choose the best epoch.
+        test: images to report on, if any; nothing is chosen by them.
+        settings: see ``Finetuning``.
+        device: where it trains.
+        state: file that everything is kept in after each epoch; ``None`` for none.
+        resume: go on from ``state``, if it is there, in the precision that it was begun in.
+        on_epoch: called after each epoch, and at the begin, with all so far.
+        progress: show a bar.
+
+    Returns:
+        The best network and the log. Its weights are what ``save_packed`` takes.
+
+    Raises:
+        AdrlGymError: networks, bits, images or labels that do not fit each other, settings that cannot be, a state of
+            another finetuning, a loss that is not finite. What ``state`` and ``on_epoch`` have written stays.
+    """
+    settings, device = settings or Finetuning(), torch.device(device)
+    settings.check()
+    _check(network, start, train, search, test, settings)
+    measure = _Measure(network, search, test, device)
+    key = _key(network, start, train, search, test, settings)
+    there = _load(state, key) if state is not None and resume and state.exists() else None
+    precision = _precision(settings, device) if there is None else there["precision"]
+    trainer = Trainer(
+        start,
+        bits,
+        quantizer=quantizer,
+        teacher=Predictor(network, search, device, precision) if settings.distillation else None,
+        feed=(feed := Feed(train, settings.batch_size, settings.mirror)),
+        settings=settings,
+        precision=precision,
+        device=device,
+    )
+    if there is None:
+        first = measure(0, 0.0, None, start)
+        done = _Done(copy.deepcopy(start).cpu().eval().requires_grad_(False), first, [first])
+        _save(state, key, precision, trainer, done)
+    else:
+        assert state is not None
+        done = _restore(state, there, trainer, start)
+
+    def so_far() -> Finetuned:
+        return Finetuned(done.network, done.best, tuple(done.epochs), *measure.reference, precision)
+
+    if on_epoch is not None:
+        on_epoch(so_far())
+    with tqdm(
+        *(None, "finetuning", settings.epochs * len(feed)),
+        initial=(len(done.epochs) - 1) * len(feed),
+        unit="step",
+        dynamic_ncols=True,
+        disable=not progress,
+    ) as bar:
+        for number in range(len(done.epochs), settings.epochs + 1):
+
+            def show(loss: float, number: int = number, best: float = done.best.search_accuracy) -> None:
+                bar.set_postfix_str(f"epoch {number}, loss {loss:.4f}, best accuracy {best:.2f} %", refresh=False)
+                bar.update()
+
+            loss = trainer.train_epoch(number, show)
+            trained = trainer.network()
+            epoch = measure(number, trainer.learning_rate(number * len(feed) - 1), loss, trained)
+            done.add(epoch, trained)
+            _save(state, key, precision, trainer, done)
+            if on_epoch is not None:
+                on_epoch(so_far())
+    return so_far()
+
+
+@dataclass
+class _Done:
+    """The best network, its epoch, and the log."""
+
+    network: nn.Module
+    best: Epoch
+    epochs: list[Epoch]
+
+    def add(self, epoch: Epoch, network: nn.Module) -> None:
+        self.epochs.append(epoch)
+        if epoch.search_accuracy >= self.best.search_accuracy:
+            self.best, self.network = epoch, network
+
+
+class _Measure:
+    """Measures a network as the search measured it: in float32, with batch norm folded."""
+
+    def __init__(self, network: nn.Module, search: Images, test: Images | None, device: torch.device) -> None:
+        self._search, self._test, self._device = search, test, device
+        predictor = Predictor(network, search, device)
+        self._expected = predictor.logits(search)  # (N, K)
+        self._expected_test = None if test is None else predictor.logits(test)  # (M, K)
+        metrics = self._metrics(predictor)
+        self.reference = metrics[0].accuracy, None if metrics[1] is None else metrics[1].accuracy
+
+    def __call__(self, number: int, learning_rate: float, loss: float | None, network: nn.Module) -> Epoch:
+        search, test = self._metrics(Predictor(network, self._search, self._device))
+        return Epoch(number, learning_rate, loss, search.accuracy, None if test is None else test.accuracy)
+
+    def _metrics(self, predictor: Predictor) -> tuple[Metrics, Metrics | None]:
+        logits = predictor.logits(self._search)  # (N, K)
+        search = compare(logits[None], self._expected, self._search.labels)[0].metrics()
+        if self._test is None or self._expected_test is None:
+            return search, None
+        logits = predictor.logits(self._test)  # (M, K)
+        return search, compare(logits[None], self._expected_test, self._test.labels)[0].metrics()
+
+
+def _check(
+    network: nn.Module, start: nn.Module, train: Images, search: Images, test: Images | None, settings: Finetuning
+) -> None:
+    kind = type(network).__name__
+    shapes = {name: parameter.shape for name, parameter in start.named_parameters()}
+    for name, parameter in network.named_parameters():
+        if shapes.get(name) != parameter.shape:
+            raise AdrlGymError(f"the network to begin with is not {kind} quantized: it differs in {name}")
+    for images in (train, search, *([] if test is None else [test])):
+        check_fit(network, images)
+    if len(train) < 2:
+        raise AdrlGymError("1 training image: at least 2 are needed")
+    if train.labels is None and not settings.distillation:
+        raise AdrlGymError("the training images have no labels: let the float network teach (--distillation)")
+
+
+def _precision(settings: Finetuning, device: torch.device) -> Precision:
+    if settings.precision == "float32":
+        return "float32"
+    try:
+        check_native("bfloat16", [device])
+    except AdrlGymError:
+        if settings.precision == "bfloat16":
+            raise
+        return "float32"
+    return "bfloat16"
+
+
+def _key(
+    network: nn.Module, start: nn.Module, train: Images, search: Images, test: Images | None, settings: Finetuning
+) -> str:
+    """Of the weights, the images and the settings as given: what is measured of this machine is no part.
+
+    Of images that may be many, all labels and the first batch stand for the rest.
+    """
+    own = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Finetuning)}  # not a subclass's
+    images = [
+        _content(search, len(search)),  # they choose the best epoch
+        _content(train, settings.batch_size),
+        None if test is None else _content(test, settings.batch_size),
+    ]
+    made_of = [content_hash(network.state_dict()), content_hash(start.state_dict()), images, own]
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+
+
+def _content(images: Images, count: int) -> list[int | str]:
+    """How many there are, and a hash of all labels and of the first ``count`` images."""
+    first, _ = next(images.batches(count))  # (B, C, H, W)
+    labels = {} if images.labels is None else {"labels": images.labels}
+    return [len(images), content_hash({"images": first, **labels})]
+
+
+def _save(state: Path | None, key: str, precision: Precision, trainer: Trainer, done: _Done) -> None:
+    if state is None:
+        return
+    content = io.BytesIO()
+    epochs = [dataclasses.asdict(epoch) for epoch in done.epochs]
+    best = {"state": done.network.state_dict(), "epoch": done.best.epoch}
+    there = {"key": key, "precision": precision, "trainer": trainer.state_dict(), "best": best, "epochs": epochs}
+    torch.save(there, content)
+    write_whole(state, content.getvalue())
+
+
+def _load(state: Path, key: str) -> dict[str, Any]:
+    """What ``_save`` has written, if it is of the same finetuning."""
+    with _reading(state):
+        there: dict[str, Any] = torch.load(state, map_location="cpu", weights_only=True)
+        if there["key"] != key:
+            raise AdrlGymError(
+                f"{state} is of another finetuning (other settings, weights or images): give the options that it was "
+                "begun with, or remove it to begin anew"
+            )
+    return there
+
+
+def _restore(state: Path, there: dict[str, Any], trainer: Trainer, start: nn.Module) -> _Done:
+    """Put the trainer where it stopped."""
+    with _reading(state):
+        trainer.load_state_dict(there["trainer"])
+        network = copy.deepcopy(start).cpu().eval().requires_grad_(False)
+        network.load_state_dict(there["best"]["state"])
+        epochs = [Epoch(**row) for row in there["epochs"]]
+        return _Done(network, epochs[there["best"]["epoch"]], epochs)
+
+
+@contextmanager
+def _reading(state: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError) as error:
+        raise AdrlGymError(f"cannot resume from {state}: it is damaged; remove it to begin anew") from error

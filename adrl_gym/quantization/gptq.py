@@ -1,0 +1,138 @@
+"""Error-compensating rounding (Frantar et al. 2022, "GPTQ", algorithm 1), in closed form.
+
+The weights of an output channel are rounded one after the other, and each makes up for what the ones before
+did wrong to the layer's output. With ``e`` the errors of a channel's weights and ``H`` the second moments
+of their inputs, the mean squared error of the output is ``e H e'``. Let ``H = R R'`` with an upper
+triangular ``R``: then it is ``|e R|^2``, and entry ``j`` of ``e R``, ``sum_{i<j} e_i R_ij + e_j R_jj``,
+depends on the errors up to ``j`` alone. So weight ``j`` is rounded after ``sum_{i<j} e_i R_ij / R_jj`` was
+added to it. This is algorithm 1 without its inverse, one Cholesky decomposition instead of two (Chen et al.
+2025, "The Geometry of LLM Quantization: GPTQ as Babai's Nearest Plane Algorithm", shows that the two are
+the same).
+
+Inputs of large moments come first: they are rounded while many others are left to make up for it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from adrl_gym.quantization.grid import code_range, nonzero, offset
+from adrl_gym.quantization.linear import least_error_steps
+
+_DAMPING = 0.01  # of the mean of the diagonal
+_BLOCK = 128  # inputs whose errors reach all later blocks in one matrix product
+_AT_ONCE = 2**25  # weights rounded at once, over all bit-widths
+
+
+def gptq(weight: Tensor, bits: Sequence[int], second_moment: Tensor) -> dict[int, Tensor]:
+    """Round a matrix so that the outputs, not the weights, change least.
+
+    Every row of a result is a float32 step times levels; the step has the least squared error weighted by
+    the moments' diagonal. Rows that are so already come back bit for bit. Weights of an input that is
+    always zero go to their nearest level.
+
+    Args:
+        weight: ``(O, J)``, float32, finite.
+        bits: bit-widths from 1 to 8, all made in one pass over the inputs.
+        second_moment: ``(G, J, J)``, finite: ``E[x x']`` of the inputs of each group of ``O / G`` rows;
+            centred where a bias makes up for the mean error.
+
+    Returns:
+        Bit-width -> ``(O, J)`` float32.
+
+    >>> weight = torch.tensor([[0.1, 0.1, 0.1, 1.5]])
+    >>> gptq(weight, [2], torch.eye(4)[None])[2]  # unrelated inputs: every weight to its nearest level
+    tensor([[0.4000, 0.4000, 0.4000, 1.2000]])
+    >>> gptq(weight, [2], torch.eye(4)[None] + 9)[2]  # inputs nearly alike: the weights' sum counts, 1.8
+    tensor([[ 0.4000,  0.4000, -0.4000,  1.2000]])
+    """
+    groups, inputs = second_moment.shape[:2]
+    feedback, order, importance = _prepare(second_moment)
+    grouped = weight.reshape(groups, -1, inputs)  # (G, O/G, J)
+    steps = least_error_steps(weight, max(bits), importance[:, None].expand_as(grouped).reshape_as(weight))
+    steps = steps[[b - 1 for b in bits]].reshape(len(bits), groups, -1).movedim(0, 1)  # (G, B, O/G)
+    columns = _permute(grouped.mT, order)  # (G, J, O/G)
+
+    rows = max(1, _AT_ONCE // (len(bits) * groups * inputs))
+    parts = zip(columns.split(rows, dim=2), steps.split(rows, dim=2), strict=True)
+    rounded = torch.cat([_round(w, s, bits, feedback) for w, s in parts], dim=3)  # (B, G, J, O/G)
+    back = order.argsort(dim=1)
+    return {b: _permute(r, back).mT.reshape(weight.shape) for b, r in zip(bits, rounded, strict=True)}
+
+
+def _permute(columns: Tensor, order: Tensor) -> Tensor:
+    """The columns ``(G, J, ...)`` of each group in ``order`` ``(G, J)``."""
+    return columns[torch.arange(len(order), device=order.device)[:, None], order]
+
+
+def _prepare(second_moment: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What depends on the inputs alone.
+
+    Returns:
+        feedback ``(G, J, J)``: ``R_ij / R_jj`` at ``[:, j, i]``, in the order in which inputs are rounded.
+        order ``(G, J)``: inputs by falling moment.
+        importance ``(G, J)``: damped diagonal, inputs as they stand, in (0, 1].
+    """
+    diagonal = second_moment.diagonal(dim1=1, dim2=2).double().clamp_min(0)  # (G, J)
+    unit = nonzero(diagonal.mean(1, keepdim=True))  # (G, 1)
+    diagonal = diagonal / unit
+    order = diagonal.argsort(dim=1, descending=True, stable=True)  # (G, J)
+    # Cholesky's factor is a lower triangle; that of the reversed matrix, reversed again, is an upper one.
+    reverse = order.flip(1)
+    moment = _permute(_permute(second_moment, reverse).mT, reverse).double() / unit[:, None]  # (G, J, J)
+    lower, damping = _damped_cholesky(moment)
+    upper = lower.flip(1, 2)  # R
+    feedback = (upper / upper.diagonal(dim1=1, dim2=2)[:, None]).mT.float().contiguous()
+    importance = diagonal + damping[:, None]
+    return feedback, order, (importance / importance.amax(1, keepdim=True)).float()
+
+
+def _damped_cholesky(moment: Tensor) -> tuple[Tensor, Tensor]:
+    """Cholesky's factor of ``moment`` ``(G, J, J)`` with damping ``(G,)`` on its diagonal, and that damping.
+
+    ``moment`` has a mean diagonal of 1, or 0 for a group whose inputs are all dead. Moments are positive
+    semi-definite but for rounding, so the usual damping does. Where it does not, it grows ten-fold; it ends
+    at the latest when the matrix is diagonally dominant.
+    """
+    eye = torch.eye(moment.shape[1], dtype=moment.dtype, device=moment.device)
+    damping = torch.full_like(moment[:, 0, 0], _DAMPING)
+    while True:
+        lower, failed = torch.linalg.cholesky_ex(moment + damping[:, None, None] * eye)  # (G, J, J), (G,)
+        if not failed.any():
+            return lower, damping
+        damping = torch.where(failed > 0, 10 * damping, damping)
+
+
+def _round(columns: Tensor, steps: Tensor, bits: Sequence[int], feedback: Tensor) -> Tensor:
+    """The one pass over the inputs.
+
+    Args:
+        columns: ``(G, J, R)``, weights of ``R`` rows of each group, inputs in order.
+        steps: ``(G, B, R)``.
+        bits: the ``B`` bit-widths.
+        feedback: ``(G, J, J)``.
+
+    Returns:
+        ``(B, G, J, R)``.
+    """
+    groups, inputs, rows = columns.shape
+    # The bit-widths lie side by side as if they were further rows; all that tells them apart is these.
+    step = steps.reshape(groups, -1)  # (G, B R)
+    divisor = nonzero(step)
+    ranges = [(*code_range(b), offset(b)) for b in bits for _ in range(rows)]
+    lowest, highest, shift = columns.new_tensor(ranges).unbind(1)  # (B R,) each
+
+    rounded = columns.new_empty(groups, inputs, len(bits) * rows)  # (G, J, B R)
+    errors = torch.empty_like(rounded)
+    for start in range(0, inputs, _BLOCK):
+        block = columns[:, start : start + _BLOCK].repeat(1, 1, len(bits))  # (G, block, B R)
+        stop = start + block.shape[1]
+        target = block + feedback[:, start:stop, :start] @ errors[:, :start]  # (G, block, B R)
+        for j in range(start, stop):
+            here = target[:, j - start, None]  # (G, 1, B R)
+            wanted = torch.baddbmm(here, feedback[:, j, None, start:j], errors[:, start:j])[:, 0]  # (G, B R)
+            code = (wanted / divisor).sub_(shift).round_().clamp_(lowest, highest)
+            rounded[:, j] = code.add_(shift).mul_(step)
+            errors[:, j] = block[:, j - start] - rounded[:, j]
+    return rounded.reshape(groups, inputs, len(bits), rows).movedim(2, 0)

@@ -1,0 +1,77 @@
+"""Make every layer's quantized weights once for each bit-width."""
+
+import copy
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from adrl_gym.layers import LayerSpec, quantizable
+from adrl_gym.quantization import NEED_SECOND_MOMENTS, quantize
+from adrl_gym.quantization import bias_correction as correction
+from adrl_gym.quantization.hessian import collect_moments
+
+
+class LayerVersion(NamedTuple):
+    """What a layer computes with: ``weight`` ``(O, ...)``, ``bias`` ``(O,)`` or ``None``, both float32."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+def prepare_layers(
+    network: nn.Module,
+    layers: Sequence[LayerSpec],
+    images: Tensor,
+    *,
+    quantizer: str,
+    bits: Sequence[int],
+    bias_correction: bool,
+    progress: bool = False,
+) -> list[dict[int, LayerVersion]]:
+    """For every layer, bit-width -> quantized weight and corrected bias.
+
+    Everything here depends on (layer, bits) alone, so a search pays for it once: the moments are those of
+    the *float* network's inputs, on unlabelled ``images`` ``(N, C, H, W)``.
+
+    Raises:
+        AdrlGymError: NaN or infinite weights (names the layer).
+    """
+    prepared: dict[str, dict[int, LayerVersion]] = {}
+    moments = collect_moments(network, layers, images, second=quantizer in NEED_SECOND_MOMENTS)
+    for layer, moment in tqdm(moments, "quantizing layers", len(layers), leave=False, disable=not progress):
+        module = quantizable(network, layer)
+        weight, bias = module.weight.detach(), module.bias
+        versions = quantize(
+            weight,
+            bits,
+            quantizer,
+            # Bias correction takes the mean error away, so what is left to minimise is the centred one.
+            second_moment=moment.centred if bias_correction else moment.second,
+            layer=layer.name,
+        )
+        prepared[layer.name] = {}
+        for b, quantized in versions.items():
+            shift = correction(weight, quantized, moment.mean) if bias_correction else None  # (O,)
+            if shift is not None:
+                shift = shift if bias is None else bias.detach() + shift
+            elif bias is not None:
+                shift = bias.detach()
+            prepared[layer.name][b] = LayerVersion(quantized, shift)
+    return [prepared[layer.name] for layer in layers]
+
+
+def set_version(module: nn.Conv2d | nn.Linear, version: LayerVersion) -> None:
+    """Let ``module``, and every other one that shares its weight, compute with ``version``."""
+    module.weight.data = version.weight
+    module.bias = None if version.bias is None else nn.Parameter(version.bias, requires_grad=False)
+
+
+def with_versions(network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[LayerVersion]) -> nn.Module:
+    """A copy of ``network`` on the CPU whose ``layers`` compute with copies of ``versions``."""
+    network = copy.deepcopy(network).cpu()
+    for layer, (weight, bias) in zip(layers, versions, strict=True):
+        own = LayerVersion(weight.detach().cpu().clone(), None if bias is None else bias.detach().cpu().clone())
+        set_version(quantizable(network, layer), own)
+    return network

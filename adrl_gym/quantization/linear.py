@@ -1,0 +1,127 @@
+"""Nearest level, with the step of least squared error for every output channel.
+
+The squared error as a function of the step has many local minima. So a grid of steps comes first, and then
+least squares in turns: the best step for the levels, the nearest levels for the step. On random rows the
+error found is within 4 % of the smallest on a grid of 4,000 steps, in the mean over rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adrl_gym.quantization.grid import levels, nearest, nested_step, nonzero, round_to_levels
+
+_CLIPPING = tuple(1.06**i for i in range(1, 48))  # largest weight over the largest that has a level: up to 15
+_TURNS = 4
+_IN_CACHE = 2**16  # weights searched at a time, so that they and their roundings stay in a core's cache
+_NOISE = 1e-12  # of a row's sum of squares: what float32 can make of an error of zero
+
+
+def linear(weight: Tensor, bits: Sequence[int]) -> dict[int, Tensor]:
+    """Round a matrix to its nearest levels.
+
+    Every row of a result is a float32 step, that of ``least_error_steps``, times levels. Rows that are so
+    already come back bit for bit. The squared error of a row never grows with the bits.
+
+    Args:
+        weight: ``(O, J)``, float32, finite.
+        bits: bit-widths from 1 to 8.
+
+    Returns:
+        Bit-width -> ``(O, J)`` float32.
+
+    >>> linear(torch.tensor([[0.3, -0.9, 0.3]]), [2])
+    {2: tensor([[ 0.3000, -0.9000,  0.3000]])}
+    """
+    steps = least_error_steps(weight, max(bits))  # (bits, O, 1)
+    return {b: round_to_levels(weight, steps[b - 1], b) for b in bits}
+
+
+def least_error_steps(weight: Tensor, highest: int, importance: Tensor | None = None) -> Tensor:
+    """Each row's step of least squared error for 1, 2, ... ``highest`` bits.
+
+    Args:
+        weight: ``(O, J)``, float32, finite.
+        highest: from 1 to 8.
+        importance: ``(O, J)``, at least 0: what every squared error is multiplied by; 1 by default.
+
+    Returns:
+        ``(highest, O, 1)`` float32, at least 0, and 0 for a row of zeros.
+    """
+    if importance is None:
+        importance = weight.new_ones(()).expand_as(weight)
+    rows = max(1, _IN_CACHE // weight.shape[1])
+    parts = zip(weight.split(rows), importance.split(rows), strict=True)
+    return torch.cat([_Rows(*part).steps(highest) for part in parts], dim=1)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows of a weight matrix and the importance of their errors, ``(O, J)`` each."""
+
+    weight: Tensor
+    importance: Tensor
+
+    def steps(self, highest: int) -> Tensor:
+        """``least_error_steps`` of these rows."""
+        peak = self.weight.abs().amax(1, keepdim=True)  # (O, 1)
+        unit = self.weight / nonzero(peak)  # (O, J) in [-1, 1]
+        root = self.importance.sqrt()  # (O, J)
+        noise = _NOISE * self._sum(self.weight.double().square())  # (O, 1)
+        step, steps = 2 * peak, []  # 1 bit: any step will do, the levels are the signs
+        for bits in range(1, highest + 1):
+            if bits > 1:
+                step = nested_step(step, bits)  # so the error cannot be larger than with one bit less
+            step = self._better(step, peak / _best_peak_level(unit, root, bits), bits, noise)
+            for _ in range(_TURNS):
+                step = self._better(step, self._least_squares(step, bits), bits, noise)
+            # Of on-grid weights, least squares finds the step or the float32 beside it.
+            found = self._least_squares(step, bits)  # (O, 1)
+            for trial in (found, found.nextafter(0 * found), found.nextafter(2 * found)):
+                step = self._better(step, trial, bits)
+            steps.append(step)
+        return torch.stack(steps)
+
+    def _better(self, step: Tensor, trial: Tensor, bits: int, margin: Tensor | float = 0.0) -> Tensor:
+        """``trial`` in rows where its error is smaller by more than ``margin``, else ``step``; ``(O, 1)``."""
+        return torch.where(self._error(trial, bits) < self._error(step, bits) - margin, trial, step)
+
+    def _error(self, step: Tensor, bits: int) -> Tensor:
+        """Squared error of each row, ``(O, 1)`` float64."""
+        error = self.weight - round_to_levels(self.weight, step, bits)  # (O, J)
+        return self._sum(error.double().square())
+
+    def _least_squares(self, step: Tensor, bits: int) -> Tensor:
+        """The best step for the levels that ``step`` leads to, ``(O, 1)``."""
+        level = nearest(self.weight / nonzero(step), bits).double()  # (O, J)
+        return (self._sum(self.weight * level) / nonzero(self._sum(level.square()))).float()
+
+    def _sum(self, x: Tensor) -> Tensor:
+        return (x * self.importance).sum(1, keepdim=True)  # (O, J) -> (O, 1)
+
+
+def _best_peak_level(unit: Tensor, root: Tensor, bits: int) -> Tensor:
+    """The level at which the largest weight of each row should stand; beyond the last level it is clipped.
+
+    Args:
+        unit: ``(O, J)``, rows divided by their largest absolute weight.
+        root: ``(O, J)``, square root of the importance.
+        bits: bit-width.
+
+    Returns:
+        ``(O, 1)`` float32.
+    """
+    largest = -levels(bits)[0].item()
+    # Rows that are on a grid already have their largest weight at one of its levels. If that level is in the
+    # lower half, they are also on the grid of half the step (4 bits and more) or of fewer bits (3 and less).
+    peaks = [-level for level in levels(bits).tolist() if -2 * level >= largest][::-1]
+    peaks += [largest * clipping for clipping in _CLIPPING]
+    errors = []
+    for peak in peaks:
+        x = unit * peak  # (O, J) in steps
+        x -= nearest(x, bits)
+        errors.append(torch.linalg.vector_norm(x.mul_(root), dim=1) / peak)  # (O,)
+    best = torch.stack(errors).argmin(0)  # (O,)
+    return unit.new_tensor(peaks)[best, None]

@@ -1,0 +1,227 @@
+"""Refit: weights for one bit configuration, layer after layer against what the quantized layers before really deliver.
+
+A layer that is quantized by itself expects the float network's inputs, and gets those that the quantized layers before
+it make. Here the float and the quantized network run side by side on a few unlabelled images, from one quantizable
+layer to the next. At each, the inputs of both at the same sampled positions say which weights give the float layer's
+outputs best from the quantized network's inputs, in closed form (``quantizers/refit.py``); these weights are rounded.
+
+Sources:
+    OBC (Frantar, Singh and Alistarh 2022, "Optimal Brain Compression"): layer after layer, each one compressed for the
+    inputs that the compressed layers before it deliver.
+    GPTAQ (Li et al. 2025, "GPTAQ: Efficient Finetuning-Free Quantization for Asymmetric Calibration"): what is to be
+    reproduced is the float layer's output from the *float* network's inputs; corrected column by column while rounding.
+    Qronos (Zhang et al. 2025, "Qronos: Correcting the Past by Shaping the Future in Post-Training Quantization"): the
+    same aim, alternating between correction and rounding, column by column.
+
+Ours differs: least squares over all columns first and then ``gptq``, which minimises the same error; a ridge towards
+the float weights; centred inputs, with a bias that takes the means; convolutions at sampled positions, batch norms as
+they are; any bit-width and quantizer in any layer.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.graph.partition import Live, Segment, cut_unfolded
+from adrl_gym.graph.functionalize import CannotCutError
+from adrl_gym.graph.activation_cache import KeptActivations
+from adrl_gym.quantization.layerwise import LayerVersion, set_version
+from adrl_gym.layers import LayerSpec, layer_input, quantizable
+from adrl_gym.quantization import quantize
+from adrl_gym.quantization.patches import output_size, patches_at
+from adrl_gym.quantization.least_squares import Inputs
+
+Recipe = Literal["direct", "refit"]  # how bits become a network
+RECIPES: tuple[Recipe, ...] = get_args(Recipe)
+CALIBRATION_IMAGES = 256  # to refit on
+POSITIONS = 8192  # sampled for each layer
+BATCH = 64  # images
+COMPARED = 8  # images, to see whether the cut network is still the same
+WEIGHTS = -1  # where weights are kept, beside the batches
+
+
+class _ReachedError(Exception):
+    """The layer whose inputs are wanted has them."""
+
+
+class Refitter:
+    """Refits bit configurations of one network, on the device that it is on.
+
+    Configurations that begin with the same bits share the work up to there, as far as memory allows.
+    Weights that are used several times are refitted for the inputs of their first use.
+
+    Args:
+        network: in evaluation mode; copied, never changed.
+        layers: its quantizable layers.
+        images: ``(N, C, H, W)``, no labels needed.
+        quantizer: what rounds, one of ``QUANTIZERS``.
+        bias_correction: let the biases take the means.
+        positions: how many inputs of a layer are sampled, over all images; all where there are fewer.
+        seed: of the sampling.
+        activation_memory: bytes for what later configurations can begin from; 0 keeps nothing.
+
+    Attributes:
+        settings: all that weights depend on beside network, bits and quantizer, in one line.
+
+    Raises:
+        AdrlGymError: a network that torch.fx cannot trace, no images or positions.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: Sequence[LayerSpec],
+        images: Tensor,
+        *,
+        quantizer: str,
+        bias_correction: bool = True,
+        positions: int = POSITIONS,
+        seed: int = 0,
+        activation_memory: int = 0,
+    ) -> None:
+        if len(images) < 1 or positions < 1:
+            raise AdrlGymError(f"{len(images)} images and {positions} positions to refit on: at least 1 is needed")
+        device = next(network.parameters()).device
+        try:
+            self._float = cut_unfolded(network, layers, images[:COMPARED].to(device))
+        except CannotCutError as reason:
+            raise AdrlGymError(
+                f"{type(network).__name__} cannot be refitted, as torch.fx cannot cut it at its layers ({reason}): "
+                "use the recipe direct"
+            ) from reason
+        self._quantized = copy.deepcopy(self._float)
+        self._batches = [batch.to(device) for batch in images.split(BATCH)]
+        self._layers, self._images = layers, len(images)
+        self._quantizer, self._bias_correction = quantizer, bias_correction
+        self._positions, self._seed = positions, seed
+        self.settings = f"images={len(images)} positions={positions} seed={seed}"
+        self._kept = KeptActivations(activation_memory)
+        self._floats = [_version(module) for module in _modules(self._float, layers)]
+        self._modules = _modules(self._quantized, layers)
+
+    @torch.no_grad()
+    def versions(self, bits: Sequence[int | None], *, progress: bool = False) -> list[LayerVersion]:
+        """What each layer computes with under ``bits``; ``None`` leaves a layer float.
+
+        Raises:
+            AdrlGymError: NaN or infinite weights or activations (names the layer).
+        """
+        path = tuple(tuple(bits[i] for i in segment.layers) for segment in self._float)
+        depth, found, float_lives, lives = self._resume(path)
+        for index, version in enumerate(found):
+            set_version(self._modules[index], version)  # for modules that are used again later
+        for here in tqdm(range(depth, len(path)), "refitting layers", leave=False, disable=not progress):
+            segment, quantized = self._float[here], self._quantized[here]
+            floats, float_lives = self._run_float(segment, float_lives)
+            for index in segment.layers:
+                wanted = self._take(quantized, index, lives)
+                version = self._refit(index, bits[index], floats[index], wanted)
+                set_version(self._modules[index], version)
+                found.append(version)
+            if here + 1 < len(path):
+                lives = [quantized.run(*live) for live in lives]
+                self._keep(path[: here + 1], found, float_lives, lives)
+        return found
+
+    def forget(self) -> None:
+        """Let go of what is kept."""
+        self._kept.clear()
+
+    def _refit(self, index: int, bits: int | None, x: Tensor, x_q: Tensor) -> LayerVersion:
+        """The layer from its inputs ``(P, G, J)`` in the float and in the quantized network."""
+        layer, (weight, bias) = self._layers[index], self._floats[index]
+        if bits is None:
+            return self._floats[index]
+        inputs = Inputs(x, x_q, centred=self._bias_correction)
+        if not inputs.finite:
+            raise AdrlGymError(f"layer {layer.name}: its inputs hold NaN or infinity; check the weights and the images")
+        wanted, moments = inputs.target(weight)
+        rounded = quantize(wanted, [bits], self._quantizer, second_moment=moments, layer=layer.name)[bits]
+        if self._bias_correction:
+            shift = inputs.shift(weight, rounded)  # (O,)
+            bias = shift if bias is None else bias + shift
+        return LayerVersion(rounded, bias)
+
+    def _run_float(self, segment: Segment, lives: list[Live]) -> tuple[dict[int, Tensor], list[Live]]:
+        """The float network through one segment: inputs of each layer that begins in it, and the live activations."""
+        taken: dict[int, dict[int, Tensor]] = {index: {} for index in segment.layers}
+        after = []
+        for b, live in enumerate(lives):
+            hooks = [self._hook(segment, index, b, taken[index], stop=False) for index in segment.layers]
+            try:
+                after.append(segment.run(*live))
+            finally:
+                for hook in hooks:
+                    hook.remove()
+        return {index: torch.cat(list(parts.values())) for index, parts in taken.items()}, after
+
+    def _take(self, segment: Segment, index: int, lives: list[Live]) -> Tensor:
+        """The quantized network's inputs of a layer, ``(P, G, J)``; it runs no further than that."""
+        taken: dict[int, Tensor] = {}
+        for b, live in enumerate(lives):
+            hook = self._hook(segment, index, b, taken, stop=True)
+            try:
+                segment.run(*live)
+            except _ReachedError:
+                pass
+            finally:
+                hook.remove()
+        return torch.cat(list(taken.values()))
+
+    def _hook(self, segment: Segment, index: int, batch: int, taken: dict[int, Tensor], *, stop: bool) -> Any:
+        def take(module: nn.Conv2d | nn.Linear, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+            if batch not in taken:  # of several uses, the first one
+                taken[batch] = self._sample(module, layer_input(inputs, keywords), index, batch)
+            if stop:
+                raise _ReachedError
+
+        return quantizable(segment.run, self._layers[index]).register_forward_pre_hook(take, with_kwargs=True)
+
+    def _sample(self, module: nn.Conv2d | nn.Linear, x: Tensor, index: int, batch: int) -> Tensor:
+        """This batch's share of the positions: ``(P, G, J)``, the same in every network and configuration."""
+        kept_sides = 3 if isinstance(module, nn.Conv2d) else 1
+        x = x.reshape(-1, *x.shape[-kept_sides:])  # (B, I, H, W) or (B T, I)
+        available = len(x) * (math.prod(output_size(module, x)) if isinstance(module, nn.Conv2d) else 1)
+        share = math.ceil(self._positions * len(self._batches[batch]) / self._images)
+        draw = np.random.default_rng((self._seed, index, batch))
+        chosen = torch.from_numpy(np.sort(draw.permutation(available)[:share])).to(x.device)  # (P,)
+        return patches_at(module, x, chosen) if isinstance(module, nn.Conv2d) else x[chosen, None]  # (P, G, J)
+
+    def _resume(self, path: tuple[tuple[int | None, ...], ...]) -> tuple[int, list[LayerVersion], Any, Any]:
+        """The deepest place on ``path`` that is known: its depth, weights, float and quantized live activations."""
+        for depth in range(len(path) - 1, 0, -1):
+            weights = self._kept.get((WEIGHTS, path[:depth]))
+            both = [self._kept.get((b, way)) for way in _ways(path[:depth]) for b in range(len(self._batches))]
+            if weights is not None and None not in both:
+                versions = [LayerVersion(*pair) for pair in zip(weights[::2], weights[1::2], strict=True)]
+                return depth, versions, both[: len(self._batches)], both[len(self._batches) :]
+        images = [(batch,) for batch in self._batches]
+        return 0, [], images, images
+
+    def _keep(self, path: Any, versions: list[LayerVersion], float_lives: list[Live], lives: list[Live]) -> None:
+        for way, kept in zip(_ways(path), (float_lives, lives), strict=True):
+            for b, live in enumerate(kept):
+                self._kept.put((b, way), live, len(kept))
+        self._kept.put((WEIGHTS, path), tuple(part for version in versions for part in version), 1)
+
+
+def _ways(path: Any) -> tuple[Any, Any]:
+    """The path of the float network, and the configuration's own."""
+    return tuple((None,) * len(bits) for bits in path), path
+
+
+def _version(module: nn.Conv2d | nn.Linear) -> LayerVersion:
+    return LayerVersion(module.weight.detach(), None if module.bias is None else module.bias.detach())
+
+
+def _modules(segments: Sequence[Segment], layers: Sequence[LayerSpec]) -> list[nn.Conv2d | nn.Linear]:
+    """The module of each layer."""
+    found = {i: quantizable(segment.run, layers[i]) for segment in segments for i in segment.layers}
+    return [found[i] for i in range(len(layers))]

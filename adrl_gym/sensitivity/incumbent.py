@@ -1,0 +1,57 @@
+"""Measure what a change of each layer costs, the others as in a configuration that is known to be good."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from adrl_gym.sensitivity.table import finite
+from adrl_gym import QuantProblem
+from adrl_gym.evaluation import Score
+
+REACH = 2  # bits up and down from the configuration that are measured
+
+
+class CostsAround(NamedTuple):
+    """Of every searched layer at every bit-width, ``(n, widths)`` both.
+
+    Attributes:
+        costs: less what the configuration itself costs.
+        errors: their standard errors, from paired differences over the images.
+    """
+
+    costs: np.ndarray
+    errors: np.ndarray
+
+
+def costs_around(
+    problem: QuantProblem, bits: Sequence[int], score: Score, images: int, alone: np.ndarray
+) -> CostsAround:
+    """Costs of every searched layer at every bit-width, the others as in a configuration.
+
+    Quantized layers before and after change what a bit is worth, the more of them the fewer bits they have, and a table
+    of layers alone knows nothing of that. Only bit-widths within ``REACH`` of the configuration are measured; from
+    there on, differences are those of the layer alone.
+
+    Args:
+        problem: to profile.
+        bits: of all layers, the configuration to measure around.
+        score: of the costs, see ``Outcomes.costs``.
+        images: how many search images.
+        alone: ``(n, widths)``, costs of each layer alone.
+    """
+    alone = finite(alone)
+    costs, errors = np.empty_like(alone), np.empty_like(alone)
+    images = min(images, problem.images)
+    (own,) = problem.costs([bits], score, 0, images)  # (N,)
+    for row, layer in enumerate(tqdm(problem.free, "profiling layers", leave=False, disable=None)):
+        low, high = max(bits[layer] - REACH, problem.lowest), min(bits[layer] + REACH, problem.highest)
+        near = [(*bits[:layer], b, *bits[layer + 1 :]) for b in range(low, high + 1)]
+        differences = problem.costs(near, score, 0, images) - own  # (high - low + 1, N)
+        first, last = low - problem.lowest, high - problem.lowest  # columns
+        edge = np.clip(np.arange(alone.shape[1]), first, last)  # (widths,)
+        costs[row] = differences.mean(axis=1)[edge - first] + alone[row] - alone[row, edge]
+        with np.errstate(invalid="ignore"):  # of a broken network, whose cost is infinite
+            errors[row] = np.nan_to_num(differences.std(axis=1))[edge - first] / np.sqrt(images)
+    return CostsAround(costs, errors)

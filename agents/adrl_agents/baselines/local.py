@@ -1,0 +1,67 @@
+"""Local search around integer programming's answer."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from adrl_agents.runs.history import Episode
+from adrl_agents.search.options import SearchOptions
+from adrl_agents.baselines.ip import solve
+from adrl_agents.baselines.proposals import Proposals
+from adrl_agents.baselines.table import Table, measure_table
+from adrl_gym import QuantProblem
+
+
+def local(problem: QuantProblem, options: SearchOptions) -> Proposals:
+    """From integer programming's answer, swap bits between layers as long as it helps.
+
+    The neighbours of the best so far are tried in the order of what the table says of them; the first that is better,
+    as measured on the whole network, takes its place. It ends where no neighbour is better.
+    """
+    table = measure_table(problem, options)
+    best = solve(table)  # (n,)
+    tried = {table.bits(best)}
+    least = rank((yield table.bits(best)))
+    better = True
+    while better:
+        better = False
+        for columns in sorted(neighbours(table, best), key=table.cost):
+            bits = table.bits(columns)
+            if bits in tried:
+                continue
+            tried.add(bits)
+            found = rank((yield bits))
+            if found < least:
+                best, least, better = columns, found, True
+                break
+
+
+def neighbours(table: Table, columns: np.ndarray) -> Iterator[np.ndarray]:
+    """One layer gets one bit more, and where the budget asks for it, one other layer as many fewer as it takes.
+
+    >>> sizes = np.array([[10, 20, 30], [5, 10, 15]])
+    >>> table = Table(np.zeros((2, 3)), sizes, allowed=30, lowest=1)
+    >>> [table.bits(columns) for columns in neighbours(table, np.array([1, 1]))]
+    [(1, 3)]
+    """
+    n, widths = table.costs.shape
+    for up in range(n):
+        if columns[up] + 1 == widths:
+            continue
+        raised = columns.copy()  # (n,)
+        raised[up] += 1
+        over = table.size(raised) - table.allowed
+        if over <= 0:
+            yield raised
+            continue
+        for down in range(n):
+            fits = np.flatnonzero(table.sizes[down] <= table.sizes[down, raised[down]] - over)  # columns of down
+            if down != up and len(fits):
+                swapped = raised.copy()  # (n,)
+                swapped[down] = fits[-1]
+                yield swapped
+
+
+def rank(episode: Episode) -> tuple[float, float]:
+    """The lower the better: by agreement, at a tie by divergence, as ``Best`` has it."""
+    return -episode.agreement, episode.kl

@@ -1,0 +1,14 @@
+"""Random search: the baseline that any search has to beat."""
+
+import numpy as np
+
+from adrl_agents.search.options import SearchOptions
+from adrl_agents.baselines.proposals import Proposals
+from adrl_gym import QuantProblem
+
+
+def random(problem: QuantProblem, options: SearchOptions) -> Proposals:
+    """Every layer's bit-width drawn uniformly, projected onto the budget, as in HAQ's warm-up; endless."""
+    generator = np.random.default_rng(options.seed)
+    while True:
+        yield generator.integers(problem.lowest, problem.highest + 1, len(problem.free)).tolist()

@@ -1,0 +1,130 @@
+"""From a run's folder back to its result and its problem: what all commands that go on from a run have in common."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from adrl_agents.runs.folder import RunFolder
+from adrl_agents.search.options import Options
+from adrl_agents.search.run import make_env
+from adrl_gym.bits import BitConfig
+from adrl_gym.costs import size_ratio
+from adrl_gym.datasets import DATA
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.problem import QuantProblem
+from adrl_agents.runs.result import SearchResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of every command that reads the folder of a run."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of a search: it holds result.json."""
+    data_root: Path | None = None
+    """Folder of the data set that was searched on; without it, $ADRL_GYM_DATA or the default cache."""
+    weights: Path | None = None
+    """File of the float network's weights, if it is no longer where the search found it."""
+    device: str = "auto"
+    """Device that quantizes; auto takes CUDA where there is one."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a run's folder says of it.
+
+    Attributes:
+        folder: its files.
+        result: what it found.
+        options: those that it was made with, as far as all agents share them; where things lie is as said now.
+    """
+
+    folder: RunFolder
+    result: SearchResult
+    options: Options
+
+
+@dataclass(frozen=True)
+class Run:
+    """A search that is over, and its problem as it was.
+
+    Attributes:
+        folder: its files.
+        result: what it found.
+        problem: same network, checkpoint, images and quantizer, so that weights are quantized as they were then.
+        bits: those found, in the order of the problem's layers.
+    """
+
+    folder: RunFolder
+    result: SearchResult
+    problem: QuantProblem
+    bits: BitConfig
+
+    @property
+    def accuracy_name(self) -> str:
+        """What accuracy on the search images is: without labels, agreement with the float network."""
+        return "agreement with the float network" if self.problem.splits.search.labels is None else "search accuracy"
+
+
+def rebuild(options: RunOptions) -> Run:
+    """Read a run's result and make its problem anew.
+
+    Raises:
+        AdrlGymError: no result there, one that contradicts itself or breaks its own budget, another checkpoint,
+            bits for other layers, data that are not found.
+    """
+    read = read_run(options)
+    env, _ = make_env(read.options)
+    problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+    check_weights(read, problem)
+    names = tuple(layer.name for layer in problem.layers)
+    return Run(read.folder, read.result, problem, BitConfig(names, read.result.config.for_layers(names)))
+
+
+def read_run(options: RunOptions) -> Recorded:
+    """Read a run's result and the options that it was made with.
+
+    Raises:
+        AdrlGymError: no result there, or one that contradicts itself or breaks its own budget.
+    """
+    folder = RunFolder(options.run)
+    result = SearchResult.load(folder.result)
+    recorded = _recorded(result, options, folder)
+    _check_budget(result, recorded.budget, folder)
+    return Recorded(folder, result, recorded)
+
+
+def check_weights(read: Recorded, problem: QuantProblem) -> None:
+    """Refuse a network with other weights than the searched one had; raises ``AdrlGymError``."""
+    if problem.checkpoint != read.result.checkpoint:
+        raise AdrlGymError(
+            f"{read.folder.path} was searched with other weights of the network (hash {read.result.checkpoint[:12]}, "
+            f"here {problem.checkpoint[:12]}): name their file with --weights"
+        )
+
+
+def _recorded(result: SearchResult, options: RunOptions, folder: RunFolder) -> Options:
+    """The options that the run was made with, as far as all agents share them; where things lie is said anew."""
+    names = {field.name for field in dataclasses.fields(Options)}
+    values = {name: value for name, value in result.options.items() if name in names}
+    weights = options.weights or values.get("weights")
+    values |= {"data_root": options.data_root, "device": options.device, "weights": weights and Path(weights)}
+    values |= {"memo": "none", "keep": tuple(f"{name}={bits}" for name, bits in values.get("keep", {}).items())}
+    if values.get("data", "auto") == "auto" and result.data in DATA:
+        values["data"] = result.data  # auto may find other images now
+    try:
+        recorded = Options(**values)
+        recorded.check()
+    except TypeError as error:
+        raise AdrlGymError(f"the options in {folder.result} cannot be used ({error}): search anew") from error
+    return recorded
+
+
+def _check_budget(result: SearchResult, budget: float, folder: RunFolder) -> None:
+    if size_ratio(result.config.bits, result.parameters) > budget:
+        raise AdrlGymError(
+            f"the bits in {folder.result} break its own budget: they make {result.size_ratio:g} of the 32-bit size, "
+            f"and --budget {budget:g} allows less; take the result of an intact run"
+        )

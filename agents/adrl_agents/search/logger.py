@@ -1,0 +1,102 @@
+"""Keeps a search on disk and on the screen while it goes on, whatever it is that searches."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+from adrl_agents import interrupts
+from adrl_agents.runs.folder import RunFolder
+from adrl_agents.runs.history import Episode
+from adrl_agents.runs.plots import draw_bits, draw_curve
+from adrl_agents.search.state import SearchRecord
+from adrl_agents.search.wandb import Tracker
+from adrl_agents.runs.result import SearchResult, Status
+
+SAVE_SECONDS = 5.0  # between two savings of agent and pictures ...
+SAVE_SHARE = 0.05  # ... which may take at most this share of the time
+
+
+class Recorder:
+    """Writes the best so far after every configuration, pictures (and an agent) every few seconds.
+
+    A kill at any moment leaves all files whole.
+
+    Args:
+        record: of the search; may already hold episodes.
+        folder: of the run.
+        tracker: Weights & Biases, if wanted.
+    """
+
+    def __init__(self, record: SearchRecord, folder: RunFolder, tracker: Tracker | None = None) -> None:
+        self.record, self.folder, self.tracker = record, folder, tracker
+        self._saved = len(record.episodes)  # episodes when everything was last saved
+        self._due = time.monotonic() + SAVE_SECONDS
+        self._bar: tqdm[Any] | None = None
+
+    def open(self) -> None:
+        """Show progress from here on."""
+        self._bar = tqdm(
+            total=self.record.options.episodes,
+            initial=len(self.record.episodes),
+            unit="episode",
+            desc="search",
+            dynamic_ncols=True,
+            disable=None,  # no bar where nobody watches
+        )
+        self._show_best()
+
+    def add(self, info: dict[str, Any], reward: float) -> Episode:
+        """Take in the last step of an episode, as the environment gives it.
+
+        Raises:
+            KeyboardInterrupt: a Ctrl-C that got lost before; the episode is written down.
+        """
+        episode = self.record.add(info, reward)
+        self.folder.save_result(self.record.result("running"), self.record.history)
+        if self.tracker is not None and not self.record.repeated:  # or it is there already
+            self.tracker.log(episode)
+        if self._bar is not None:
+            self._bar.update()
+            self._show_best()
+        interrupts.check()
+        return episode
+
+    def pause(self, save_agent: Callable[[], None] | None = None, at_once: bool = False) -> None:
+        """Between two episodes: save pictures and the agent, if it is time.
+
+        Args:
+            save_agent: writes an agent from which the search can be resumed exactly.
+            at_once: save the agent whether or not it is time.
+        """
+        now, count = time.monotonic(), len(self.record.episodes)
+        if count == self._saved:
+            return
+        due = self._saved == 0 or now >= self._due
+        if save_agent is not None and (due or at_once):
+            save_agent()
+        if due:
+            self.save("running")
+            self._saved = count
+            took = time.monotonic() - now
+            self._due = time.monotonic() + max(SAVE_SECONDS, took / SAVE_SHARE)
+
+    def save(self, status: Status, tested: tuple[float, float] | None = None) -> SearchResult:
+        """Write result, history and pictures; ``tested`` as for ``SearchRecord.result``."""
+        record, folder = self.record, self.folder
+        result = record.result(status, tested)
+        folder.save_result(result, record.history)
+        folder.save_picture(folder.bits, draw_bits(result))
+        folder.save_picture(folder.curve, draw_curve(result, record.episodes))
+        return result
+
+    def close(self) -> None:
+        """Take the progress bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _show_best(self) -> None:
+        if self._bar is not None and self.record.best is not None:
+            spent = f"{self.record.progress.evaluations:.0f} evaluations"
+            self._bar.set_postfix_str(f"best accuracy {self.record.best.accuracy:.2f} %, {spent}")

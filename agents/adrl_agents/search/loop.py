@@ -1,0 +1,130 @@
+"""What makes a search go: an agent that learns, or a method that proposes one configuration after the other."""
+
+from collections.abc import Generator
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from adrl_agents.search.callback import SearchCallback
+from adrl_agents.runs.folder import RunFolder
+from adrl_agents.runs.history import Episode
+from adrl_agents.search.logger import Recorder
+from adrl_agents.baselines import Proposals
+from adrl_agents.runs.checkpoint import Progress, load_agent
+from adrl_gym.bits import action_from_bits
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.problem import QuantProblem
+from adrl_agents.runs.result import SearchResult
+
+
+class Driver(Protocol):
+    """Resumes a search, and runs it."""
+
+    def resume(self, folder: RunFolder, previous: SearchResult) -> tuple[Progress, list[Episode]]:
+        """Go back to where the run of ``folder`` can go on; where that is, and its whole history.
+
+        What the history has beyond that was tried, and will be tried again.
+
+        Raises:
+            AdrlGymError: its files do not allow it.
+        """
+
+    def run(self, recorder: Recorder) -> None:
+        """Search until the record says that the search has ended, or there is nothing more to try."""
+
+
+class AgentDriver:
+    """An agent of Stable-Baselines3. It is resumed from agent.zip; without one, it begins anew.
+
+    Args:
+        agent: fresh, in the environment to search in.
+    """
+
+    def __init__(self, agent: BaseAlgorithm) -> None:
+        self._agent = agent
+
+    def resume(self, folder: RunFolder, previous: SearchResult) -> tuple[Progress, list[Episode]]:
+        """See ``Driver``."""
+        if not folder.agent.exists():
+            return Progress(), folder.load_whole_history()
+        self._agent, progress = load_agent(folder.agent, self._agent)
+        return progress, folder.load_history(progress.episodes)
+
+    def run(self, recorder: Recorder) -> None:
+        """See ``Driver``."""
+        record = recorder.record
+        steps = (record.options.episodes - len(record.episodes)) * len(record.problem.free)
+        self._agent.learn(steps, SearchCallback(recorder), reset_num_timesteps=not record.episodes)
+
+
+class ProposalDriver:
+    """A method of ``adrl_agents.baselines``. It is resumed by telling it again what it was told the first time.
+
+    Args:
+        proposals: not yet begun.
+        env: where the configurations are tried.
+    """
+
+    def __init__(self, proposals: Proposals, env: gym.Env[Any, Any]) -> None:
+        self._proposals, self._env = proposals, env
+        self._problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+        self._told: Episode | None = None
+
+    def resume(self, folder: RunFolder, previous: SearchResult) -> tuple[Progress, list[Episode]]:
+        """See ``Driver``. What is repeated here was counted the first time."""
+        episodes = folder.load_whole_history()
+        for episode in episodes:
+            bits = self._next()
+            if bits is None or " ".join(map(str, self._projected(bits))) != episode.bits:
+                raise AdrlGymError(
+                    f"cannot resume from {folder.history}: configuration {episode.episode} is not the one that would "
+                    "be tried now, so the program or its data has changed; begin anew in another --output"
+                )
+            self._told = episode
+        if not episodes:
+            return Progress(), []
+        last = episodes[-1]
+        spent = last.evaluations, previous.memo_hits, previous.memo_misses, last.seconds, last.cpu_seconds
+        return Progress(len(episodes), *spent), episodes
+
+    def run(self, recorder: Recorder) -> None:
+        """See ``Driver``."""
+        recorder.open()
+        while not recorder.record.ended and (bits := self._next()) is not None:
+            self._told = recorder.add(*self._try(bits))
+            recorder.pause()
+        recorder.close()
+
+    def _next(self) -> tuple[int, ...] | None:
+        """The next proposal; None after the last."""
+        try:
+            return tuple(next(self._proposals) if self._told is None else self._proposals.send(self._told))
+        except StopIteration:
+            return None
+
+    def _projected(self, bits: tuple[int, ...]) -> tuple[int, ...]:
+        return self._problem.project(self._problem.with_kept(bits))
+
+    def _try(self, bits: tuple[int, ...]) -> tuple[dict[str, Any], float]:
+        """``info`` and reward of an episode of these bits, in the environment that agents search in."""
+        self._env.reset()
+        info: dict[str, Any] = {}
+        reward = 0.0
+        for b in bits:
+            action = np.array([action_from_bits(b, self._problem.lowest, self._problem.highest)], np.float32)
+            _, reward, _, _, info = self._env.step(action)  # type: ignore[assignment]
+        return info, reward
+
+
+def driver_of(made: object, env: gym.Env[Any, Any]) -> Driver:
+    """The driver of an agent or of a method's proposals; raises ``AdrlGymError`` for anything else."""
+    if isinstance(made, BaseAlgorithm):
+        return AgentDriver(made)
+    if isinstance(made, Generator):
+        return ProposalDriver(made, env)
+    raise AdrlGymError(
+        f"a {type(made).__name__} cannot search: give an algorithm of Stable-Baselines3 (a BaseAlgorithm), or a "
+        "generator that yields configurations"
+    )

@@ -1,0 +1,229 @@
+"""The typed options of the command lines: one dataclass for all agents, with the help beside each field."""
+
+import dataclasses
+import importlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import gymnasium as gym
+import tyro
+from gymnasium.envs.registration import EnvSpec
+
+from adrl_gym.bits import parse_keep
+from adrl_gym.devices import check_device as check_device
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.evaluation import Score
+from adrl_gym.evaluation.precision import Precision
+from adrl_gym.quantization.sequential import Recipe
+
+Algo = Literal["ddpg", "td3", "sac", "ppo", "dqn"]
+ActionType = Literal["continuous", "discrete"]
+Method = Literal["uniform", "random", "greedy", "ip", "tpe", "local", "exhaustive"]
+
+DEFAULT_ID = "adrl_gym/ResNet20-Cifar10-v0"
+GENERIC_ID = "adrl_gym/MixedPrecisionQuant-v0"
+Switch: TypeAlias = Annotated[bool, tyro.conf.FlagCreatePairsOff]  # --resume, without a --no-resume
+
+# Options that say where things lie or what is done beside the search; all others make a run what it is. The algorithm
+# or method is recorded as the agent's name.
+ASIDE = (
+    *("data_root", "download", "memo", "activation_gib", "output", "resume"),
+    *("track", "wandb_project", "wandb_group", "algo", "method"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options that all agents share."""
+
+    env_id: str = DEFAULT_ID
+    """Environment to search in: an id of this package, or module:id of your own."""
+    network: str | None = None
+    """Your own network instead: torchvision:NAME, timm:NAME or FILE.py:FACTORY, a function without arguments."""
+    keep: tuple[str, ...] = ()
+    """Layers kept at fixed bits instead of searched: PATTERN=BITS ..., for example conv1=8 fc=8."""
+    budget: float = 0.0625
+    """Largest size of the weights over their size in 32 bits; 0.0625 is 16 times smaller."""
+    data: str = "auto"
+    """Images to search on: cifar10, imagenet, data-free, a FILE.npz of agents/distill.py, or auto: what is found."""
+    data_root: Path | None = None
+    """Folder of the data set, else $ADRL_GYM_DATA; for your own network, of one folder of images a class."""
+    download: Switch = False
+    """Download the data set if it is not there (CIFAR-10)."""
+    images: int = 1000
+    """How many images the search measures a configuration on."""
+    quantizer: Literal["gptq", "linear", "kmeans"] = "gptq"
+    """How weights are rounded: error-compensating, to the nearest level, or to a codebook."""
+    bias_correction: bool = True
+    """Let each layer's bias absorb the mean error of its quantized weights."""
+    recipe: Recipe = "direct"
+    """How bits become the network that is measured: direct, every layer by itself, or refit (some seconds each)."""
+    finetune_images: int = 0
+    """Finetune on so many training images before a configuration is measured, as HAQ does; 0 for none (much faster)."""
+    weights: Path | None = None
+    """File of the float network's weights (.safetensors, .pt), instead of the shipped or its library's own."""
+    episodes: int = 300
+    """Bit configurations to try."""
+    evaluations: int | None = None
+    """Most passes over all search images that the search may take; without it, only --episodes ends it."""
+    window: int = 20
+    """Episodes that early termination of the search looks back on."""
+    tolerance: float = 0.0
+    """End the search once accuracy's deviation over the window is below this, in percent; 0 is never."""
+    seed: int = 0
+    """Seed of everything random; the same seed gives the same search."""
+    device: str = "auto"
+    """Device that measures configurations, or several with commas; auto takes every CUDA device, else the CPU."""
+    memo: str | None = None
+    """File of what is known of configurations, shared by runs; or none. Without it, memo.sqlite beside the output."""
+    activation_gib: float = 2.0
+    """Memory for activations that later configurations can begin from, in GiB; 0 keeps none."""
+    profile_precision: Precision = "float32"
+    """Of profiling; bfloat16 where the processor has it. What is reported is float32."""
+    output: Path | None = None
+    """Folder of this run; without it, runs/<env>-<agent>-<budget>-s<seed>."""
+    resume: Switch = False
+    """Go on where an earlier run of the same options stopped; --episodes and --evaluations may be larger than there."""
+    track: Switch = False
+    """Log to Weights & Biases (WANDB_MODE=offline keeps it on this machine)."""
+    wandb_project: str = "adrl-gym"
+    """Project in Weights & Biases."""
+    wandb_group: str | None = None
+    """Group in Weights & Biases, for example one for all seeds; without it, <env>-<agent>-<budget>."""
+
+    def check(self) -> None:
+        """Refuse impossible values before anything is done; raises ``AdrlGymError``."""
+        self._at_least_one("episodes", "images", *(["evaluations"] if self.evaluations is not None else []))
+        if not self.budget <= 1:
+            raise AdrlGymError(f"--budget {self.budget:g}: a share of the 32-bit size, so at most 1; 0.0625 is 1/16")
+        if self.finetune_images != 0:
+            self._at_least_one("finetune_images")
+        if self.seed < 0:
+            raise AdrlGymError(f"--seed {self.seed}: it starts at 0")
+        if self.window < 2:
+            raise AdrlGymError(f"--window {self.window}: a spread needs at least 2 episodes")
+        if not 0 <= self.tolerance < math.inf:
+            raise AdrlGymError(f"--tolerance {self.tolerance}: 0 (never end early) or more, and finite, is needed")
+        if not 0 <= self.activation_gib < math.inf:
+            raise AdrlGymError(
+                f"--activation-gib {self.activation_gib:g}: 0 (keep nothing) or more, and finite, is needed"
+            )
+        if self.network is not None and self.env_id not in (DEFAULT_ID, GENERIC_ID):
+            raise AdrlGymError(f"--network {self.network}, --env-id {self.env_id}: these are two networks, give one")
+        parse_keep(self.keep)
+        spec = spec_of(self.environment)
+        if self.network is None and "network" not in spec.kwargs:
+            raise AdrlGymError(f"--env-id {self.env_id}: this is for any network, so name one with --network")
+        check_device(self.device)
+
+    def _at_least_one(self, *names: str) -> None:
+        for name in names:
+            if getattr(self, name) < 1:
+                raise AdrlGymError(f"--{name.replace('_', '-')} {getattr(self, name)}: at least 1 is needed")
+
+    @property
+    def environment(self) -> str:
+        """The id of the environment: with one's own network, that of any network."""
+        return self.env_id if self.network is None else GENERIC_ID
+
+    def run_name(self, agent: str) -> str:
+        """``<env>-<agent>-<budget>``, for folders and groups; one's own network stands for its environment."""
+        env = self.env_id.rpartition("/")[2].rpartition(":")[2].rpartition("-v")[0]
+        if self.network is not None:
+            env = self.network.rpartition(":")[2].replace("/", "-")
+        return f"{env}-{agent}-{self.budget:g}"
+
+    def memo_file(self) -> Path | None:
+        """Of this run, if it has one."""
+        if self.memo is None:
+            return (self.output.parent if self.output else Path("runs")) / "memo.sqlite"
+        return None if self.memo == "none" else Path(self.memo)
+
+    def recorded(self) -> dict[str, Any]:
+        """The options that make the run what it is, as JSON values; those that say nothing are left out."""
+        values = {**dataclasses.asdict(self), "env_id": self.environment, "keep": parse_keep(self.keep)}
+        if self.recipe == "direct":
+            del values["recipe"]  # what runs did before there was a choice
+        values = {k: v for k, v in values.items() if k not in ASIDE and v not in (None, {})}
+        return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ADRLOptions(Options):
+    """Options of ADRL."""
+
+    episodes: int = 40
+    """Bit configurations to try."""
+    k: int = 8
+    """Candidate bit-widths that the actor proposes for a layer; 1 is HAQ."""
+    indicator: Literal["profiling", "distance"] = "profiling"
+    """What chooses among candidates: measured predictions (P-ADRL) or distance of the weights (D-ADRL)."""
+    context: Literal["single", "prefix", "completed", "best"] = "best"
+    """Other layers while profiling: float, as decided (the rest float or completed), or as in the best so far."""
+    score: Score = "kl"
+    """What profiling measures: accuracy, agreement with the float network, divergence from it, or loss on labels."""
+    profile_images: int = 250
+    """How many of the search images profiling uses; context best takes twice as many once they tell it nothing new."""
+    early_termination: bool = True
+    """In contexts prefix and completed, stop profiling a candidate once a paired test says that it has lost."""
+    completion: Literal["ip", "uniform"] = "ip"
+    """What the context completed completes with: integer programming, or one bit-width for all layers to come."""
+    memoization: bool = True
+    """Never measure the same thing twice; --no-memoization shows what that saves, and takes no --memo."""
+
+    def check(self) -> None:
+        """As for all agents, and ADRL's own."""
+        super().check()
+        self._at_least_one("k", "profile_images")
+        if not self.memoization and self.memo != "none":
+            raise AdrlGymError("--no-memoization: a memo on disk remembers all the same, so give --memo none as well")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SB3Options(Options):
+    """Options of Stable-Baselines3's own agents."""
+
+    algo: Algo = "ddpg"
+    """Which agent of Stable-Baselines3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(Options):
+    """Options of the searches that do not learn."""
+
+    method: Method
+    """How configurations are chosen; agents/README.md says what each does."""
+    score: Score = "kl"
+    """What the one-layer table of greedy, ip and local measures: accuracy, agreement, divergence, or loss on labels."""
+    profile_images: int = 250
+    """How many of the search images that table is measured on."""
+
+    def check(self) -> None:
+        """As for all agents, and the table's own."""
+        super().check()
+        self._at_least_one("profile_images")
+
+
+def spec_of(env_id: str) -> EnvSpec:
+    """The specification of a quantization environment; of ``module:id``, the module is imported.
+
+    Raises:
+        AdrlGymError: there is no such environment, or it is of another kind; says which there are.
+    """
+    module, _, name = env_id.rpartition(":")
+    if module.startswith("."):
+        raise AdrlGymError(f"--env-id {env_id}: give the whole name of the module, for example my_package.module:id")
+    entry_point = gym.spec(GENERIC_ID).entry_point
+    try:
+        if module:
+            importlib.import_module(module)
+        spec = gym.spec(name)
+        if spec.entry_point == entry_point:
+            return spec
+        problem = f"{env_id} is no quantization environment"
+    except (gym.error.Error, ModuleNotFoundError) as error:
+        problem = f"unknown environment {env_id} ({error})"
+    known = sorted(known for known, spec in gym.registry.items() if spec.entry_point == entry_point)
+    raise AdrlGymError(f"{problem}; choose one of {', '.join(known)}, or module:id of your own")

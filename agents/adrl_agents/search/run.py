@@ -1,0 +1,224 @@
+"""One search from options to files: what the command lines have in common."""
+
+import itertools
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, get_origin, get_type_hints
+
+import gymnasium as gym
+import tyro
+from rich.console import Console
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from adrl_agents import interrupts
+from adrl_agents.search.loop import Driver, driver_of
+from adrl_gym.wrappers.finetune_reward import FinetunedReward
+from adrl_agents.runs.folder import LIMITS, RunFolder
+from adrl_agents.runs.history import Episode
+from adrl_agents.search.options import ActionType, Options, spec_of
+from adrl_agents.search.state import SearchRecord
+from adrl_agents.search.logger import Recorder
+from adrl_agents.baselines import Proposals
+from adrl_agents.runs.checkpoint import Progress
+from adrl_agents.runs.summary import layer_table, totals
+from adrl_agents.search.wandb import Tracker
+from adrl_gym.bits import parse_keep
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.layers import shared_weights
+from adrl_gym.problem import QuantProblem
+from adrl_agents.runs.result import SearchResult
+
+AnyOptions = TypeVar("AnyOptions")
+MakeSearch = Callable[[gym.Env[Any, Any]], BaseAlgorithm | Proposals]
+
+
+def run_command_line(main: Callable[[AnyOptions], object], options: type[AnyOptions], description: str | None) -> int:
+    """Read ``options`` from the command line, run ``main`` on them, and give the exit status: see ``exit_status``."""
+
+    def run() -> None:
+        _refuse_repeated(sys.argv[1:], options)
+        main(tyro.cli(options, description=description, config=(tyro.conf.DisallowNone,)))
+
+    return exit_status(run)
+
+
+def _refuse_repeated(arguments: list[str], options: type[Any]) -> None:
+    """Raise ``AdrlGymError`` for values that are given twice, as only the last would count; switches may be."""
+    name = ""
+    given: dict[str, list[list[str]]] = {name: [[]]}  # option -> the values behind it, each time
+    for argument in arguments:
+        option, _, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        if option:
+            name = option.replace("_", "-")
+            given.setdefault(name, []).append([])
+        given[name][-1] += [value] if value else []
+    for name, times in given.items():
+        if len(times) > 1 and any(times):
+            kind = get_type_hints(options).get(name.removeprefix("--").replace("-", "_"))
+            whole = f"all its values behind one: {name} {' '.join(itertools.chain(*times))}"
+            raise AdrlGymError(f"{name} is given twice; give {whole if get_origin(kind) is tuple else 'it once'}")
+
+
+def exit_status(run: Callable[[], object]) -> int:
+    """Of a command: 0 is success, 2 bad input (one line on standard error says what and what to do), 130 Ctrl-C."""
+    try:
+        with interrupts.remembered():
+            run()
+    except AdrlGymError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run_search(
+    agent_name: str, options: Options, make_search: MakeSearch, action_type: ActionType = "continuous"
+) -> SearchResult:
+    """Search, write the run's folder as the search goes, print the best configuration.
+
+    Args:
+        agent_name: for files and results, for example ``adrl``.
+        options: of the run.
+        make_search: a fresh agent for an environment, which must train between whole episodes; or the proposals of a
+            method that does not learn.
+        action_type: of the environment.
+
+    Raises:
+        AdrlGymError: bad input.
+        KeyboardInterrupt: after the result so far was written.
+    """
+    options.check()
+    folder = RunFolder(options.output or Path("runs") / f"{options.run_name(agent_name)}-s{options.seed}")
+    previous = folder.claim(agent_name, options.recorded(), options.resume)
+    if previous is not None and _is_finished(previous, options):
+        _check_data(previous, options, folder)
+        if options.track:
+            print("note: a finished run is not logged to Weights & Biases")
+        print(f"{folder.path} is finished; to go on, raise {' or '.join(f'--{name}' for name in LIMITS)}")
+        return _report(previous, folder)
+    try:
+        env, preparation_seconds = make_env(options, action_type)
+        driver = driver_of(make_search(env), env)
+        problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+        print(f"data: {problem.splits.source}. {problem.splits.hint}".strip())
+        for note in (*shared_weights(problem.layers), problem.left_float):
+            if note is not None:
+                print(f"note: {note}")
+        progress = Progress()
+        history: list[Episode] = []
+        if previous is not None:
+            _check_same(previous, problem, folder)
+            progress, history = driver.resume(folder, previous)
+            print(f"resuming {folder.path} after {progress.episodes} of {options.episodes} episodes")
+        record = SearchRecord(problem, agent_name, options, preparation_seconds, previous, progress, history)
+        return _report(_search(driver, record, folder, env), folder)
+    finally:
+        folder.release_if_empty()
+
+
+def _search(driver: Driver, record: SearchRecord, folder: RunFolder, env: gym.Env[Any, Any]) -> SearchResult:
+    tracker = Tracker(record, folder) if record.options.track else None
+    if tracker is not None:
+        print(f"Weights & Biases: {tracker.where}")
+    recorder = Recorder(record, folder, tracker)
+    try:
+        driver.run(recorder)
+        result = recorder.save("finished", _test(record, env))
+    except BaseException as error:
+        recorder.close()
+        if isinstance(error, KeyboardInterrupt) and record.best is not None:
+            recorder.save("interrupted")
+            print(f"the best so far is in {folder.path}; go on with --resume", file=sys.stderr)
+        if tracker is not None:
+            tracker.close(exit_code=1)
+        raise
+    if tracker is not None:
+        tracker.finish(result, folder)
+    return result
+
+
+def _test(record: SearchRecord, env: gym.Env[Any, Any]) -> tuple[float, float] | None:
+    """Accuracy of the float network and of the best on the test images, if there are any."""
+    problem = record.problem
+    if problem.splits.test is None or record.best is None:
+        return None
+    print(f"measuring the best on {len(problem.splits.test):,} test images")
+    measure = env.test if isinstance(env, FinetunedReward) else problem.test
+    float_test, best = problem.float_test, measure(record.best.bits)
+    assert float_test is not None
+    assert best is not None
+    return float_test.accuracy, best.accuracy
+
+
+def _is_finished(previous: SearchResult, options: Options) -> bool:
+    here = options.recorded()
+    return previous.status == "finished" and all(previous.options.get(name) == here.get(name) for name in LIMITS)
+
+
+def _check_data(previous: SearchResult, options: Options, folder: RunFolder) -> None:
+    """Refuse to show a finished run on the data-free set to who asks for real images."""
+    real = options.data == "auto" and "data" not in spec_of(options.environment).kwargs
+    if previous.data == "data-free" and real and (options.download or options.data_root is not None):
+        asked = "--download" if options.download else f"--data-root {options.data_root}"
+        raise AdrlGymError(
+            f"{folder.path} is finished, on the data-free set: for a search on real images ({asked}), "
+            "choose another --output"
+        )
+
+
+def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[gym.Env[Any, Any], float]:
+    """The environment of these options, and the seconds that it took to make it."""
+    keywords: dict[str, Any] = {
+        "budget": options.budget,
+        "quantizer": options.quantizer,
+        "bias_correction": options.bias_correction,
+        "recipe": options.recipe,
+        "images": options.images,
+        "keep": parse_keep(options.keep),
+        "device": options.device,
+        "memo": options.memo_file(),
+        "activation_memory": int(options.activation_gib * 2**30),
+        "profile_precision": options.profile_precision,
+        "action_type": action_type,
+        "progress": sys.stderr.isatty(),
+    }
+    own = spec_of(options.environment).kwargs
+    if options.network is not None:
+        keywords["network"] = options.network
+    if isinstance(own.get("network", ""), str):  # a named network; one's own brings its data and weights along
+        keywords |= {"data_root": options.data_root, "download": options.download, "weights": options.weights}
+        if options.data != "auto" or "data" not in own:
+            keywords["data"] = options.data
+    start = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* stay float", UserWarning)  # said later, as a note
+        env = gym.make(options.environment, **keywords)
+    if options.finetune_images:
+        env = FinetunedReward(env, options.finetune_images)
+    return env, time.monotonic() - start
+
+
+def _check_same(previous: SearchResult, problem: QuantProblem, folder: RunFolder) -> None:
+    if previous.data != problem.splits.name:
+        raise AdrlGymError(
+            f"{folder.path} was searched on {previous.data} images, not on {problem.splits.name} ones: "
+            "give --data and --data-root as there, or choose another --output"
+        )
+    if previous.checkpoint != problem.checkpoint:
+        raise AdrlGymError(
+            f"{folder.path} was made with other weights of the network (hash {previous.checkpoint[:12]}, now "
+            f"{problem.checkpoint[:12]}): give the same --weights, or choose another --output"
+        )
+
+
+def _report(result: SearchResult, folder: RunFolder) -> SearchResult:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(layer_table(result))
+    console.print(totals(result))
+    console.print(f"written to {folder.path}")
+    return result

@@ -1,0 +1,223 @@
+"""Finetune networks of ADRL's, HAQ's and uniform bits, from direct and from refitted weights: results/finetune.csv.
+
+    python benchmarks/finetuning.py --data-root D
+
+The bits are those of the searches in results/comparison.csv and results/runs.csv. The best epoch is chosen on the
+5,000 images of the search split; the quantizer sees the first 1,000 of them, as in the searches. Test accuracy is only
+written down. Resumable: a run goes on after its last whole epoch, and its rows are written after each.
+"""
+
+import csv
+import dataclasses
+import fcntl
+import io
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+import tyro
+
+import benchmarks.harness.stoppable as stoppable
+from adrl_agents.runs.provenance import git_commit
+from adrl_gym.bits import BitConfig
+from adrl_gym.datasets.cifar10 import cifar10_splits, load_cifar10
+from adrl_gym.files import write_whole
+from adrl_gym.qat import Finetuned, Finetuning, finetune
+from adrl_gym.models import load_network
+from adrl_gym.problem import QuantProblem
+from adrl_gym.refit import refit
+from benchmarks.harness.suites import ROOT
+
+Row = dict[str, Any]
+QUANTIZER = "gptq"
+POLL_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finetuning: the bits of one search, and what its network begins as."""
+
+    network: str
+    agent: str
+    budget: float
+    seed: int
+    start: Literal["direct", "refit"]
+
+    @property
+    def name(self) -> str:
+        """Of the run's folder."""
+        return f"{self.network}-{QUANTIZER}-{self.budget:g}-{self.agent}-s{self.seed}-{self.start}"
+
+
+RUNS = (  # the most important ones first
+    Run("resnet20", "adrl", 0.0625, 0, "refit"),
+    Run("resnet20", "haq", 0.0625, 0, "direct"),
+    Run("resnet20", "uniform", 0.0625, 0, "refit"),
+    Run("resnet20", "adrl", 0.0625, 1, "refit"),
+    Run("resnet20", "haq", 0.0625, 1, "direct"),
+    Run("resnet20", "adrl", 0.1, 0, "refit"),
+    Run("resnet20", "adrl", 0.0625, 0, "direct"),
+    Run("resnet20", "haq", 0.0625, 0, "refit"),
+    Run("resnet20", "haq", 0.0625, 1, "refit"),
+    Run("resnet20", "uniform", 0.0625, 0, "direct"),
+    Run("cifarnet", "adrl", 0.0625, 0, "refit"),
+)
+
+
+@dataclass
+class Options:
+    """Options of the finetunings."""
+
+    data_root: Path
+    """Folder that holds cifar-10-batches-py."""
+    processes: int = 2
+    """Finetunings at a time; each uses one CPU thread."""
+    epochs: int = Finetuning.epochs
+    """Passes over the 45,000 training images."""
+    runs: Path = Path("runs/finetuning")
+    """Folder of the runs' folders."""
+    results: Path = ROOT / "benchmarks" / "results"
+    """Folder of the CSV files."""
+    only: str = ""
+    """Only runs whose name contains this."""
+
+
+def bits_of(run: Run, results: Path) -> tuple[int, ...] | None:
+    """What the search found, if a CSV file of searches has it."""
+    wanted = {"network": run.network, "agent": run.agent, "quantizer": QUANTIZER, "seed": str(run.seed), "varied": ""}
+    for path in (results / "comparison.csv", results / "runs.csv"):
+        if path.exists():
+            for row in csv.DictReader(path.read_text().splitlines()):
+                if float(row["budget"]) == run.budget and all(row[name] == value for name, value in wanted.items()):
+                    return tuple(map(int, row["bits"].split()))
+    return None
+
+
+def train(run: Run, bits: tuple[int, ...], options: Options) -> None:
+    """One finetuning, from the beginning or from where it stopped; keeps its rows in its folder."""
+    os.setsid()  # Ctrl-C reaches it through main alone
+    torch.set_num_threads(1)
+    folder, settings = options.runs / run.name, Finetuning(epochs=options.epochs)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # where a killed call has left a process that still trains it, wait
+        network = load_network(run.network).network
+        splits = cifar10_splits(options.data_root, 1000)
+        problem = QuantProblem(network, splits, quantizer=QUANTIZER, budget=run.budget)
+        config = BitConfig(tuple(layer.name for layer in problem.layers), bits)
+        finetune(
+            network,
+            refit(problem, bits) if run.start == "refit" else problem.quantized(bits),
+            config,
+            quantizer=QUANTIZER,
+            train=load_cifar10(options.data_root, "train"),
+            search=load_cifar10(options.data_root, "search"),
+            test=splits.test,
+            settings=settings,
+            state=folder / "state.pt",
+            resume=True,
+            on_epoch=lambda done: write_whole(folder / "rows.csv", table(rows_of(run, bits, done, problem, settings))),
+        )
+
+
+def rows_of(
+    run: Run, bits: tuple[int, ...], done: Finetuned, problem: QuantProblem, settings: Finetuning
+) -> Iterator[Row]:
+    """A row for each epoch so far."""
+    for epoch in done.epochs:
+        yield {
+            **dataclasses.asdict(run),
+            "epoch": epoch.epoch,
+            "search_accuracy": round(epoch.search_accuracy, 4),
+            "test_accuracy": round(epoch.test_accuracy or 0.0, 4),
+            "float_test_accuracy": round(done.float_test_accuracy or 0.0, 4),
+            "float_search_accuracy": round(done.float_search_accuracy, 4),
+            "best": int(epoch is done.best),
+            "loss": "" if epoch.loss is None else round(epoch.loss, 5),
+            "learning_rate": f"{epoch.learning_rate:.3g}",
+            "quantizer": QUANTIZER,
+            "bits": " ".join(map(str, bits)),
+            "epochs": settings.epochs,
+            "batch_size": settings.batch_size,
+            "peak_learning_rate": settings.learning_rate,
+            "distillation": int(settings.distillation),
+            "precision": done.precision,
+            "checkpoint": problem.checkpoint[:16],
+            "torch": torch.__version__.partition("+")[0],
+            "commit": git_commit(),
+        }
+
+
+def table(rows: Iterable[Row]) -> bytes:
+    """Rows as CSV."""
+    rows, text = list(rows), io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def gather(options: Options) -> None:
+    """Write finetune.csv anew, from the rows of all runs there are."""
+    rows: list[Row] = []
+    for run in RUNS:
+        path = options.runs / run.name / "rows.csv"
+        if path.exists():
+            rows += csv.DictReader(path.read_text().splitlines())
+    if rows:
+        write_whole(options.results / "finetune.csv", table(rows))
+
+
+def is_finished(run: Run, options: Options) -> bool:
+    """Whether its last epoch is there."""
+    path = options.runs / run.name / "rows.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    return bool(rows) and int(rows[-1]["epoch"]) == int(rows[-1]["epochs"]) == options.epochs
+
+
+def main(options: Options) -> int:
+    options.data_root, options.runs = options.data_root.resolve(), options.runs.resolve()
+    options.runs.mkdir(parents=True, exist_ok=True)
+    waiting = [run for run in RUNS if options.only in run.name and not is_finished(run, options)]
+    running: dict[int, tuple[Run, SpawnProcess]] = {}  # by what tells that it has ended
+    failed: dict[str, str] = {}
+    # Spawned: a fork of a process in which PyTorch has threads may hang.
+    context = multiprocessing.get_context("spawn")
+    while True:
+        while len(running) < options.processes and (found := next_run(waiting, options)) is not None:
+            process = context.Process(target=train, args=(*found, options), daemon=True)
+            process.start()
+            running[process.sentinel] = found[0], process
+        gather(options)
+        if not running:
+            break
+        for sentinel in wait(list(running), POLL_SECONDS):
+            run, process = running.pop(cast(int, sentinel))
+            process.join()
+            if process.exitcode:
+                failed[run.name] = f"ended with status {process.exitcode}"
+            print(f"{run.name}: {failed.get(run.name, 'finished')}", flush=True)
+    failed |= {run.name: "waits for the bits of its search" for run in waiting}
+    for name, error in failed.items():
+        print(f"{name}: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def next_run(waiting: list[Run], options: Options) -> tuple[Run, tuple[int, ...]] | None:
+    """Takes the first run whose bits are known from those that wait."""
+    for run in waiting:
+        if (bits := bits_of(run, options.results)) is not None:
+            waiting.remove(run)
+            return run, bits
+    return None
+
+
+if __name__ == "__main__":
+    stoppable.run(lambda: main(tyro.cli(Options, description=__doc__)))

@@ -1,0 +1,157 @@
+"""How much of the lost accuracy does a refit bring back?
+
+    python benchmarks/refits.py --data-root D
+
+Takes the bits that ADRL and uniform quantization have in the committed tables of searches (seed 0, ``gptq``), refits
+them on 256 images, and measures all 10,000 test images. Calibration images are drawn three times, from the 5,000 of
+the search split and from the data-free set, never from the test images. A row of ``benchmarks/results/refit.csv`` is
+written after each; a second call goes on with what is left.
+"""
+
+import csv
+import sys
+import time
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+from tqdm import tqdm
+
+from adrl_agents.runs.provenance import git_commit
+from adrl_gym.datasets import ImageSet, load_splits
+from adrl_gym.datasets.cifar10 import load_cifar10
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.evaluation.reference import whole_logits
+from adrl_gym.quantization.layerwise import with_versions
+from adrl_gym.quantization.sequential import CALIBRATION_IMAGES, POSITIONS, Refitter
+from adrl_gym.layers import find_layers
+from adrl_gym.models import load_network
+
+RESULTS = Path(__file__).parent / "results"
+SEARCHES = ("comparison.csv", "runs.csv")
+BUDGETS = {"resnet20": ("0.0625", "0.05", "0.04"), "cifarnet": ("0.0625",)}
+AGENTS = ("adrl", "uniform")
+DRAWS = 3
+CALIBRATIONS = ("cifar10", "data-free")
+KEY = ("network", "agent", "quantizer", "budget", "seed", "bits", "calibration", "draw")
+COLUMNS = (
+    *KEY,
+    *("images", "positions", "direct_test_accuracy", "test_accuracy", "float_test_accuracy"),
+    *("seconds", "cpu_seconds", "threads", "checkpoint", "torch", "commit"),
+)
+
+
+@dataclass
+class Options:
+    """Options of the measurement."""
+
+    data_root: Path
+    """Folder that holds cifar-10-batches-py."""
+    results: Path = RESULTS
+    """Folder of the tables of searches; refit.csv is written there."""
+    threads: int = 1
+    """CPU threads."""
+
+
+def searched(results: Path) -> list[dict[str, str]]:
+    """The rows of searches whose bits are refitted, one for each network, agent and budget."""
+    found: dict[tuple[str, str, str], dict[str, str]] = {}
+    for name in SEARCHES:
+        if not (results / name).exists():
+            continue
+        with (results / name).open(newline="") as file:
+            for row in csv.DictReader(file):
+                what = (row["network"], row["agent"], row["budget"])
+                wanted = row["agent"] in AGENTS and row["budget"] in BUDGETS.get(row["network"], ())
+                plain = row["quantizer"] == "gptq" and row["seed"] == "0" and not row["varied"]
+                if wanted and plain and row["protocol"] == "search" and what not in found:
+                    found[what] = row
+    return [found[what] for what in product(BUDGETS, AGENTS, BUDGETS["resnet20"]) if what in found]
+
+
+@cache
+def cifar10(data_root: Path, split: str) -> ImageSet:
+    """``load_cifar10``, which checks all files each time, once."""
+    return load_cifar10(data_root, split)
+
+
+def calibration_images(network: str, calibration: str, draw: int, data_root: Path) -> Tensor:
+    """``(CALIBRATION_IMAGES, 3, 32, 32)``, drawn without replacement."""
+    there = (
+        cifar10(data_root, "search").images
+        if calibration == "cifar10"
+        else load_splits(network, "data-free").search.images
+    )
+    chosen = np.random.default_rng(draw).permutation(len(there))[:CALIBRATION_IMAGES]
+    return there[torch.from_numpy(chosen)]
+
+
+def measure(row: dict[str, str], calibration: str, draw: int, data_root: Path) -> dict[str, Any]:
+    """One refit of one search's bits."""
+    loaded = load_network(row["network"])
+    if not loaded.checkpoint.startswith(row["checkpoint"]):
+        raise AdrlGymError(f"{row['network']} was searched with the checkpoint {row['checkpoint']}: search anew")
+    images = calibration_images(row["network"], calibration, draw, data_root)
+    test = cifar10(data_root, "test")
+    start, cpu_start = time.perf_counter(), time.process_time()
+    network = loaded.network.eval()
+    layers = find_layers(network, tuple(images.shape[1:]))
+    refitter = Refitter(network, layers, images, quantizer=row["quantizer"], seed=draw)
+    refitted = with_versions(network, layers, refitter.versions([int(b) for b in row["bits"].split()]))
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    logits = whole_logits(refitted, (batch for batch, _ in test.batches(50)))  # (N, K)
+    assert test.labels is not None
+    return {
+        **{name: row[name] for name in ("network", "agent", "quantizer", "budget", "seed", "bits", "checkpoint")},
+        "calibration": calibration,
+        "draw": str(draw),
+        "images": len(images),
+        "positions": POSITIONS,
+        "direct_test_accuracy": row["test_accuracy"],
+        "test_accuracy": round(100 * float((logits.argmax(1) == test.labels).double().mean()), 4),
+        "float_test_accuracy": row["float_test_accuracy"],
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu_seconds, 2),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "commit": git_commit(),
+    }
+
+
+def main(options: Options) -> None:
+    torch.set_num_threads(options.threads)
+    path = options.results / "refit.csv"
+    done: set[tuple[str, ...]] = set()
+    if path.exists():
+        with path.open(newline="") as file:
+            done = {tuple(row[name] for name in KEY) for row in csv.DictReader(file)}
+    asked = [
+        (row, calibration, draw)
+        for calibration in CALIBRATIONS
+        for row in searched(options.results)
+        for draw in range(DRAWS)
+    ]
+    here = [{**row, "calibration": calibration, "draw": str(draw)} for row, calibration, draw in asked]
+    left = [ask for ask, key in zip(asked, here, strict=True) if tuple(key[name] for name in KEY) not in done]
+    for row, calibration, draw in tqdm(left, "refits", disable=None):
+        found = measure(row, calibration, draw, options.data_root)
+        begin = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            if begin:
+                writer.writeheader()
+            writer.writerow(found)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Options, description=__doc__))
+    except AdrlGymError as error:
+        print(f"refits: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,69 @@
+"""Which measure on the search images tells the best configuration? Test the top of one search's history.
+
+    python benchmarks/selection.py RUN --data-root D
+
+Takes the configurations of RUN/episodes.csv with the lowest divergence, measures each on the test images, and writes
+benchmarks/results/selection.csv with what the search had measured of it. Prints Spearman's rank correlations.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from scipy.stats import spearmanr
+from tqdm import tqdm
+
+from adrl_gym.datasets import load_splits
+from adrl_gym.models import load_network
+from adrl_gym.problem import QuantProblem
+from adrl_agents.runs.result import SearchResult
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass
+class Options:
+    """Options of the comparison."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of a finished search."""
+    data_root: Path
+    """Folder that holds cifar-10-batches-py."""
+    configurations: int = 20
+    """How many of the search's best configurations."""
+    results: Path = RESULTS
+    """Folder of selection.csv."""
+
+
+def main(options: Options) -> None:
+
+    result = SearchResult.load(options.run / "result.json")
+    network = {"CifarNet": "cifarnet", "ResNet20": "resnet20"}[result.env_id.split("/")[1].split("-")[0]]
+    problem = QuantProblem(
+        load_network(network).network,
+        load_splits(network, "cifar10", data_root=options.data_root),
+        quantizer=result.options["quantizer"],
+        budget=result.options["budget"],
+    )
+    with (options.run / "episodes.csv").open(newline="") as file:
+        tried = {row["bits"]: row for row in csv.DictReader(file)}
+    best = sorted(tried.values(), key=lambda row: float(row["kl"]))[: options.configurations]
+    rows = []
+    for row in tqdm(best, "test"):
+        test = problem.test([int(b) for b in row["bits"].split()])
+        assert test is not None
+        rows.append(
+            {name: row[name] for name in ("bits", "accuracy", "agreement", "kl")} | {"test_accuracy": test.accuracy}
+        )
+    with (options.results / "selection.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    tests = [float(row["test_accuracy"]) for row in rows]
+    for name in ("accuracy", "agreement", "kl"):
+        print(f"{name}: {spearmanr([float(row[name]) for row in rows], tests).statistic:.2f}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,324 @@
+"""The environment as users of Gymnasium and Stable-Baselines3 use it."""
+
+import pickle
+import threading
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import nn
+
+from adrl_gym import AdrlGymError, MixedPrecisionQuantEnv
+from adrl_gym.bits import action_from_bits
+from adrl_gym.evaluation import Memo, prepare_layers
+from adrl_gym.envs.registration import IDS
+
+Batches = list[tuple[torch.Tensor, torch.Tensor]]
+GENERIC = "adrl_gym/MixedPrecisionQuant-v0"
+
+
+def make(network: nn.Module, batches: Batches, **keywords: Any) -> gym.Env[np.ndarray, Any]:
+    return gym.make(GENERIC, network=network, data=batches, **{"budget": 0.1, "quantizer": "linear", **keywords})
+
+
+def play(env: gym.Env[np.ndarray, Any], actions: list[float]) -> tuple[list[np.ndarray], list[float], dict[str, Any]]:
+    observations, rewards = [env.reset(seed=0)[0]], []
+    info: dict[str, Any] = {}
+    for index, action in enumerate(actions):
+        observation, reward, terminated, truncated, info = env.step(np.array([action], np.float32))
+        assert terminated == (index == len(actions) - 1)
+        assert not truncated
+        observations.append(observation)
+        rewards.append(float(reward))
+    return observations, rewards, info
+
+
+def test_all_ids_are_registered() -> None:
+    assert set(IDS) <= set(gym.registry)
+    assert len(IDS) == 6
+
+
+@pytest.mark.parametrize("action_type", ["continuous", "discrete"])
+@pytest.mark.parametrize("render_mode", ["ansi", "rgb_array"])
+def test_gymnasium_check(tiny: nn.Module, batches: Batches, action_type: str, render_mode: str) -> None:
+    check_env(make(tiny, batches, action_type=action_type, render_mode=render_mode).unwrapped)
+
+
+@pytest.mark.parametrize("action_type", ["continuous", "discrete"])
+def test_stable_baselines_check(tiny: nn.Module, batches: Batches, action_type: str) -> None:
+    sb3_check_env(make(tiny, batches, action_type=action_type, render_mode="rgb_array").unwrapped)
+
+
+def test_the_generic_id_without_arguments_is_resnet20() -> None:
+    env = gym.make("MixedPrecisionQuant-v0", data="data-free", images=8, quantizer="linear")
+    assert env.unwrapped.problem.name == "resnet20"  # type: ignore[attr-defined]
+    sb3_check_env(env.unwrapped)
+
+
+def test_the_same_actions_give_the_same_episode_in_any_history(tiny: nn.Module, batches: Batches) -> None:
+    actions = [0.3, -0.6, 0.9, -0.1]
+    fresh = play(make(tiny, batches), actions)
+    used = make(tiny, batches)
+    play(used, [1.0, 1.0, 1.0, 1.0])
+    again = play(used, actions)
+    np.testing.assert_array_equal(fresh[0], again[0])
+    assert fresh[1] == again[1]
+    assert {k: fresh[2][k] for k in ("bits", "accuracy", "kl")} == {k: again[2][k] for k in ("bits", "accuracy", "kl")}
+
+
+def test_the_reward_is_a_tenth_of_the_accuracy_lost(tiny: nn.Module, batches: Batches) -> None:
+    env = make(tiny, batches, budget=0.25)
+    _, rewards, info = play(env, [action_from_bits(b, 1, 8) for b in (8, 3, 2, 1)])
+    problem = env.unwrapped.problem  # type: ignore[attr-defined]
+    assert rewards[:-1] == [0, 0, 0]
+    assert rewards[-1] == pytest.approx(0.1 * (info["accuracy"] - problem.float_search.accuracy))
+    assert info["bits"] == info["chosen_bits"] == (8, 3, 2, 1)
+    # measured by hand: the quantized network on all search images
+    images, labels = (torch.cat(part) for part in zip(*batches, strict=True))
+    versions = prepare_layers(
+        tiny, problem.layers, images, quantizer=problem.quantizer, bits=range(1, 9), bias_correction=True
+    )
+    for layer, table, b in zip(problem.layers, versions, (8, 3, 2, 1), strict=True):
+        module = tiny.get_submodule(layer.name)
+        module.load_state_dict(table[b]._asdict())
+    right = (tiny(images).argmax(1) == labels).float().mean()
+    assert info["accuracy"] == pytest.approx(100 * float(right), abs=1e-4)
+
+
+def test_what_breaks_the_budget_is_projected_and_both_are_told(tiny: nn.Module, batches: Batches) -> None:
+    env = make(tiny, batches, budget=0.1)
+    _, _, info = play(env, [1.0] * 4)
+    assert info["chosen_bits"] == (8, 8, 8, 8)
+    assert info["size_ratio"] <= 0.1
+    assert info["bits"] == env.unwrapped.problem.project((8, 8, 8, 8))  # type: ignore[attr-defined]
+
+
+def test_observations_show_the_previous_action(tiny: nn.Module, batches: Batches) -> None:
+    observations, _, _ = play(make(tiny, batches), [0.5, -1.0, 1.0, 0.0])
+    assert [float(o[9]) for o in observations] == [0.0, 0.75, 0.0, 1.0, 0.5]
+    np.testing.assert_allclose([o[0] for o in observations[:4]], [0, 1 / 3, 2 / 3, 1], rtol=1e-6)
+
+
+def test_a_question_asked_twice_is_computed_once(tiny: nn.Module, batches: Batches) -> None:
+    env = make(tiny, batches)
+    problem = env.unwrapped.problem  # type: ignore[attr-defined]
+    play(env, [0.0] * 4)
+    assert (problem.memo_hits, problem.memo_misses, problem.evaluations) == (0, 1, 1.0)
+    play(env, [0.0] * 4)
+    assert (problem.memo_hits, problem.memo_misses, problem.evaluations) == (1, 1, 1.0)
+
+
+def test_quantized_weights_never_reach_the_user_s_network(tiny: nn.Module, batches: Batches) -> None:
+    before = {name: value.clone() for name, value in tiny.state_dict().items()}
+    play(make(tiny, batches), [-1.0] * 4)
+    after = tiny.state_dict()
+    assert set(before) == set(after)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_pickle(tiny: nn.Module, batches: Batches) -> None:
+    env = MixedPrecisionQuantEnv(tiny, batches, budget=0.1, quantizer="linear")
+    copy = pickle.loads(pickle.dumps(env))
+    assert play(env, [0.2] * 4)[2]["kl"] == play(copy, [0.2] * 4)[2]["kl"]
+
+
+def test_vectorised(tiny: nn.Module, batches: Batches) -> None:
+    env = DummyVecEnv([lambda: make(tiny, batches), lambda: make(tiny, batches)])
+    env.reset()
+    for step in range(4):
+        _, rewards, dones, infos = env.step(np.array([[0.9], [-0.9]], np.float32))
+        assert dones.all() == (step == 3)
+    assert infos[0]["bits"] != infos[1]["bits"]
+    assert rewards.shape == (2,)
+
+
+def test_render_shows_layers_accuracy_and_size(tiny: nn.Module, batches: Batches) -> None:
+    env = make(tiny, batches, render_mode="ansi")
+    env.reset()
+    assert "no configuration measured yet" in env.render()  # type: ignore[operator]
+    _, _, info = play(env, [0.0] * 4)
+    text = str(env.render())
+    assert len(text.splitlines()) == 5
+    assert f"{info['accuracy']:.2f} %" in text
+    picture = make(tiny, batches, render_mode="rgb_array")
+    play(picture, [0.0] * 4)
+    pixels = picture.render()
+    assert isinstance(pixels, np.ndarray)
+    assert pixels.dtype == np.uint8
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 3
+
+
+def test_accuracy_without_labels_is_agreement(tiny: nn.Module) -> None:
+    env = gym.make("adrl_gym/CifarNet-Cifar10-v0", data="data-free", images=16, quantizer="linear", budget=0.1)
+    _, _, info = play(env, [-0.5] * 5)
+    assert info["accuracy"] == info["agreement"]
+    assert env.unwrapped.problem.float_search.accuracy == 100  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"budget": 0.01}, r"smallest possible is 0\.03125"),
+        ({"budget": float("nan")}, "no configuration meets"),
+        ({"bits": (0, 8)}, "1 <= lowest"),
+        ({"bits": (5, 3)}, "1 <= lowest"),
+        ({"quantizer": "ternary"}, "ternary"),
+        ({"action_type": "wild"}, "continuous or discrete"),
+        ({"render_mode": "hologram"}, "ansi or rgb_array"),
+        ({"weights": "file.pt"}, "named network"),
+        ({"images": 0}, "images=0: an integer of at least 1"),
+        ({"images": 2.5}, "images=2.5: an integer of at least 1"),
+        ({"bits": 4}, "bits=4: the range needs two integers"),
+        ({"bits": (2.0, 4.0)}, "the range needs two integers"),
+        ({"budget": "0.1"}, "budget='0.1': a number is needed"),
+        ({"keep": {"fc1": True}}, "keep fc1=True: a bit-width is an integer"),
+        ({"device": "gpu"}, "device gpu cannot be used here; choose auto or cpu"),
+        ({"device": "cpu,abacus"}, "device abacus cannot be used here"),
+        ({"recipe": "finetuned"}, "unknown recipe 'finetuned'"),
+        ({"data_root": "/images"}, "data_root and download say where named data are"),
+        ({"download": True}, "data_root and download say where named data are"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*render_mode.*")
+def test_bad_arguments_are_refused(tiny: nn.Module, batches: Batches, keywords: dict[str, Any], message: str) -> None:
+    with pytest.raises(AdrlGymError, match=message):
+        make(tiny, batches, **keywords)
+
+
+def test_nan_weights_are_refused_with_the_layer_s_name(tiny: nn.Module, batches: Batches) -> None:
+    with torch.no_grad():
+        tiny.get_parameter("conv2.weight")[0, 0] = torch.nan
+    with pytest.raises(AdrlGymError, match="conv2"):
+        make(tiny, batches)
+
+
+def test_a_diverged_agent_is_told(tiny: nn.Module, batches: Batches) -> None:
+    env = MixedPrecisionQuantEnv(tiny, batches, budget=0.1, quantizer="linear")
+    env.reset()
+    with pytest.raises(AdrlGymError, match="diverged"):
+        env.step(np.array([np.nan], np.float32))
+
+
+def test_labels_out_of_range_are_refused(tiny: nn.Module, batches: Batches) -> None:
+    images, labels = batches[0]
+    with pytest.raises(AdrlGymError, match=r"label"):
+        make(tiny, [(images, labels + 100)])
+
+
+def test_images_that_do_not_fit_are_refused(tiny: nn.Module) -> None:
+    with pytest.raises(AdrlGymError, match=r"\(1, 8, 8\)"):
+        make(tiny, [(torch.rand(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))])
+
+
+def test_paths_and_devices_may_be_objects(tmp_path: Path, tiny: nn.Module, batches: Batches) -> None:
+    with pytest.raises(AdrlGymError, match=r"there is no data-free set .*mine\.npz"):
+        gym.make(GENERIC, network=tiny, data=tmp_path / "mine.npz")
+    env = gym.make(GENERIC, network=OWN, data=IMAGES, budget=0.2, quantizer="linear", device=torch.device("cpu"))
+    assert env.unwrapped.problem.name == "make"  # type: ignore[attr-defined]
+
+
+def test_numpy_s_integers_are_taken_everywhere(tiny: nn.Module, batches: Batches) -> None:
+    two, four = np.array([2, 4])
+    env = make(tiny, batches, bits=(two, four), keep={"fc2": four}, images=np.int64(50))
+    _, _, info = play(env, [0.0] * 3)
+    assert info["bits"][3] == 4
+    assert all(type(b) is int for b in info["bits"])
+
+
+@pytest.mark.parametrize("action_type", ["continuous", "discrete"])
+def test_a_step_after_the_last_one_asks_for_a_reset(tiny: nn.Module, batches: Batches, action_type: str) -> None:
+    env = make(tiny, batches, action_type=action_type)
+    env.reset()
+    for _ in range(4):
+        env.step(env.action_space.sample())
+    with pytest.raises(AdrlGymError, match=r"the episode has ended .* call reset\(\)"):
+        env.step(env.action_space.sample())
+    env.reset()
+    assert not env.step(env.action_space.sample())[2]
+
+
+@pytest.mark.parametrize("action", [3, np.int64(3), np.int32(3), np.array(3)])
+def test_discrete_actions(tiny: nn.Module, batches: Batches, action: Any) -> None:
+    env = MixedPrecisionQuantEnv(tiny, batches, budget=0.25, quantizer="linear", action_type="discrete")
+    env.reset()
+    for _ in range(4):
+        info = env.step(action)[4]
+    assert info["chosen_bits"] == (4, 4, 4, 4)
+
+
+@pytest.mark.parametrize("action", [np.array([3]), 2.7, np.float32(3), 8, -1, "3", None])
+def test_discrete_actions_that_cannot_be(tiny: nn.Module, batches: Batches, action: Any) -> None:
+    env = MixedPrecisionQuantEnv(tiny, batches, budget=0.1, quantizer="linear", action_type="discrete")
+    env.reset()
+    with pytest.raises(AdrlGymError, match="an integer from 0 to 7 is needed"):
+        env.step(action)
+
+
+@pytest.mark.parametrize("action", [np.array([0.5], np.float32), np.array([0.5]), [0.5], torch.tensor([0.5])])
+def test_continuous_actions(tiny: nn.Module, batches: Batches, action: Any) -> None:
+    env = MixedPrecisionQuantEnv(tiny, batches, budget=0.1, quantizer="linear")
+    env.reset()
+    assert env.step(action)[0][9] == 0.75
+
+
+@pytest.mark.parametrize("action", [0.5, np.zeros(2), np.zeros((1, 1)), np.zeros(0), [[0.1], [0.2, 0.3]], ["x"], None])
+def test_continuous_actions_that_cannot_be(tiny: nn.Module, batches: Batches, action: Any) -> None:
+    env = MixedPrecisionQuantEnv(tiny, batches, budget=0.1, quantizer="linear")
+    env.reset()
+    with pytest.raises(AdrlGymError, match=r"of shape \(1,\), is needed"):
+        env.step(action)
+
+
+@pytest.mark.parametrize("recipe", ["direct", "refit"])
+def test_close_lets_go_of_file_and_threads(
+    tmp_path: Path, tiny: nn.Module, batches: Batches, monkeypatch: pytest.MonkeyPatch, recipe: str
+) -> None:
+    memos: list[Memo] = []
+
+    def open_memo(path: Path | None, fingerprint: str) -> Memo:
+        memos.append(Memo(path, fingerprint))
+        return memos[-1]
+
+    monkeypatch.setattr("adrl_gym.problem.Memo", open_memo)
+    options = {"memo": tmp_path / "memo.sqlite", "recipe": recipe, "device": "cpu,cpu"}  # each has a thread
+    others = set(threading.enumerate())
+    env = make(tiny, batches, **options)
+    before = play(env, [0.0] * 4)[2]
+    assert len(memos) == (1 if recipe == "direct" else 2)
+    workers = {thread for thread in set(threading.enumerate()) - others if thread.name.startswith("ThreadPool")}
+    assert len(workers) == 2
+    for _ in range(2):
+        env.close()
+    assert not any(worker.is_alive() for worker in workers)
+    assert all(memo._database is None for memo in memos)
+    assert not (tmp_path / "memo.sqlite-wal").exists()  # the last connection puts it into the file
+    assert play(env, [0.0] * 4)[2]["kl"] == before["kl"]
+    again = make(tiny, batches, **options)
+    assert play(again, [0.0] * 4)[2]["memo_hits"] == 1
+    for each in (env, again):
+        each.close()
+
+
+OWN = Path(__file__).parent / "own_network" / "branches.py:make"
+IMAGES = [(torch.randn(40, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3)]
+
+
+def test_vector_environments() -> None:
+    actions = np.random.default_rng(0).uniform(-1, 1, (5, 2, 1)).astype(np.float32)  # (layers, environments, 1)
+    seen = []
+    for mode, keywords in (("sync", {}), ("async", {"context": "spawn"})):
+        options: dict[str, Any] = {"network": OWN, "data": IMAGES, "budget": 0.2, "quantizer": "linear"}
+        envs = gym.make_vec(GENERIC, 2, vectorization_mode=mode, vector_kwargs=keywords, **options)
+        envs.reset(seed=0)
+        for here in actions:
+            observations, rewards, terminated, _, infos = envs.step(here)
+        envs.close()
+        assert terminated.all()
+        seen.append((observations.tolist(), rewards.tolist(), infos["bits"].tolist()))
+    assert seen[0] == seen[1]

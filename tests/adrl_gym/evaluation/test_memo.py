@@ -1,0 +1,212 @@
+"""What is known of a problem: shared, safe against kills, and never wrong."""
+
+import copy
+import dataclasses
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from adrl_gym import AdrlGymError, QuantProblem
+from adrl_gym.datasets import ImageSet, Splits
+from adrl_gym.evaluation.fingerprint import fingerprint
+from adrl_gym.evaluation.result_cache import Memo, pack, unpack
+from adrl_gym.evaluation.metrics import Outcomes
+from adrl_gym.layers import find_layers
+from adrl_agents.runs.result import SearchResult
+
+ROOT = Path(__file__).parents[1]
+OWN = Path(__file__).parent / "own_network"
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def outcomes(seed: int, count: int = 50) -> Outcomes:
+    random = np.random.default_rng(seed)
+    flags = random.random((2, count)) < 0.5
+    return Outcomes(flags[0], flags[1], *random.random((2, count), np.float32))
+
+
+def same(a: Outcomes, b: Outcomes) -> bool:
+    columns = [field.name for field in dataclasses.fields(Outcomes)]
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in columns)
+
+
+def problem(network: nn.Module, batches: Batches, memo: Path | None, **keywords: float) -> QuantProblem:
+    images, labels = batches[0]
+    splits = Splits(ImageSet(images, labels), None, "random")
+    return QuantProblem(network, splits, memo=memo, **keywords)  # type: ignore[arg-type]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 70))
+def test_packed_outcomes_come_back(seed: int, count: int) -> None:
+    assert same(unpack(pack(outcomes(seed, count))), outcomes(seed, count))
+
+
+def test_another_process_s_memo_knows(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "memo.sqlite"
+    Memo(path, "a").put([((1, None, 8), 3, outcomes(0)), ((1, None, 8), 4, outcomes(1))])
+    again = Memo(path, "a")
+    assert {s: same(found, outcomes(s - 3)) for s, found in again.get((1, None, 8)).items()} == {3: True, 4: True}
+    assert again.get((1, 1, 8)) == {}
+    assert Memo(path, "b").get((1, None, 8)) == {}  # another problem
+
+
+def test_a_warm_memo_answers_all_for_any_budget(tmp_path: Path, tiny: nn.Module, batches: Batches) -> None:
+    path, bits = tmp_path / "memo.sqlite", (1, 2, 3, 4)
+    cold = problem(tiny, batches, path)
+    first = cold.evaluate(bits)
+    warm = problem(tiny, batches, path, budget=0.25)
+    assert warm.evaluate(bits) == first
+    assert (warm.evaluations, warm.memo_hits, warm.memo_misses) == (0, 1, 0)
+    assert problem(tiny, batches, None).evaluate(bits) == first
+    assert (cold.evaluations, cold.memo_misses) == (1, 1)
+
+
+def in_another_formula(tiny: Any) -> nn.Module:
+    """The modules and weights of ``tiny``, and a ``repr`` that is the same."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        x = self.conv2(self.conv1(x).tanh()).tanh()  # (B, 8, 4, 4)
+        return self.fc2(self.fc1(x.flatten(1)).tanh())  # (B, 5)
+
+    other: nn.Module = copy.deepcopy(tiny)
+    other.__class__ = type(type(tiny).__name__, (type(tiny),), {"forward": forward})
+    assert repr(other) == repr(tiny)
+    return other
+
+
+def test_the_fingerprint_tells_problems_apart(tiny: nn.Module, batches: Batches) -> None:
+    layers = find_layers(tiny, (3, 8, 8))
+    images, labels = batches[0]
+
+    def of(network: nn.Module = tiny, x: Tensor = images, y: Tensor | None = labels, **changes: object) -> str:
+        keywords = {"quantizer": "gptq", "bias_correction": True, **changes}
+        return fingerprint(network, layers, ImageSet(x, y), **keywords)  # type: ignore[arg-type]
+
+    base = [of(), of()]
+    assert base[0] == base[1]
+    others = [of(x=images + 1), of(y=labels.flip(0)), of(y=None), of(quantizer="linear"), of(bias_correction=False)]
+    others.append(of(in_another_formula(tiny)))
+    tiny.register_buffer("scale", torch.ones(1), persistent=False)
+    others.append(of())
+    tiny.fc2.bias.data += 1  # type: ignore[union-attr, operator]
+    assert len({base[0], *others, of()}) == 9
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\x00" + bytes(5000), b"x"])
+def test_what_is_no_memo_is_set_aside(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "memo.sqlite"
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="was renamed to memo.sqlite.aside-"):
+        memo = Memo(path, "a")
+    (aside,) = tmp_path.glob("*.aside-*")
+    assert aside.read_bytes() == content
+    memo.put([((1,), 0, outcomes(0))])
+    assert same(Memo(path, "a").get((1,))[0], outcomes(0))
+
+
+def test_nothing_that_was_set_aside_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "memo.sqlite"
+    for content in (b"one", b"two", b"three"):  # within a second
+        path.write_bytes(content)
+        with pytest.warns(UserWarning, match="was renamed"):
+            Memo(path, "a").close()
+    assert {aside.read_bytes() for aside in tmp_path.glob("*.aside-*")} == {b"one", b"two", b"three"}
+
+
+def test_somebody_else_s_database_is_set_aside_unchanged(tmp_path: Path) -> None:
+    path = tmp_path / "memo.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE photos (name TEXT)")
+        database.execute("INSERT INTO photos VALUES ('cat')")
+    with pytest.warns(UserWarning, match="a database of something else"):
+        Memo(path, "a")
+    (aside,) = tmp_path.glob("*.aside-*")
+    assert sqlite3.connect(aside).execute("SELECT name FROM photos").fetchall() == [("cat",)]
+
+
+def test_a_memo_of_another_version_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "memo.sqlite"
+    before = Memo(path, "a")
+    before.put([((1,), 0, outcomes(0))])
+    before.close()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 1")  # whose rows had no loss
+    with pytest.warns(UserWarning, match="a memo of format 1, not 2"):
+        memo = Memo(path, "a")
+    assert memo.get((1,)) == {}
+    (aside,) = tmp_path.glob("*.aside-*[0-9]")  # not its write-ahead log
+    assert sqlite3.connect(aside).execute("SELECT count(*) FROM outcomes").fetchone() == (1,)
+
+
+def test_a_row_that_was_changed_is_never_believed(tmp_path: Path) -> None:
+    path = tmp_path / "memo.sqlite"
+    Memo(path, "a").put([((1,), 0, outcomes(0))])
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE outcomes SET outcomes = ?", (pack(outcomes(1)),))
+    memo = Memo(path, "a")
+    with pytest.warns(UserWarning, match="does not match its checksum"):
+        assert memo.get((1,)) == {}
+    assert list(tmp_path.glob("*.aside-*"))
+
+
+def test_a_memo_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AdrlGymError, match="name another file, or none"):
+        Memo(tmp_path / "file" / "memo.sqlite", "a")
+    with pytest.raises(AdrlGymError, match="name another file, or none"):
+        Memo(tmp_path, "a")  # a folder
+
+
+def search(output: Path, memo: Path | str, seed: int, episodes: int) -> subprocess.Popen[bytes]:
+    options = {
+        "env-id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "episodes": episodes, "seed": seed,
+        "context": "completed", "k": 3, "output": output, "memo": memo,
+    }  # fmt: skip
+    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(OWN), os.environ.get("PYTHONPATH", "")]),
+        "OMP_NUM_THREADS": "1",
+        "MPLCONFIGDIR": matplotlib.get_cachedir(),
+    }
+    return subprocess.Popen(
+        [sys.executable, "agents/train_adrl.py", *flags], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
+    )
+
+
+def found(output: Path) -> tuple[dict[str, int], float, float | None]:
+    result = SearchResult.load(output / "result.json")
+    return result.bits, result.search_accuracy, result.search_kl
+
+
+def test_two_searches_share_a_memo_and_one_is_killed(tmp_path: Path) -> None:
+    memo = tmp_path / "memo.sqlite"
+    alone = search(tmp_path / "alone", "none", 1, 40)
+    victim, other = search(tmp_path / "victim", memo, 2, 10_000), search(tmp_path / "other", memo, 1, 40)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "victim" / "episodes.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    victim.send_signal(signal.SIGKILL)
+    assert (alone.wait(120), other.wait(120)) == (0, 0)
+    assert victim.wait() == -signal.SIGKILL
+    assert found(tmp_path / "other") == found(tmp_path / "alone")
+    assert sqlite3.connect(memo).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert not list(tmp_path.glob("*.aside-*"))
+    # and a repeated search does no evaluation at all
+    assert search(tmp_path / "again", memo, 1, 40).wait(120) == 0
+    again = SearchResult.load(tmp_path / "again" / "result.json")
+    assert found(tmp_path / "again") == found(tmp_path / "alone")
+    assert (again.evaluations, again.memo_misses) == (0, 0)

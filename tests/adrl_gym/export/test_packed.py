@@ -1,0 +1,251 @@
+"""The packed file: exact, small, and refused once a byte of it is another."""
+
+import json
+import math
+import re
+import zlib
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from adrl_gym import AdrlGymError, BitConfig, QuantProblem
+from adrl_gym.datasets import load_splits, own_splits
+from adrl_gym.export import ExportSizes, load_packed, read_packed, save_packed
+from adrl_gym.export.bitpack import pack, packed_size, unpack
+from adrl_gym.models import find_network, load_network
+from adrl_gym.quantization import QUANTIZERS, levels, quantize
+from adrl_gym.quantization.codes import encode
+
+Batches = list[tuple[Tensor, Tensor]]
+WIDTHS = st.integers(1, 8)
+
+
+@given(bits=WIDTHS, data=st.data())
+def test_unpack_is_the_inverse_of_pack(bits: int, data: st.DataObject) -> None:
+    values = data.draw(st.lists(st.integers(0, 2**bits - 1), max_size=40))
+    packed = pack(torch.tensor(values, dtype=torch.uint8), bits)
+    assert len(packed) == packed_size(len(values), bits) == math.ceil(len(values) * bits / 8)
+    assert unpack(packed, bits, len(values)).tolist() == values
+    number = sum(value << bits * index for index, value in enumerate(values))  # what the format's page says
+    assert int.from_bytes(packed.numpy().tobytes(), "little") == number
+
+
+@given(
+    bits=WIDTHS,
+    steps=st.lists(st.floats(2**-100, 2.0**100, width=32) | st.just(0.0), min_size=1, max_size=4),
+    columns=st.integers(1, 6),
+    data=st.data(),
+)
+@settings(max_examples=500)
+def test_steps_times_levels_are_found_again_bit_for_bit(
+    bits: int, steps: list[float], columns: int, data: st.DataObject
+) -> None:
+    rows = st.lists(st.integers(0, 2**bits - 1), min_size=columns, max_size=columns)
+    level = levels(bits)[torch.tensor([data.draw(rows) for _ in steps])]  # (O, J)
+    weight = torch.tensor(steps)[:, None] * level  # (O, J)
+    coded = encode(weight, bits, "linear", "fc")
+    assert torch.equal(coded.weight, weight)
+    integers, scales = coded.integers()  # (O, J), (O,)
+    assert torch.equal(scales[:, None] * integers, weight)
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=20)
+def test_what_quantizers_give_is_found_again_bit_for_bit(quantizer: str, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(4, 3, 2, 2, generator=generator)  # (O, I, kH, kW)
+    x = torch.randn(50, 12, generator=generator).relu()  # (N, J)
+    for bits, q in quantize(weight, range(1, 9), quantizer, second_moment=(x.T @ x)[None]).items():
+        assert torch.equal(encode(q, bits, quantizer, "conv").weight, q)
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "message"),
+    [
+        ("linear", "layer fc: its weights do not fit 2 bits .3 of its 3 output channels are no step times levels"),
+        ("kmeans", "layer fc: its weights do not fit 2 bits .15 different ones"),
+    ],
+)
+def test_weights_off_the_grid_are_refused(quantizer: str, message: str) -> None:
+    weight = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(AdrlGymError, match=message):
+        encode(weight, 2, quantizer, "fc")
+
+
+def quantized(
+    network: nn.Module, batches: Batches, bits: tuple[int, ...], quantizer: str = "linear"
+) -> tuple[nn.Module, BitConfig]:
+    """The network with these bits."""
+    problem = QuantProblem(network, own_splits(batches, 100), quantizer=quantizer)
+    return problem.quantized(bits), BitConfig(tuple(layer.name for layer in problem.layers), bits)
+
+
+def save(file: Path, network: nn.Module, bits: BitConfig, quantizer: str = "linear") -> ExportSizes:
+    return save_packed(file, network, bits, quantizer=quantizer, name="tiny", checkpoint="abc")
+
+
+@pytest.fixture
+def file(tmp_path: Path, tiny: nn.Module, batches: Batches) -> Path:
+    """A packed ``Tiny`` of 3, 5, 2 and 8 bits."""
+    save(tmp_path / "tiny.safetensors", *quantized(tiny, batches, (3, 5, 2, 8)))
+    return tmp_path / "tiny.safetensors"
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_a_loaded_network_is_the_exported_one_bit_for_bit(
+    tmp_path: Path, tiny: nn.Module, batches: Batches, quantizer: str
+) -> None:
+    exported, bits = quantized(tiny, batches, (3, 5, 2, 8), quantizer)
+    sizes = save(tmp_path / "a", exported, bits, quantizer)
+    assert sizes.file_bytes == (tmp_path / "a").stat().st_size
+    assert sizes.ideal_bytes == math.ceil((3 * 162 + 5 * 432 + 2 * 2048 + 8 * 80) / 8)
+    assert sizes.wider_bytes == 0
+
+    skeleton = type(tiny)()
+    before = {name: tensor.clone() for name, tensor in skeleton.state_dict().items()}
+    loaded = load_packed(tmp_path / "a", skeleton)
+    assert not loaded.training
+    for name, tensor in exported.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+        assert torch.equal(skeleton.state_dict()[name], before[name])
+    with torch.inference_mode():
+        for images, _ in batches:
+            assert torch.equal(loaded(images), exported(images))
+
+    packed = read_packed(tmp_path / "a")
+    assert (packed.network, packed.checkpoint, packed.quantizer, packed.bits) == ("tiny", "abc", quantizer, bits)
+    save(tmp_path / "b", exported, bits, quantizer)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+class Bare(nn.Module):
+    """No biases of its own, a layer used twice under two names, a norm with an integer, a flag, half precision."""
+
+    flag: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late = nn.Linear(4, 4, bias=False)
+        self.conv = nn.Conv2d(2, 4, 3, groups=2, bias=False)
+        self.norm = nn.BatchNorm2d(4)
+        self.early = nn.Linear(4, 4, bias=False)
+        self.early.weight = self.late.weight
+        self.register_buffer("flag", torch.tensor(True))
+        self.register_buffer("rates", torch.tensor([0.1, 0.2, 0.3]).bfloat16())
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x)).relu().mean((2, 3))  # (B, 4)
+        return self.late(self.early(x).relu())  # (B, 4)
+
+
+def test_corrected_biases_shared_weights_and_other_types_come_along(tmp_path: Path) -> None:
+    network = Bare().eval()
+    data = [(torch.randn(20, 2, 6, 6), torch.zeros(20, dtype=torch.int64))]
+    exported, bits = quantized(network, data, (2, 3))
+    assert bits.names == ("conv", "early")
+    sizes = save(tmp_path / "bare", exported, bits)
+    loaded = load_packed(tmp_path / "bare", Bare())
+    assert isinstance(loaded, Bare)
+    assert loaded.state_dict().keys() == exported.state_dict().keys() >= {"conv.bias", "early.bias"}
+    for name, tensor in exported.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+        assert loaded.state_dict()[name].dtype == tensor.dtype
+    assert loaded.late.weight is loaded.early.weight
+    assert sizes.ideal_bytes == (2 * 36 + 3 * 16) // 8, "the shared weight counts once"
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_resnet20_takes_little_more_than_its_bits(tmp_path: Path, bits: int) -> None:
+    problem = QuantProblem(
+        load_network("resnet20").network, load_splits("resnet20", "data-free", images=20), quantizer="linear"
+    )
+    config = BitConfig(tuple(layer.name for layer in problem.layers), (bits,) * len(problem.layers))
+    network = problem.quantized(config.bits)
+    sizes = save(tmp_path / "resnet20", network, config)
+    assert sizes.ideal_bytes == sum(problem.parameters) * bits / 8
+    state = network.state_dict()
+    steps = 4 * sum(layer.weight_shape[0] for layer in problem.layers)
+    unquantized = sum(t.nbytes for name, t in state.items() if name not in {f"{n}.weight" for n in config.names})
+    assert sizes.other_bytes == steps + unquantized
+    assert (tmp_path / "resnet20").stat().st_size <= 1.06 * sizes.ideal_bytes + sizes.other_bytes
+    assert sizes.factor == pytest.approx(sizes.float_bytes / (tmp_path / "resnet20").stat().st_size)
+    load_packed(tmp_path / "resnet20", find_network("resnet20").make())
+
+
+@given(position=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
+@settings(max_examples=300, deadline=None)
+def test_any_other_byte_is_noticed(packed: Path, position: float, change: int) -> None:
+    content = bytearray(packed.read_bytes())
+    content[int(position * len(content))] ^= change
+    altered = packed.with_name("altered")
+    altered.write_bytes(content)
+    with pytest.raises(AdrlGymError, match="altered"):
+        read_packed(altered)
+
+
+@given(share=st.floats(0, 1, exclude_max=True))
+@settings(max_examples=100, deadline=None)
+def test_a_truncated_file_is_noticed(packed: Path, share: float) -> None:
+    content = packed.read_bytes()
+    short = packed.with_name("short")
+    short.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(AdrlGymError, match=r"packed file .*short is damaged .*: fetch an intact copy"):
+        read_packed(short)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of one layer, small so that every part of it is hit."""
+    file = tmp_path_factory.mktemp("packed") / "one.safetensors"
+    layer = nn.Linear(16, 16)
+    layer.weight.data.sign_()
+    save(file, nn.Sequential(layer), BitConfig(("0",), (1,)))
+    return file
+
+
+def test_a_file_of_another_network_is_refused(file: Path) -> None:
+    with pytest.raises(AdrlGymError, match=r"packed file .* is of another network than CifarNet: .*conv1.weight has"):
+        load_packed(file, find_network("cifarnet").make())
+    with pytest.raises(AdrlGymError, match=r"is of another network than Sequential: it has conv1.weight in addition"):
+        load_packed(file, nn.Sequential())
+
+
+def test_other_files_are_refused(file: Path) -> None:
+    tensors = load_file(file)
+    with pytest.raises(AdrlGymError, match=r"packed file .*nowhere does not exist"):
+        read_packed(file.with_name("nowhere"))
+    for content in ({}, {"adrl_gym": "[]"}, {"adrl_gym": "{"}, {"adrl_gym": "{}"}):
+        save_file(tensors, file, content)
+        with pytest.raises(AdrlGymError, match=r"is no packed file: give one that agents/export.py has written"):
+            read_packed(file)
+    save_file(tensors, file, {"adrl_gym": json.dumps({"version": 2, "content_hash": ""})})
+    with pytest.raises(AdrlGymError, match="is of version 2, and this adrl-gym reads version 1"):
+        read_packed(file)
+
+
+def test_the_layout_is_as_documented(file: Path) -> None:
+    layout = json.loads(zlib.decompress(load_file(file)["layout"].numpy().tobytes()))
+    assert layout[:2] == [
+        {"name": "conv1.weight", "shape": [6, 3, 3, 3], "bits": 3, "scales": 6},
+        {"name": "conv1.bias", "shape": [6], "dtype": "float32"},
+    ]
+    page = (Path(__file__).parents[1] / "docs" / "packed-format.md").read_text()
+    (example,) = re.findall(r"```json\n(\[.*?\])\n```", page, re.DOTALL)
+    assert json.loads(example)[:2] == layout[:2]
+
+
+def test_nothing_is_written_of_a_wrong_export(tmp_path: Path, tiny: nn.Module, batches: Batches) -> None:
+    network, bits = quantized(tiny, batches, (3, 5, 2, 8))
+    with pytest.raises(AdrlGymError, match="unknown layer conv9 in the bit configuration: Tiny has no such Conv2d"):
+        save(tmp_path / "file", network, BitConfig(("conv1", "conv9"), (3, 5)))
+    with pytest.raises(AdrlGymError, match="layer conv1: its weights do not fit 2 bits"):
+        save(tmp_path / "file", network, BitConfig(bits.names, (2, 5, 2, 8)))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(AdrlGymError, match=r"cannot write .*nowhere/file: No such file or directory"):
+        save(tmp_path / "nowhere" / "file", network, bits)

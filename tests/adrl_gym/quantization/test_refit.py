@@ -1,0 +1,276 @@
+"""Refit: less output error with the same bits, whatever the network; as function, command line and recipe."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from adrl_gym import AdrlGymError, QuantProblem
+from adrl_gym.bits import BitConfig
+from adrl_gym.datasets import ImageSet, Splits
+from adrl_gym.datasets.cifar10 import cifar10_splits
+from adrl_gym.quantization.sequential import Refitter
+from adrl_gym.export import load_packed, save_packed
+from adrl_gym.layers import find_layers, quantizable
+from adrl_gym.models import load_network
+from adrl_gym.quantization.patches import output_size, patches_at
+from adrl_gym.quantization.least_squares import Inputs
+from adrl_gym.refit import refit
+
+ROOT = Path(__file__).parents[1]
+OWN = Path(__file__).parent / "own_network"
+
+
+class Plain(nn.Module):
+    """Convolutions of all kinds, one after the other, with batch norms; images ``(B, 3, 8, 8)``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()),
+            *(nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False), nn.BatchNorm2d(16), nn.ReLU()),
+            *(nn.Conv2d(16, 24, 3, stride=2, padding="valid", groups=4), nn.ReLU()),
+            *(nn.Flatten(), nn.Linear(24 * 9, 5)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)  # (B, 5)
+
+
+class Branches(nn.Module):
+    """A residual branch, a concatenation, weights that are shared and a module that is used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.left, self.right = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3, padding=1)
+        self.twice = nn.Conv2d(16, 16, 3, padding=1, groups=2)
+        self.first, self.tied = nn.Linear(16, 16), nn.Linear(16, 16)
+        self.tied.weight = self.first.weight
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()  # (B, 8, 8, 8)
+        x = torch.cat([self.left(x) + x, self.right(x)], 1)  # (B, 16, 8, 8)
+        x = self.twice(self.twice(x).relu())  # (B, 16, 8, 8)
+        x = self.tied(self.first(x.mean((2, 3))).relu())  # (B, 16)
+        return self.head(x)  # (B, 5)
+
+
+class Tokens(nn.Module):
+    """Linear layers on sequences ``(B, T, I)``: patches of the image, and two blocks of a torch.nn transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(12, 16)
+        self.mix, self.back = nn.Linear(16, 32), nn.Linear(32, 16)
+        self.block = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (
+            x.unflatten(2, (4, 2)).unflatten(4, (4, 2)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+        )  # (B, 16, 12)
+        x = self.embed(x)  # (B, 16, 16)
+        x = x + self.back(self.mix(x).relu())  # (B, 16, 16)
+        return self.head(self.block(x).mean(1))  # (B, 5)
+
+
+class Depends(nn.Module):
+    """A network that torch.fx cannot trace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.mean() > 100:
+            x = x / 100  # (B, 3, 8, 8)
+        return self.fc(x.mean((2, 3)))  # (B, 5)
+
+
+def make(kind: type[nn.Module], seed: int = 0) -> nn.Module:
+    """With random weights, batch norms that have seen images, and logits that vary by about 1."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = kind()
+        network(torch.randn(64, 3, 8, 8))
+        network.eval()
+        with torch.no_grad():
+            head = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+            head.weight /= network(torch.randn(64, 3, 8, 8)).std(0)[:, None]
+        return network
+
+
+def images(count: int, seed: int = 1) -> Tensor:
+    return torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def problem_of(network: nn.Module, **keywords: Any) -> QuantProblem:
+    splits = Splits(ImageSet(images(256), None), None, "noise")
+    return QuantProblem(network, splits, **{"budget": 0.3, "bits": (2, 3), **keywords})
+
+
+def mixed(problem: QuantProblem) -> tuple[int, ...]:
+    return tuple(3 if index % 2 else 2 for index in range(len(problem.layers)))
+
+
+def error(problem: QuantProblem, network: nn.Module, x: Tensor) -> float:
+    """Variance of the logits' error over images."""
+    with torch.no_grad():
+        return float((network(x) - problem.network(x)).var(0).mean())
+
+
+def equal(one: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(one.state_dict().items(), other.state_dict().items(), strict=True)
+    return all(n == m and torch.equal(a, b) for (n, a), (m, b) in pairs)
+
+
+@pytest.mark.parametrize("kind", [Plain, Branches, Tokens])
+@pytest.mark.parametrize("quantizer", ["gptq", "linear", "kmeans"])
+def test_refitted_networks_err_less_than_direct_ones(kind: type[nn.Module], quantizer: str) -> None:
+    errors = []  # (networks, 4)
+    for seed in range(3):
+        problem = problem_of(make(kind, seed), quantizer=quantizer)
+        both = problem.quantized(mixed(problem)), refit(problem, mixed(problem))
+        errors.append([error(problem, network, x) for network in both for x in (images(256), images(500, seed=2))])
+    direct, direct_other, refitted, refitted_other = np.mean(errors, axis=0)
+    assert refitted < direct, "on the images that it was refitted on"
+    assert refitted_other < direct_other, "on others"
+
+
+def test_with_8_bits_it_stays_the_float_network(tiny: nn.Module) -> None:
+    problem = problem_of(tiny, budget=1.0, bits=(1, 8))
+    network, x = refit(problem, [8] * 4), images(500, seed=2)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), tiny(x), rtol=0, atol=0.05 * float(tiny(x).std()))
+        assert not torch.equal(network(x), tiny(x))
+
+
+def test_the_same_arguments_give_the_same_weights_and_leave_everything_alone() -> None:
+    problem = problem_of(make(Branches))
+    before = {name: tensor.clone() for name, tensor in problem.network.state_dict().items()}
+    state = torch.get_rng_state()
+    one, two = (refit(problem, mixed(problem), images=100, positions=300, seed=3) for _ in range(2))
+    assert equal(one, two)
+    assert not equal(one, refit(problem, mixed(problem), images=100, positions=300, seed=4))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in problem.network.state_dict().items())
+    assert equal(one, refit(problem, mixed(problem), images=images(256)[:100], positions=300, seed=3))
+
+
+@pytest.mark.parametrize("kind", [Plain, Branches, Tokens])
+@pytest.mark.parametrize("memory", [0, 300_000, 1 << 30])
+def test_configurations_that_share_their_first_layers_are_as_if_refitted_alone(
+    kind: type[nn.Module], memory: int
+) -> None:
+    network = make(kind)
+    layers = find_layers(network, (3, 8, 8))
+
+    def refitter(memory: int) -> Refitter:
+        return Refitter(network, layers, images(130), quantizer="linear", positions=500, activation_memory=memory)
+
+    used, n = refitter(memory), len(layers)
+    for bits in ([2] * n, [2] * (n - 1) + [4], [2] * 2 + [3] * (n - 2), [5] * n, [2, None, *[2] * (n - 2)], [2] * n):
+        for shared, alone in zip(used.versions(bits), refitter(0).versions(bits), strict=True):
+            assert torch.equal(shared.weight, alone.weight)
+            assert shared.bias is alone.bias or torch.equal(shared.bias, alone.bias)  # type: ignore[arg-type]
+
+
+def test_what_is_shared_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = make(Branches)
+    layers = find_layers(network, (3, 8, 8))
+    refitter = Refitter(network, layers, images(130), quantizer="linear", activation_memory=1 << 30)
+    refitted: list[int] = []
+    whole = Refitter._refit
+
+    def counted(self: Refitter, index: int, *rest: Any) -> Any:
+        refitted.append(index)
+        return whole(self, index, *rest)
+
+    monkeypatch.setattr(Refitter, "_refit", counted)
+    for bits in ([2, 2, 2, 2, 2, 2], [2, 2, 2, 2, 4, 2], [2, 2, 2, 2, 2, 3]):
+        refitter.versions(bits)
+    assert refitted == [0, 1, 2, 3, 4, 5, 4, 5, 5]
+
+
+def test_least_squares_finds_the_weights_that_undo_what_was_done_to_the_inputs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4000, 2, 3, generator=generator)  # (P, G, J)
+    mix = torch.eye(3) + 0.3 * torch.randn(2, 3, 3, generator=generator)  # (G, J, J)
+    weight = torch.randn(4, 3, generator=generator)
+    inputs = Inputs(x, (x[:, :, None] @ mix)[:, :, 0] + 5, centred=True)
+    target, moments = inputs.target(weight)
+    expected = (weight.reshape(2, 2, 3) @ torch.linalg.inv(mix).mT).reshape(4, 3)
+    assert moments.shape == (2, 3, 3)
+    torch.testing.assert_close(target, expected, rtol=0, atol=0.1)
+    assert (target - expected).norm() < 0.2 * (weight - expected).norm()
+    mean_output = (weight.reshape(2, 2, 3) @ x.mean(0)[:, :, None]).flatten()
+    delivered = (target.reshape(2, 2, 3) @ ((x[:, :, None] @ mix)[:, :, 0] + 5).mean(0)[:, :, None]).flatten()
+    torch.testing.assert_close(delivered + inputs.shift(weight, target), mean_output, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Conv2d(4, 6, 3, padding=1, bias=False),
+        nn.Conv2d(4, 8, (2, 3), stride=(2, 1), padding=(0, 2), dilation=(2, 1), groups=2, bias=False),
+        nn.Conv2d(4, 4, 3, padding="same", groups=4, padding_mode="reflect", bias=False),
+    ],
+)
+def test_patches_at_all_positions_give_the_convolution(module: nn.Conv2d) -> None:
+    x = torch.randn(3, 4, 7, 9, generator=torch.Generator().manual_seed(0))
+    y = module(x)  # (B, O, H, W)
+    assert output_size(module, x) == y.shape[2:]
+    patches = patches_at(module, x, torch.arange(y[:, 0].numel()))  # (P, G, J)
+    weight = module.weight.reshape(module.groups, -1, patches.shape[2])  # (G, O/G, J)
+    found = torch.einsum("pgj,goj->pgo", patches, weight).flatten(1)  # (P, O)
+    torch.testing.assert_close(found, y.movedim(1, 3).flatten(0, 2), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("quantizer", ["gptq", "linear", "kmeans"])
+def test_the_packed_file_gives_the_refitted_network_back_bit_for_bit(quantizer: str, tmp_path: Path) -> None:
+    problem = problem_of(make(Branches), quantizer=quantizer)
+    network = refit(problem, mixed(problem))
+    names = tuple(layer.name for layer in problem.layers)
+    save_packed(
+        tmp_path / "file", network, BitConfig(names, mixed(problem)), quantizer=quantizer, name="own", checkpoint="0"
+    )
+    assert equal(load_packed(tmp_path / "file", make(Branches)), network)
+
+
+def test_kept_layers_are_refitted_at_their_own_bits() -> None:
+    problem = problem_of(make(Plain), keep={"body.0": 8})
+    network = refit(problem, problem.with_kept([2, 2, 2]))
+    weight = quantizable(network, problem.layers[0]).weight  # (16, 3, 3, 3)
+    assert 8 < len(weight[0].unique()) <= 27
+    with pytest.raises(AdrlGymError, match="layer 0: 2 bits, but this problem keeps it at 8"):
+        refit(problem, [2] * 4)
+
+
+def test_bad_input() -> None:
+    problem = problem_of(make(Plain))
+    with pytest.raises(AdrlGymError, match="3 bit-widths for a network of 4 quantizable layers"):
+        refit(problem, [2, 2, 2])
+    for wrong in ({"images": 0}, {"positions": 0}):
+        with pytest.raises(AdrlGymError, match="at least 1 is needed"):
+            refit(problem, [2] * 4, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(AdrlGymError, match=r"layer body\.0: its inputs hold NaN or infinity"):
+        refit(problem, [2] * 4, images=torch.full((4, 3, 8, 8), torch.nan))
+    with pytest.warns(UserWarning, match="cannot cut Depends"):
+        untraceable = problem_of(Depends(), bits=(1, 8))
+    with pytest.raises(AdrlGymError, match=r"Depends cannot be refitted, as torch\.fx cannot cut it .*recipe direct"):
+        refit(untraceable, [2])
+
+
+def test_uniform_2_bits_of_resnet20_gain_on_real_images(cifar_root: Path) -> None:
+    splits = cifar10_splits(cifar_root, 500)
+    problem = QuantProblem(load_network("resnet20").network, splits, bits=(2, 2))
+    bits = [2] * len(problem.layers)
+    direct, refitted = problem.measure(problem.quantized(bits)), problem.measure(refit(problem, bits))
+    assert refitted.accuracy > direct.accuracy + 4
+    assert refitted.agreement > direct.agreement + 4
+    assert refitted.kl < direct.kl / 2

@@ -1,0 +1,133 @@
+"""Profiling around the best configuration so far."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from adrl_agents import ADRL
+from adrl_agents.adrl import ProfilingIndicator
+from adrl_gym.sensitivity import costs_around, one_layer_costs
+from adrl_gym import QuantProblem
+
+Batches = list[tuple[Tensor, Tensor]]
+KEPT = {"fc2": 8}
+
+
+@pytest.fixture
+def env(tiny: nn.Module, batches: Batches) -> gym.Env[np.ndarray, Any]:
+    options: dict[str, Any] = {"quantizer": "linear", "budget": 0.08, "keep": KEPT}
+    return gym.make("adrl_gym/MixedPrecisionQuant-v0", network=tiny, data=batches, **options)
+
+
+@pytest.fixture
+def problem(env: gym.Env[np.ndarray, Any]) -> QuantProblem:
+    found: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+    return found
+
+
+def test_costs_around_are_differences_to_the_configuration(problem: QuantProblem) -> None:
+    alone, bits = one_layer_costs(problem, "kl", 200), (2, 5, 8, 8)
+    costs, errors = costs_around(problem, bits, "kl", 200, alone)
+    assert costs.shape == errors.shape == (3, 8)
+    (own,) = problem.costs([bits], "kl", 0, 200)  # (200,)
+    for row, layer in enumerate(problem.free):
+        near = range(max(1, bits[layer] - 2), min(8, bits[layer] + 2) + 1)
+        for b in range(1, 9):
+            edge = min(max(b, near[0]), near[-1])
+            (changed,) = problem.costs([(*bits[:layer], edge, *bits[layer + 1 :])], "kl", 0, 200)  # (200,)
+            expected = (changed - own).mean() + alone[row, b - 1] - alone[row, edge - 1]
+            assert costs[row, b - 1] == pytest.approx(expected, abs=1e-9)
+            assert errors[row, b - 1] == pytest.approx((changed - own).std() / 200**0.5, abs=1e-9)
+        assert costs[row, bits[layer] - 1] == errors[row, bits[layer] - 1] == 0
+
+
+def test_bit_widths_that_break_the_network_are_never_the_answer(
+    problem: QuantProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that divides by a norm, say, has an infinite divergence where that becomes 0."""
+    measure = problem.costs
+
+    def broken(configurations: Any, score: Any = "kl", *given: Any) -> np.ndarray:
+        costs = measure(configurations, score, *given)  # (M, N)
+        return np.where([[bits[1] in (1, 2)] for bits in configurations], np.inf, costs)
+
+    monkeypatch.setattr(problem, "costs", broken)
+    indicator = ProfilingIndicator("best", images=100)
+    for _ in range(20):
+        if not (indicator.has_news(problem) or indicator.draws(problem)):
+            break
+        answer = indicator._answer(problem)
+        assert answer[1] > 2
+        indicator.tell(problem, answer)
+    around = costs_around(problem, (2, 4, 2, 8), "kl", 100, one_layer_costs(problem, "kl", 100))
+    assert not np.isnan(around.costs).any()
+    assert np.isfinite(around.errors).all()
+
+
+def test_scores_are_those_around_the_best(problem: QuantProblem) -> None:
+    indicator, single = (ProfilingIndicator(context, images=200) for context in ("best", "single"))
+    widths = list(range(1, 9))
+    assert indicator(problem, (), widths) == single(problem, (), widths)  # nothing is known yet
+    assert indicator.has_news(problem)
+    poor, good = (1, 1, 1, 8), (4, 4, 3, 8)
+    indicator.tell(problem, poor)
+    around_poor = indicator(problem, (), widths)
+    indicator.tell(problem, good)
+    assert problem.evaluate(good).kl < problem.evaluate(poor).kl
+    around_good = indicator(problem, (), widths)
+    indicator.tell(problem, poor)
+    assert indicator(problem, (), widths) == around_good != around_poor
+
+
+def test_news_come_to_an_end_and_nothing_is_proposed_twice(problem: QuantProblem) -> None:
+    indicator = ProfilingIndicator("best", images=100)
+    tried: list[tuple[int, ...]] = []
+    while indicator.has_news(problem):
+        bits = indicator._answer(problem)
+        assert bits not in tried
+        assert problem.size_ratio(bits) <= problem.budget
+        tried.append(bits)
+        indicator.tell(problem, bits)
+        assert len(tried) < 100
+    assert len(tried) > 1
+    assert indicator._best == min(tried, key=lambda bits: problem.evaluate(bits).kl)
+
+
+def test_draws_try_what_was_not_tried_and_leave_the_table_as_it_was(problem: QuantProblem) -> None:
+    indicator = ProfilingIndicator("best", images=20)
+    assert not indicator.draws(problem), "nothing was measured around a best yet"
+    while indicator.has_news(problem):
+        indicator.tell(problem, indicator._answer(problem))
+    known, tried = indicator(problem, (), range(1, 9)), set(indicator._tried)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert indicator.draws(problem)
+    drawn = indicator._answer(problem)
+    assert indicator._tried - tried == {drawn}
+    assert problem.size_ratio(drawn) <= problem.budget
+    assert indicator(problem, (), range(1, 9)) != known
+    indicator.tell(problem, indicator._best or ())
+    assert indicator(problem, (), range(1, 9)) == known
+
+
+def test_a_table_drawn_for_an_interrupted_episode_is_no_news(problem: QuantProblem) -> None:
+    indicator = ProfilingIndicator("best", images=20)
+    while indicator.has_news(problem):
+        indicator.tell(problem, indicator._answer(problem))
+    caution = indicator._caution
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert indicator.draws(problem)
+    assert not indicator.has_news(problem)
+    assert indicator._caution == caution
+
+
+def test_the_actor_learns_with_the_newest_scores(env: gym.Env[np.ndarray, Any], problem: QuantProblem) -> None:
+    agent = ADRL(env=env, seed=0, k=4, context="best", profile_images=100, warmup_episodes=5).learn(3 * 15)
+    alone = -ProfilingIndicator("single", images=100).replay_scores(problem)
+    assert not np.allclose(-agent.actor.scores.numpy(), alone)
+    assert np.array_equal(agent.actor.scores, agent.actor_target.scores)

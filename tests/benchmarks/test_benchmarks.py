@@ -1,0 +1,255 @@
+"""The benchmarks: which searches there are, what is gathered of them, and the figures."""
+
+import csv
+import importlib
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adrl_gym import AdrlGymError
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.usefixtures("benchmark_scripts")
+
+
+def script(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+def made() -> Any:
+    """How runs are made up, and rows read."""
+    return script("made_runs")
+
+
+def test_the_paper_suite_is_the_protocol() -> None:
+    suites = script("suites")
+    paper = suites.paper()
+    assert len({(run.name, run.protocol) for run in paper}) == len(paper)
+    long = Counter(
+        (r.network, *r.setting[1:3], r.agent) for r in paper if r.protocol == "search" and not r.varied_options
+    )
+    b, c = ("resnet20", "linear", 0.0625), ("resnet20", "gptq", 0.05)
+    first = [run for run in paper if run.setting == (*b, "") and (run.seed == 0 or run.agent == "adrl")]
+    assert paper[: len(first)] == first
+    assert [run.agent for run in first[:5]] == ["adrl"] * 5
+    assert [long[(*b, agent)] for agent in ("adrl", "haq", "ddpg", "td3", "sac", "ppo", "dqn", "random", "tpe")] == [
+        *(5, 5, 3, 2, 2, 2, 2, 3, 3)
+    ]
+    assert [long[(*c, agent)] for agent in ("adrl", "haq", "ddpg", "td3", "random")] == [5, 3, 1, 0, 1]
+    assert long["cifarnet", "linear", 0.1, "haq"] == 3
+    assert {r.budget for r in paper if r.quantizer == "gptq" and r.agent == "ip-kl"} == {0.04, 0.05, 0.0625, 0.08, 0.1}
+    assert {r.varied_options for r in paper} == {"", "bias-correction=False", "finetune-images=2560"}
+    in_b = {r.agent for r in paper if r.setting == (*b, "") and r.protocol == "matched"}
+    assert in_b == set(suites.AGENTS) - {"adrl"}
+    short, wide = ("linear", 0.1, "bias-correction=False"), ("kmeans", 0.1, "")
+    for setting in (short, wide):
+        seeds = Counter((r.agent, r.protocol) for r in paper if r.setting == ("resnet20", *setting))
+        assert seeds == {("adrl", "search"): 5, ("haq", "search"): 1, ("haq", "matched"): 1}
+
+
+@pytest.mark.parametrize("name", ["comparison", "paper", "ablations", "quick"])
+def test_every_command_line_is_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tyro, options = importlib.import_module("tyro"), importlib.import_module("adrl_agents.search.options")
+    kinds = {
+        "train_adrl": options.ADRLOptions,
+        "train_haq": options.Options,
+        "train_sb3": options.SB3Options,
+        "search": options.SearchOptions,
+    }
+    suites = script("suites")
+    for run in suites.SUITES[name]():
+        path, *arguments = run.command(Path("D"), Path("O"))
+        parsed = tyro.cli(kinds[Path(path).stem], args=arguments)
+        parsed.check()
+        assert (parsed.quantizer, parsed.budget, parsed.seed) == (run.quantizer, run.budget, run.seed)
+        assert Path(path).exists()
+
+
+def test_what_is_gathered_is_what_the_histories_say(tmp_path: Path) -> None:
+    made().finish_setting(tmp_path / "runs")
+    made().gather(tmp_path / "runs", tmp_path / "results")
+    runs = made().rows(tmp_path / "results" / "runs.csv")
+    wanted = "network, agent, quantizer, budget, seed, protocol, episodes, evaluations, seconds, search_accuracy"
+    wanted += ", test_accuracy, float_test_accuracy, average_bits, size_ratio, commit"
+    assert set(wanted.split(", ")) <= set(runs[0])
+    assert Counter(row["protocol"] for row in runs) == {
+        "search": 5 + 3 + 5 + 3 + 4 * 2 + 3 + 3,
+        "matched": 5 + 3 + 3 + 4 * 2 + 9 * 3,
+    }
+
+    learning = made().rows(tmp_path / "results" / "learning.csv")
+    haq = [float(r["search_accuracy"]) for r in runs if r["agent"] == "haq" and r["protocol"] == "search"]
+    for row in learning:
+        assert float(row["target_accuracy"]) == sorted(haq)[2]
+    reached = {row["agent"] for row in learning if row["episodes"]}
+    assert {"adrl", "haq", "d-adrl"} <= reached
+    assert "random" not in reached
+    (first,) = (row for row in learning if row["agent"] == "adrl" and row["seed"] == "0")
+    history = made().rows(tmp_path / "runs" / "resnet20-linear-0.0625-adrl-s0" / "episodes.csv")
+    there = next(row for row in history if float(row["best_accuracy"]) >= float(first["target_accuracy"]))
+    assert [float(first[k]) for k in ("episodes", "evaluations", "seconds")] == [
+        float(there[k]) for k in ("episode", "evaluations", "seconds")
+    ]
+
+    variance = made().rows(tmp_path / "results" / "variance.csv")
+    (first,) = (row for row in variance if row["agent"] == "adrl" and row["seed"] == "0")
+    rewards = np.array([float(row["reward"]) for row in history[:20]])
+    assert float(first["reward_mean"]) == pytest.approx(rewards.mean(), abs=1e-6)
+    assert float(first["reward_std"]) == pytest.approx(rewards.std(ddof=1), abs=1e-6)
+    assert not {row["agent"] for row in variance} & {"uniform", "ip-kl"}
+
+
+def test_tables_say_what_the_rows_say(tmp_path: Path) -> None:
+    made().finish_setting(tmp_path / "runs")
+    made().gather(tmp_path / "runs", tmp_path / "results")
+    tables, runs = script("tables"), made().rows(tmp_path / "results" / "runs.csv")
+    results = tables.Results.load(tmp_path / "results")
+
+    def cells(name: str, *begin: str) -> list[str]:
+        lines = [line.strip("| ").split(" | ") for line in tables.EVALUATION[name](results).splitlines()]
+        (line,) = (line[len(begin) :] for line in lines if tuple(line[: len(begin)]) == begin)
+        return line
+
+    def of(agent: str, column: str, protocol: str = "search") -> list[float]:
+        return sorted(float(r[column]) for r in runs if (r["agent"], r["protocol"]) == (agent, protocol))
+
+    b = "ResNet20, B: `linear`, 0.0625"
+    haq = of("haq", "test_accuracy", "matched")
+    assert cells("accuracy-matched", "HAQ")[:2] == ["not run", f"{haq[2]:.2f} ({haq[0]:.2f} to {haq[4]:.2f}), n=5"]
+    assert cells("accuracy-matched", "TD3")[0] == "–"  # noqa: RUF001 - not part of the protocol
+    adrl, ip = of("adrl", "search_accuracy")[2], of("ip-kl", "search_accuracy", "matched")[1]
+    assert float(cells("margins", b, "search")[3]) == pytest.approx(adrl - ip, abs=0.006)
+    learning = [r for r in made().rows(tmp_path / "results" / "learning.csv") if r["agent"] == "adrl"]
+    needed = sorted(float(r["evaluations"]) for r in learning)[2]
+    shown = cells("learning-speed", b, learning[0]["target_accuracy"], "5 of 5", "evaluations")
+    assert shown[0] == f"{needed:,.0f}"
+    assert float(shown[-1]) == pytest.approx(600 / needed, abs=0.06)  # HAQ's are 600 here
+    assert cells("learning-agents", "random")[1] == "0 of 3"
+    deviation = float(cells("first-rewards", b, "P-ADRL")[2])
+    assert 0 < deviation < float(cells("first-rewards", b, "HAQ")[2])
+    assert float(cells("first-rewards", b, "P-ADRL")[-1]) > 0
+    assert cells("ablations", "`k=4`") == ["not run"] * 4
+
+
+def test_figures_show_every_setting_and_are_the_same_every_time(tmp_path: Path) -> None:
+    made().finish_setting(tmp_path / "runs")
+    for budget in (0.04, 0.1):  # points of the Pareto curve; figures of a setting need HAQ
+        made().finish_setting(tmp_path / "runs", "gptq", budget, without=("haq",))
+    made().gather(tmp_path / "runs", tmp_path / "results")
+    figures = script("figures")
+    for name in ("figures", "again"):
+        figures.main(figures.Options(results=tmp_path / "results", output=tmp_path / name))
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {
+        f"{kind}-resnet20-linear-0.0625.{form}" for kind in ("curves", "learning", "bits") for form in ("png", "svg")
+    } <= drawn
+    assert {"pareto-resnet20.png", "pareto-resnet20.svg"} <= drawn
+    for path in (tmp_path / "figures").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+    svg = (tmp_path / "figures" / "curves-resnet20-linear-0.0625.svg").read_text()
+    for words in ("P-ADRL", "HAQ", "float network", "search accuracy of the best so far (%)", "episodes"):
+        assert words in svg
+    with Image.open(tmp_path / "figures" / "pareto-resnet20.png") as picture:
+        assert picture.width >= 900
+    (tmp_path / "results" / "learning.csv").unlink()  # as before HAQ has run to its end
+    assert [name for name in figures.figures(tmp_path / "results") if "-linear-" in name] == [
+        f"{kind}-resnet20-linear-0.0625" for kind in ("curves", "bits")
+    ]
+
+
+def test_without_results_there_are_no_figures(tmp_path: Path) -> None:
+    assert script("figures").figures(tmp_path) == {}
+
+
+REPRODUCE = ROOT / "benchmarks" / "reproduce.sh"
+
+
+def test_every_results_file_is_made_by_a_command_of_reproduce() -> None:
+    text = REPRODUCE.read_text()
+    results = ROOT / "benchmarks" / "results"
+    files = [path.relative_to(results).as_posix() for path in results.rglob("*") if path.suffix in (".csv", ".json")]
+    assert len(files) > 8
+    # Said behind the command that makes it, or below.
+    behind = r"benchmarks/\w+\.py(?:[^#\n]|\\\n)*#[^#\n]*(?:\n\s*(?:done)?\s*#[^#\n]*)?"
+    assert [name for name in files if not re.search(rf"{behind}\b{name}", text)] == []
+    scripts = set(re.findall(r"(?:benchmarks|agents)/\w+\.py", text))
+    assert all((ROOT / script).exists() for script in scripts)
+
+
+def test_reproduce_asks_for_its_data(tmp_path: Path) -> None:
+    assert subprocess.run(["bash", "-n", REPRODUCE], check=False).returncode == 0
+    for arguments, said in ((["--quick", str(tmp_path)], "no cifar-10-batches-py in"), (["--help"], "--quick [DIR]")):
+        done = subprocess.run(["bash", REPRODUCE, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert said in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("mode", ["", "--quick", "--checkpoints"])
+def test_the_commands_of_reproduce_are_understood(tmp_path: Path, mode: str) -> None:
+    """A copy that runs a stand-in for Python: what it is asked, the real scripts accept."""
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    shutil.copy(REPRODUCE, tmp_path / "benchmarks")
+    for name in ("python3", "git"):
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\nprintf "%s\\n" "{name} $*" >> {tmp_path}/log\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+    command = ["bash", "benchmarks/reproduce.sh", *([mode] if mode else []), str(tmp_path / "data")]
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    twice = []
+    for _ in range(2):
+        done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        twice.append((tmp_path / "log").read_text().splitlines())
+    first, again = twice[0], twice[1][len(twice[0]) :]
+    assert set(again) < set(first) or mode == "--checkpoints"  # what had ended is not done again
+    for line in first:
+        name, script, *arguments = line.split()
+        if name == "git":
+            continue
+        tyro, module = importlib.import_module("tyro"), importlib.import_module(Path(script).stem)
+        options = importlib.import_module("adrl_agents.search.options").ADRLOptions if "train" in script else module.Options
+        tyro.cli(options, args=arguments)
+        if mode == "--quick":
+            assert "runs/quick" in line
+
+
+def test_refits_are_of_the_committed_searches_and_a_finished_table_is_left_alone(tmp_path: Path) -> None:
+    refits = script("refits")
+    rows = refits.searched(ROOT / "benchmarks" / "results")
+    assert {("resnet20", "adrl", "0.0625"), ("resnet20", "uniform", "0.0625"), ("cifarnet", "adrl", "0.0625")} <= {
+        (row["network"], row["agent"], row["budget"]) for row in rows
+    }
+    assert {(row["quantizer"], row["seed"], row["protocol"], row["varied"]) for row in rows} == {
+        ("gptq", "0", "search", "")
+    }
+    with (tmp_path / "comparison.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerow(rows[0])
+    with (tmp_path / "refit.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, refits.COLUMNS)
+        writer.writeheader()
+        known = {name: value for name, value in rows[0].items() if name in refits.COLUMNS}
+        writer.writerows(
+            {**known, "calibration": c, "draw": d} for c in refits.CALIBRATIONS for d in range(refits.DRAWS)
+        )
+    before = (tmp_path / "refit.csv").read_bytes()
+    refits.main(refits.Options(data_root=tmp_path, results=tmp_path))
+    assert (tmp_path / "refit.csv").read_bytes() == before
+
+    (tmp_path / "refit.csv").unlink()
+    (tmp_path / "comparison.csv").write_text(
+        (tmp_path / "comparison.csv").read_text().replace(rows[0]["checkpoint"], "0")
+    )
+    with pytest.raises(AdrlGymError, match="was searched with the checkpoint 0: search anew"):
+        refits.main(refits.Options(data_root=tmp_path, results=tmp_path))
+    assert not (tmp_path / "refit.csv").exists()

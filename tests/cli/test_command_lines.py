@@ -1,0 +1,346 @@
+"""The command lines: what a user sees, the files of a run, and one clear message for each mistake."""
+
+import csv
+import dataclasses
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from adrl_agents import ADRL, HAQ, plots, recorder
+from adrl_agents.search.options import ADRLOptions, Options
+from adrl_agents.search.run import run_command_line
+from adrl_agents.runs.result import SearchResult
+
+ROOT = Path(__file__).parents[1]
+FILES = {"result.json", "episodes.csv", "agent.zip", "bits.png", "curve.png"}
+pytestmark = pytest.mark.usefixtures("scripts")
+
+
+def train(script: str, options: Options) -> SearchResult:
+    """What the script does with these options."""
+    return importlib.import_module(script).main(options)
+
+
+def arguments(output: Path, **changes: object) -> list[str]:
+    """A command line for a run of a second."""
+    tiny = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "episodes": 3}
+    options = {**tiny, "output": output, **changes}
+    flags = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+    return [str(part) for flag, value in flags.items() for part in ([flag] if value is True else [flag, value])]
+
+
+def run(script: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", f"agents/{script}.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+
+
+def run_here(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> int:
+    """As ``run`` of train_adrl, but without the seconds that a new interpreter takes."""
+    script = importlib.import_module("train_adrl")
+    monkeypatch.setattr(sys, "argv", ["train_adrl.py", *arguments])
+    return run_command_line(script.main, ADRLOptions, script.__doc__)
+
+
+def test_a_run_leaves_its_folder_and_prints_the_bits(tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    done = run("train_adrl", arguments(output, episodes=22, k=2, seed=5, profile_images=20))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in output.iterdir()} == FILES
+
+    result = SearchResult.load(output / "result.json")
+    assert (result.agent, result.seed, result.status, result.episodes) == ("adrl", 5, "finished", 22)
+    assert result.options["k"] == 2
+    assert result.data == "own"
+    assert result.size_ratio <= 0.1
+    assert set(result.versions) >= {"python", "torch", "numpy", "gymnasium", "stable_baselines3", "adrl_gym"}
+    assert result.memo_misses > 0
+
+    with (output / "episodes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:6] == ["episode", "reward", "accuracy", "best_accuracy", "evaluations", "seconds"]
+    assert [int(row["episode"]) for row in rows] == list(range(1, 23))
+    accuracies = [float(row["accuracy"]) for row in rows]
+    ranks = [(float(row["agreement"]), -float(row["kl"])) for row in rows]
+    best_so_far = [max(range(i + 1), key=lambda j: ranks[j]) for i in range(22)]
+    assert [float(row["best_accuracy"]) for row in rows] == [accuracies[i] for i in best_so_far]
+    assert [str(bits) for bits in result.bits.values()] == rows[best_so_far[-1]]["bits"].split()
+    assert result.search_accuracy == accuracies[best_so_far[-1]]
+    assert result.seconds == float(rows[-1]["seconds"])
+    assert len(set(accuracies)) > 3, "the search tried different configurations"
+    assert float(rows[-1]["reward"]) == pytest.approx(0.1 * (accuracies[-1] - result.float_search_accuracy), abs=1e-5)
+
+    for layer, bits in result.bits.items():
+        assert re.search(rf"{layer} .* {bits} ", done.stdout)
+    assert "4 layers, 996 weights" in done.stdout
+    assert "own data: 40 search images" in done.stdout
+
+    for name in ("bits.png", "curve.png"):
+        with Image.open(output / name) as picture:
+            assert picture.width >= 1000
+            assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 20
+    assert ADRL.load(output / "agent.zip").k == 2
+
+
+@pytest.mark.parametrize("agent", ["haq", "ddpg"])
+def test_the_baselines_share_the_options(tmp_path: Path, agent: str) -> None:
+    result = train(
+        f"train_{agent}",
+        Options(env_id="tiny_env:Tiny-v0", budget=0.08, images=40, episodes=22, output=tmp_path / "run"),
+    )
+    assert result.agent == agent
+    assert result == SearchResult.load(tmp_path / "run" / "result.json")
+    assert result.size_ratio <= 0.08
+
+
+def test_the_same_seed_gives_the_same_search(tmp_path: Path) -> None:
+    def bits(seed: int, folder: str) -> list[str]:
+        options = Options(env_id="tiny_env:Tiny-v0", images=40, episodes=22, seed=seed, output=tmp_path / folder)
+        train("train_haq", options)
+        with (tmp_path / folder / "episodes.csv").open(newline="") as file:
+            return [row["bits"] for row in csv.DictReader(file)]
+
+    assert bits(1, "a") == bits(1, "b") != bits(2, "c")
+
+
+def test_early_termination_ends_a_settled_search(tmp_path: Path) -> None:
+    options = Options(
+        env_id="tiny_env:Tiny-v0", images=40, episodes=50, window=5, tolerance=1000.0, output=tmp_path / "run"
+    )
+    result = train("train_haq", options)
+    assert (result.episodes, result.status) == (5, "finished")
+    agent = HAQ.load(tmp_path / "run" / "agent.zip")
+    assert agent._episode_num == 5, "the agent is saved as it was after the last episode"
+    assert train("train_haq", dataclasses.replace(options, episodes=60, resume=True)).episodes == 6
+
+
+def test_a_result_on_the_shipped_network_needs_no_download(tmp_path: Path) -> None:
+    options = Options(
+        env_id="adrl_gym/CifarNet-Cifar10-v0",
+        quantizer="linear",
+        images=20,
+        episodes=2,
+        output=tmp_path / "run",
+    )
+    result = train("train_haq", options)
+    assert result.data == "data-free"
+    assert list(result.bits) == ["conv1", "conv2", "fc1", "fc2", "fc3"]
+    assert "test_accuracy" not in json.loads((tmp_path / "run" / "result.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"k": 0}, "--k 0: at least 1"),
+        ({"episodes": 0}, "--episodes 0: at least 1"),
+        ({"images": 0}, "--images 0: at least 1"),
+        ({"profile_images": -1}, "--profile-images -1: at least 1"),
+        ({"seed": -1}, "--seed -1"),
+        ({"window": 1}, "--window 1: a spread needs at least 2"),
+        ({"tolerance": "nan"}, "--tolerance nan"),
+        ({"tolerance": "inf"}, "--tolerance inf: 0 .never end early. or more, and finite, is needed"),
+        ({"activation_gib": "inf"}, "--activation-gib inf: 0 .keep nothing. or more, and finite, is needed"),
+        ({"device": "abacus"}, "--device abacus cannot be used here; choose auto or cpu"),
+        ({"budget": 16}, "--budget 16: a share of the 32-bit size"),
+        ({"budget": "nan"}, "--budget nan: a share of the 32-bit size"),
+        ({"budget": 0.001}, "the smallest possible is 0.03125"),
+        ({"budget": -1}, "the smallest possible is 0.03125"),
+        (
+            {"env_id": "ResNet20"},
+            "unknown environment ResNet20 .*choose one of .*adrl_gym/ResNet20-Cifar10-v0",
+        ),
+        (
+            {"env_id": "no_module:Tiny-v0"},
+            "unknown environment no_module:Tiny-v0 .*no_module.*; choose one of",
+        ),
+        ({"env_id": ".foo:x"}, "--env-id .foo:x: give the whole name of the module, for example my_package.module:id"),
+        (
+            {"env_id": "adrl_gym/MixedPrecisionQuant-v0"},
+            "--env-id adrl_gym/MixedPrecisionQuant-v0: this is for any network, so name one with --network",
+        ),
+        ({"env_id": "CartPole-v1"}, "CartPole-v1 is no quantization environment; choose one of"),
+        ({"data_root": "/nowhere", "data": "cifar10", "env_id": "adrl_gym/CifarNet-Cifar10-v0"}, "/nowhere"),
+    ],
+)
+def test_bad_options_get_one_line_and_status_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, object],
+    message: str,
+) -> None:
+    assert run_here(monkeypatch, arguments(tmp_path / "run", **changes)) == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(rf"error: .*{message}.*\n", error)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            ["--keep", "conv1=8", "--seed", "1", "--keep", "fc3=8"],
+            "--keep is given twice; give all its values behind one: --keep conv1=8 fc3=8",
+        ),
+        (["--keep=a_b=8", "c=4", "--keep=d=2"], "give all its values behind one: --keep a_b=8 c=4 d=2"),
+        (["--budget", "0.2"], "--budget is given twice; give it once"),
+        (["--wandb-group", "a", "--wandb_group=b"], "--wandb-group is given twice; give it once"),
+    ],
+)
+def test_an_option_given_twice_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    message: str,
+) -> None:
+    assert run_here(monkeypatch, [*arguments(tmp_path / "run"), *more]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.endswith(f"{message}\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_without_real_images_is_not_shown_to_who_asks_for_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = {"env_id": "adrl_gym/CifarNet-Cifar10-v0", "quantizer": "linear", "images": 20, "episodes": 1}
+    given = arguments(tmp_path / "run", **network)
+    assert run_here(monkeypatch, given) == 0
+    for more in (["--download"], ["--data-root", str(tmp_path)]):
+        capsys.readouterr()
+        assert run_here(monkeypatch, [*given, "--resume", *more]) == 2
+        message = rf"is finished, on the data-free set: .*\({' '.join(more)}\), choose another --output\n"
+        assert re.search(message, capsys.readouterr().err)
+    assert run_here(monkeypatch, [*given, "--resume", "--resume"]) == 0  # as make train ARGS=--resume does
+
+
+def test_an_unwritable_output_is_refused_before_the_search(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    done = run("train_haq", arguments(tmp_path / "file" / "run"))
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: cannot write to the output folder .*file/run: Not a directory; .*\n", done.stderr)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "holds a run of these options .*finished, 2 episodes.*--resume"),
+        (
+            {"budget": 0.09},
+            r"belongs to another run, with --budget 0.1 \(here 0.09\); choose another --output",
+        ),
+        ({"budget": 0.09, "resume": True}, r"--budget 0.1 \(here 0.09\); resume it with its own options or"),
+        ({"episodes": 1, "resume": True}, "resuming can only raise them, not lower them to 1"),
+        ({"k": 3, "seed": 1}, r"--seed 0 \(here 1\), --k 2 \(here 3\)"),
+    ],
+)
+def test_a_folder_of_another_run_stays_as_it_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, object],
+    message: str,
+) -> None:
+    output = tmp_path / "run"
+    assert run_here(monkeypatch, arguments(output, episodes=2, k=2)) == 0
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    capsys.readouterr()
+    assert run_here(monkeypatch, arguments(output, **{"episodes": 2, "k": 2, **changes})) == 2
+    assert re.fullmatch(rf"error: .*{message}.*\n", capsys.readouterr().err)
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("result.json", "cannot read the search result .*not JSON"),
+        ("agent.zip", "holds agent.zip but no result.json"),
+    ],
+)
+def test_files_of_unknown_origin_are_not_overwritten(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    message: str,
+) -> None:
+    (tmp_path / name).write_text("something else")
+    assert run_here(monkeypatch, arguments(tmp_path)) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "something else"}
+
+
+def test_ctrl_c_keeps_the_result_so_far(tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    command = [sys.executable, "agents/train_adrl.py", *arguments(output, episodes=5000)]
+    environment = {**os.environ, "TINY_SECONDS": "0.01"}
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background, the shell has them ignore SIGINT, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        try:
+            wait_for(output / "curve.png")
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=300)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert error.endswith(f"the best so far is in {output}; go on with --resume\ninterrupted\n")
+    result = SearchResult.load(output / "result.json")
+    assert result.status == "interrupted"
+    assert 1 <= result.episodes < 5000
+    assert {path.name for path in output.iterdir()} == FILES
+
+
+class PressesCtrlC:
+    """Where Python cannot raise what Ctrl-C raises: in a destructor."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_ctrl_c_that_python_loses_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost: list[str] = []
+
+    def draw_and_press(*drawn: Any) -> Any:
+        if not lost:
+            PressesCtrlC()
+        return plots.draw_curve(*drawn)
+
+    monkeypatch.setattr(recorder, "draw_curve", draw_and_press)
+    monkeypatch.setattr(sys, "unraisablehook", lambda hook: lost.append(hook.exc_type.__name__))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert run_here(monkeypatch, arguments(tmp_path / "run", episodes=50)) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert lost == ["KeyboardInterrupt"]
+    assert capsys.readouterr().err.endswith("go on with --resume\ninterrupted\n")
+    result = SearchResult.load(tmp_path / "run" / "result.json")
+    assert (result.status, result.episodes) == ("interrupted", 2)
+
+
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + 300
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} does not come"
+        time.sleep(0.02)

@@ -1,0 +1,291 @@
+"""agents/refit.py and the recipe of a search, as users run them, and which weights agents/export.py then takes."""
+
+import importlib
+import json
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from adrl_agents.search.options import SearchOptions
+from adrl_agents.postprocess.load_run import RunOptions, rebuild
+from adrl_agents.search.run import run_command_line
+from adrl_gym import AdrlGymError, QuantProblem
+from adrl_gym.datasets import ImageSet, Splits
+from adrl_gym.export import load_packed
+from adrl_gym.refit import refit
+from adrl_agents.runs.result import SearchResult
+
+ROOT = Path(__file__).parents[1]
+OWN = Path(__file__).parent / "own_network"
+pytestmark = pytest.mark.usefixtures("scripts")
+
+
+def search(folder: Path, **options: Any) -> Path:
+    importlib.import_module("search").main(
+        SearchOptions(
+            **{
+                "env_id": "tiny_env:Tiny-v0",
+                "method": "random",
+                "budget": 0.1,
+                "images": 40,
+                "episodes": 3,
+                "output": folder,
+                **options,
+            }
+        )
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def searched(scripts: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of one's own network, refitted."""
+    folder = search(tmp_path_factory.mktemp("runs") / "tiny")
+    command = [sys.executable, "-W", "error", "agents/refit.py", str(folder), "--images", "30", "--positions", "200"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(
+        rf"{folder}/refit.safetensors: search accuracy [\d.]+ -> [\d.]+ \(float [\d.]+\), refitted in [\d.]+ s\n",
+        done.stdout,
+    )
+    return folder
+
+
+@pytest.fixture
+def run(searched: Path, tmp_path: Path) -> Path:
+    """A copy of it, for a test of its own."""
+    shutil.copytree(searched, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def command(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: object) -> int:
+    """A command line, without the seconds that a new interpreter takes."""
+    module = importlib.import_module(script)
+    options = {"refit": "RefitOptions", "export": "ExportOptions"}[script]
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, arguments)])
+    return run_command_line(module.main, getattr(module, options), module.__doc__)
+
+
+def logits(network: torch.nn.Module) -> torch.Tensor:
+    with torch.inference_mode():
+        return network(importlib.import_module("tiny_env").images)  # (N, 10)
+
+
+def test_the_file_holds_the_refitted_network_and_the_report_says_what_it_is(run: Path) -> None:
+    tiny, there = importlib.import_module("tiny_env"), rebuild(RunOptions(run=run))
+    expected = refit(there.problem, there.bits.bits, images=30, positions=200)
+    loaded = load_packed(run / "refit.safetensors", tiny.Tiny())
+    assert torch.equal(logits(loaded), logits(expected))
+    report, result = json.loads((run / "refit.json").read_text()), SearchResult.load(run / "result.json")
+    metrics = there.problem.measure(loaded)
+    assert report["bits"] == result.bits
+    assert (report["images"], report["positions"], report["seed"]) == (30, 200, 0)
+    assert (report["checkpoint"], report["quantizer"], report["data"]) == (result.checkpoint, "gptq", "own")
+    assert report["search_accuracy"] == {
+        "direct": pytest.approx(result.search_accuracy),
+        "refit": metrics.accuracy,
+        "float": pytest.approx(result.float_search_accuracy),
+    }
+    assert report["search_agreement"] == {"direct": pytest.approx(result.search_agreement), "refit": metrics.agreement}
+    assert "test_accuracy" not in report, "there are no test images"
+    assert report["seconds"] > 0
+    assert torch.__version__.startswith(report["versions"]["torch"])
+
+
+def test_another_refit_replaces_the_first_one_whole(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "refit.safetensors").read_bytes()
+    assert command(monkeypatch, "refit", run, "--seed", "1") == 0
+    report = json.loads((run / "refit.json").read_text())
+    assert (report["images"], report["seed"]) == (40, 1), "all images, as there are fewer than 256"
+    assert (run / "refit.safetensors").read_bytes() != before
+    assert not list(run.glob("*.part"))
+
+
+def test_bad_options_leave_the_files_alone(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    for option, value in (("images", 0), ("positions", -1), ("seed", -1)):
+        assert command(monkeypatch, "refit", run, f"--{option}", value) == 2
+        assert re.fullmatch(rf"error: --{option} {value}: .*\n", capsys.readouterr().err)
+    assert command(monkeypatch, "refit", run / "nowhere") == 2
+    assert re.fullmatch(r"error: cannot read the search result .*nowhere/result.json: .*\n", capsys.readouterr().err)
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_export_takes_the_best_weights_there_are(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = importlib.import_module("tiny_env")
+    expected = {
+        "direct": rebuild(RunOptions(run=run)).problem.quantized(SearchResult.load(run / "result.json").config.bits),
+        "refit": load_packed(run / "refit.safetensors", tiny.Tiny()),
+    }
+    assert not torch.equal(logits(expected["direct"]), logits(expected["refit"]))
+
+    def exported(recipe: str | None) -> torch.Tensor:
+        asked = [] if recipe is None else ["--recipe", recipe]
+        assert command(monkeypatch, "export", run, "--format", "packed", *asked) == 0
+        return logits(load_packed(run / "packed.safetensors", tiny.Tiny()))
+
+    assert torch.equal(exported("direct"), logits(expected["direct"]))
+    assert "packed.safetensors (direct weights): " in capsys.readouterr().out
+    assert torch.equal(exported("refit"), logits(expected["refit"]))
+    assert torch.equal(exported(None), logits(expected["refit"]))
+    assert "packed.safetensors (refit weights): " in capsys.readouterr().out
+    command(monkeypatch, "refit", run, "--seed", "5")
+    (run / "refit.safetensors").rename(run / "finetuned.safetensors")  # whatever made it, it is of these bits
+    assert torch.equal(exported(None), exported("finetuned"))
+    assert "packed.safetensors (finetuned weights): " in capsys.readouterr().out
+    assert command(monkeypatch, "export", run, "--format", "packed", "--recipe", "refit") == 2
+    assert re.fullmatch(
+        rf"error: {run} has no refit.safetensors: make it with agents/refit.py {run}\n", capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "taken", "why"),
+    [
+        ({"direct": 60.0, "refit": 59.975}, "direct", "search accuracy direct 60.00, refit 59.98"),
+        ({"direct": 60.0, "refit": 60.0}, "refit", "search accuracy direct 60.00, refit 60.00"),
+        (
+            {"direct": 60.0, "refit": 61.0, "finetuned": 60.5},
+            "refit",
+            "search accuracy direct 60.00, refit 61.00, finetuned 60.50",
+        ),
+        (
+            {"direct": 60.0, "refit": 61.0, "finetuned": 61.0},
+            "finetuned",
+            "search accuracy direct 60.00, refit 61.00, finetuned 61.00",
+        ),
+    ],
+)
+def test_auto_takes_the_weights_with_the_best_measured_accuracy(
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    accuracies: dict[str, float],
+    taken: str,
+    why: str,
+) -> None:
+    (run / "refit.json").write_text(json.dumps({"search_accuracy": accuracies}))
+    if "finetuned" in accuracies:
+        shutil.copy(run / "refit.safetensors", run / "finetuned.safetensors")
+        (run / "finetune.json").write_text(json.dumps({"search_accuracy": accuracies["finetuned"]}))
+    assert command(monkeypatch, "export", run, "--format", "packed") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"auto takes the {taken} weights: {why}\n")
+    assert f"packed.safetensors ({taken} weights)" in shown
+
+
+def test_weights_without_a_report_are_measured(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = json.loads((run / "refit.json").read_text())["search_accuracy"]
+    (run / "refit.json").unlink()  # as a command that is killed between the two files leaves them
+    assert command(monkeypatch, "export", run, "--format", "packed") == 0
+    assert (
+        f"search accuracy direct {measured['direct']:.2f}, refit {measured['refit']:.2f}\n" in capsys.readouterr().out
+    )
+
+
+def test_a_refit_that_made_it_worse_says_so(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accuracies = {"search_accuracy": {"direct": 95.3, "refit": 92.6, "float": 100.0}}
+    monkeypatch.setattr(importlib.import_module("refit"), "_measured", lambda *_: accuracies)
+    assert command(monkeypatch, "refit", run) == 0
+    assert capsys.readouterr().out.endswith(
+        "note: refitting made it worse (search accuracy 95.30 -> 92.60 (float 100.00)); "
+        "--recipe auto keeps the direct weights\n"
+    )
+
+
+def test_weights_of_another_run_are_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, differs, options in (
+        ("bits", "other bits", {"budget": 0.2}),
+        ("quantizer", "the quantizer linear, not gptq", {"quantizer": "linear"}),
+    ):
+        other = search(tmp_path / name, **options)
+        assert command(monkeypatch, "refit", other) == 0
+        shutil.copy(other / "refit.safetensors", run / "refit.safetensors")
+        capsys.readouterr()
+        assert command(monkeypatch, "export", run, "--format", "packed") == 2
+        assert re.fullmatch(
+            rf"error: {run}/refit.safetensors is of another run, with {differs}: .*agents/refit.py {run}\n",
+            capsys.readouterr().err,
+        )
+    (run / "refit.safetensors").write_bytes((run / "refit.safetensors").read_bytes()[:-9])
+    assert command(monkeypatch, "export", run, "--format", "packed") == 2
+    assert "refit.safetensors" in capsys.readouterr().err
+    assert not (run / "packed.safetensors").exists()
+
+
+def test_a_search_with_the_recipe_refit_measures_refitted_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = importlib.import_module("tiny_env")
+    direct, refitted = search(tmp_path / "direct"), search(tmp_path / "refit", recipe="refit")
+    result, there = SearchResult.load(refitted / "result.json"), rebuild(RunOptions(run=refitted))
+    assert result.options["recipe"] == "refit"
+    assert "recipe" not in SearchResult.load(direct / "result.json").options
+    network = refit(there.problem, there.bits.bits)
+    assert torch.equal(logits(there.problem.quantized(there.bits.bits)), logits(network))
+    assert result.search_accuracy == pytest.approx(there.problem.measure(network).accuracy)
+    assert result.search_agreement == pytest.approx(there.problem.measure(network).agreement)
+    assert result.evaluations == 3, "one pass for each configuration"
+
+    assert command(monkeypatch, "export", refitted, "--format", "packed") == 0
+    assert "(refit weights)" in capsys.readouterr().out
+    assert torch.equal(logits(load_packed(refitted / "packed.safetensors", tiny.Tiny())), logits(network))
+    assert command(monkeypatch, "export", refitted, "--format", "packed", "--recipe", "direct") == 0
+    plain = there.problem.quantized(there.bits.bits, recipe="direct")
+    assert torch.equal(logits(load_packed(refitted / "packed.safetensors", tiny.Tiny())), logits(plain))
+
+    with pytest.raises(AdrlGymError, match="belongs to another run, with --recipe None"):
+        search(direct, recipe="refit", resume=True)
+
+
+def test_the_memo_keeps_recipes_apart_and_profiling_is_direct(tmp_path: Path) -> None:
+    tiny = importlib.import_module("tiny_env")
+    data = Splits(ImageSet(tiny.images[:40], tiny.labels[:40]), ImageSet(tiny.images[40:], tiny.labels[40:]), "tiny")
+    options: dict[str, Any] = {"budget": 0.2, "memo": tmp_path / "memo.sqlite"}
+    direct = QuantProblem(tiny.network, data, **options)
+    refitted = QuantProblem(tiny.network, data, recipe="refit", **options)
+    bits = [(2, 2, 2, 2), (2, 2, 3, 2)]
+    for b in bits:
+        assert direct.evaluate(b) == direct.measure(direct.quantized(b))
+        metrics, expected = refitted.evaluate(b), refitted.measure(refit(refitted, b))
+        assert (metrics.accuracy, metrics.agreement) == (expected.accuracy, expected.agreement)
+        assert metrics.kl == pytest.approx(expected.kl)
+        assert metrics != direct.evaluate(b)
+        test = refitted.test(b)
+        assert test is not None
+        assert test.kl == pytest.approx(refitted.measure(refit(refitted, b), "test").kl)
+    assert (refitted.memo_misses, refitted.evaluations) == (2, 2)
+    np.testing.assert_array_equal(refitted.costs(bits, "kl"), direct.costs(bits, "kl"))
+    again = QuantProblem(tiny.network, data, recipe="refit", **options)
+    assert again.evaluate(bits[0]) == refitted.evaluate(bits[0])
+    assert (again.memo_hits, again.evaluations) == (1, 0)
+    with pytest.raises(AdrlGymError, match="unknown recipe 'finetuned': choose one of direct, refit"):
+        QuantProblem(tiny.network, data, recipe="finetuned", budget=0.2)  # type: ignore[arg-type]
+
+
+def test_an_environment_with_the_recipe_can_be_pickled() -> None:
+    tiny = importlib.import_module("tiny_env")
+    problem = QuantProblem(tiny.network, Splits(ImageSet(tiny.images, None), None, "tiny"), recipe="refit", budget=0.2)
+    before = problem.evaluate((2, 2, 2, 2))
+    copy = pickle.loads(pickle.dumps(problem))
+    assert copy.measure(copy.quantized((2, 2, 2, 2))).kl == pytest.approx(before.kl)
