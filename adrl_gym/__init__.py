@@ -6,10 +6,9 @@ Importing this package registers the environments: ``gymnasium.make("adrl_gym/Re
 from importlib.metadata import version
 
 from adrl_gym.bits import BitConfig
-from adrl_gym.envs.mixed_precision import MixedPrecisionQuantEnv
+from adrl_gym.envs import MixedPrecisionQuantEnv, register_envs
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.problem import QuantProblem
-from adrl_gym.envs.registration import register_envs
 
 __all__ = ["AdrlGymError", "BitConfig", "MixedPrecisionQuantEnv", "QuantProblem"]
 __version__ = version("adrl-gym")

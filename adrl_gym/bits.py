@@ -12,6 +12,8 @@ from adrl_gym.errors import AdrlGymError
 
 SCHEMA = 1
 
+Bits = Sequence[int | None]  # a bit-width for every layer; None leaves the layer float
+
 
 @dataclass(frozen=True)
 class BitConfig:

@@ -1,9 +1,10 @@
 """Find the quantizable layers of any network, and describe each by HAQ's ten features."""
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -213,3 +214,25 @@ def layer_input(inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor:
     """What a layer was called with, as a forward hook gets it: ``layer(x)`` or ``layer(input=x)``."""
     x: Tensor = inputs[0] if inputs else keywords["input"]
     return x
+
+
+class LayerVersion(NamedTuple):
+    """What a layer computes with: ``weight`` ``(O, ...)``, ``bias`` ``(O,)`` or ``None``, both float32."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+def set_version(module: nn.Conv2d | nn.Linear, version: LayerVersion) -> None:
+    """Let ``module``, and every other one that shares its weight, compute with ``version``."""
+    module.weight.data = version.weight
+    module.bias = None if version.bias is None else nn.Parameter(version.bias, requires_grad=False)
+
+
+def with_versions(network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[LayerVersion]) -> nn.Module:
+    """A copy of ``network`` on the CPU whose ``layers`` compute with copies of ``versions``."""
+    network = copy.deepcopy(network).cpu()
+    for layer, (weight, bias) in zip(layers, versions, strict=True):
+        own = LayerVersion(weight.detach().cpu().clone(), None if bias is None else bias.detach().cpu().clone())
+        set_version(quantizable(network, layer), own)
+    return network

@@ -12,34 +12,31 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym import costs as sizes
-from adrl_gym.bits import check_bits, check_partly_float, check_range, match_keep, natural
-from adrl_gym.datasets.fit import check_fit
-from adrl_gym.datasets.splits import Splits
+from adrl_gym.bits import Bits, check_bits, check_partly_float, check_range, match_keep, natural
+from adrl_gym.datasets import Splits, check_fit
 from adrl_gym.devices import check_device
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import (
     ACTIVATION_MEMORY,
     IN_NATS,
     SCORES,
-    Bits,
     Engine,
     Memo,
     Metrics,
+    Precision,
+    RefitEngine,
     Score,
-    prepare_layers,
+    Source,
+    check_native,
+    compare,
+    fingerprint,
     race,
+    whole_logits,
 )
-from adrl_gym.evaluation.fingerprint import fingerprint
-from adrl_gym.evaluation.metrics import compare
-from adrl_gym.evaluation.reference import whole_logits
-from adrl_gym.evaluation.precision import Precision, check_native
-from adrl_gym.quantization.layerwise import with_versions
-from adrl_gym.quantization.sequential import CALIBRATION_IMAGES, RECIPES, Recipe, Refitter
-from adrl_gym.evaluation.sequential_engine import RefitEngine
-from adrl_gym.evaluation.evaluator import Source
-from adrl_gym.layers import find_layers, left_float, quantizable
-from adrl_gym.graph.memory_format import fast_layout
-from adrl_gym.models.checkpoints import content_hash
+from adrl_gym.graph import fast_layout
+from adrl_gym.layers import find_layers, left_float, quantizable, with_versions
+from adrl_gym.models import content_hash
+from adrl_gym.quantization import CALIBRATION_IMAGES, RECIPES, Recipe, Refitter, prepare_layers
 
 Split = Literal["search", "test"]
 Width = TypeVar("Width", int, int | None)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from adrl_gym.bits import check_bits
-from adrl_gym.quantization.layerwise import with_versions
-from adrl_gym.quantization.sequential import CALIBRATION_IMAGES, POSITIONS, Refitter
+from adrl_gym.layers import with_versions
 from adrl_gym.problem import QuantProblem
+from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS, Refitter
 
 __all__ = ["refit"]
 

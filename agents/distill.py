@@ -10,9 +10,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from adrl_agents.search.options import check_device
-from adrl_agents.search.run import run_command_line
-from adrl_gym.datasets.distill import Distillation, distill
+from adrl_agents.search import run_command_line
+from adrl_gym.datasets import Distillation, distill
+from adrl_gym.devices import check_device
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.models import load_network
 

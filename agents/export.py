@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from adrl_agents.postprocess.load_run import RunOptions, rebuild
-from adrl_agents.postprocess.weights import Made, quantized_network
-from adrl_agents.search.run import run_command_line
+from adrl_agents.postprocess import Made, RunOptions, quantized_network, rebuild
+from adrl_agents.search import run_command_line
 from adrl_gym.export import ExportSizes, save_onnx, save_packed
 
 FILES = {"packed": "packed.safetensors", "onnx": "network.onnx"}

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from adrl_agents import interrupts
-from adrl_agents.postprocess.finetune_run import FinetuneFolder, FinetuneTracker
-from adrl_agents.search.options import Switch
-from adrl_agents.postprocess.load_run import RunOptions, rebuild
-from adrl_agents.postprocess.weights import quantized_network
-from adrl_agents.search.run import run_command_line
+from adrl_agents.options import Switch
+from adrl_agents.postprocess import FinetuneFolder, FinetuneTracker, RunOptions, quantized_network, rebuild
+from adrl_agents.search import run_command_line
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.qat import Finetuned, Finetuning, finetune
 

@@ -14,16 +14,15 @@ from typing import Any
 
 from torch import nn
 
-from adrl_agents.runs.provenance import git_commit, package_versions
-from adrl_agents.postprocess.load_run import Run, RunOptions, rebuild
-from adrl_agents.postprocess.weights import recipe_file
-from adrl_agents.search.run import run_command_line
+from adrl_agents.postprocess import Run, RunOptions, rebuild, recipe_file
+from adrl_agents.runs import git_commit, package_versions
+from adrl_agents.search import run_command_line
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Metrics
-from adrl_gym.quantization.sequential import CALIBRATION_IMAGES, POSITIONS
 from adrl_gym.export import save_packed
 from adrl_gym.files import write_whole
 from adrl_gym.problem import Split
+from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS
 from adrl_gym.refit import refit
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import gymnasium as gym
 
-from adrl_agents import new_budget
-from adrl_agents.search.options import SearchOptions
-from adrl_agents.search.run import exit_status, run_command_line, run_search
 from adrl_agents.baselines import METHODS, Proposals
-from adrl_agents.runs.result import SearchResult
+from adrl_agents.options import SearchOptions
+from adrl_agents.postprocess import new_budget
+from adrl_agents.runs import SearchResult
+from adrl_agents.search import exit_status, run_command_line, run_search
 
 
 def main(options: SearchOptions) -> SearchResult:

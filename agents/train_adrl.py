@@ -6,9 +6,9 @@ from typing import Any
 import gymnasium as gym
 
 from adrl_agents import ADRL
-from adrl_agents.search.options import ADRLOptions
-from adrl_agents.search.run import run_command_line, run_search
-from adrl_agents.runs.result import SearchResult
+from adrl_agents.options import ADRLOptions
+from adrl_agents.runs import SearchResult
+from adrl_agents.search import run_command_line, run_search
 
 
 def main(options: ADRLOptions) -> SearchResult:

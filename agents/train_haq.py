@@ -3,9 +3,9 @@
 import sys
 
 from adrl_agents import HAQ
-from adrl_agents.search.options import Options
-from adrl_agents.search.run import run_command_line, run_search
-from adrl_agents.runs.result import SearchResult
+from adrl_agents.options import Options
+from adrl_agents.runs import SearchResult
+from adrl_agents.search import run_command_line, run_search
 
 
 def main(options: Options) -> SearchResult:

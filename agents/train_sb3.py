@@ -2,10 +2,10 @@
 
 import sys
 
-from adrl_agents.search.options import SB3Options
-from adrl_agents.search.run import run_command_line, run_search
+from adrl_agents.options import SB3Options
+from adrl_agents.runs import SearchResult
 from adrl_agents.sb3 import ACTION_TYPES, make_stock_agent
-from adrl_agents.runs.result import SearchResult
+from adrl_agents.search import run_command_line, run_search
 
 
 def main(options: SB3Options) -> SearchResult:

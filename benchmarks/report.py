@@ -1,8 +1,8 @@
 """Make the tables of README.md, agents/README.md and docs from the CSV files of benchmarks/results.
 
-python benchmarks/report.py            writes the tables between their markers
-python benchmarks/report.py --check    ends with status 1 where a table is not what the CSV files say
-python benchmarks/report.py --results runs/quick    the same of other results, written beside them
+python -m benchmarks.report            writes the tables between their markers
+python -m benchmarks.report --check    ends with status 1 where a table is not what the CSV files say
+python -m benchmarks.report --results runs/quick    the same of other results, written beside them
 """
 
 import itertools
@@ -17,9 +17,9 @@ from pathlib import Path
 import tyro
 
 import benchmarks.experiments.finetuned as finetuned
-from benchmarks.reporting.cells import markdown
 from benchmarks.harness.store import Row, read
 from benchmarks.harness.suites import PAPER
+from benchmarks.reporting.cells import markdown
 from benchmarks.reporting.tables import EVALUATION, Results
 
 ROOT = Path(__file__).parents[1]
@@ -233,7 +233,7 @@ def main(options: Options) -> int:
             if not options.check:
                 path.write_text(new)
     if options.check and stale:
-        print("out of date: " + ", ".join(stale) + "; run python benchmarks/report.py", file=sys.stderr)
+        print("out of date: " + ", ".join(stale) + "; run python -m benchmarks.report", file=sys.stderr)
         return 1
     return 0
 

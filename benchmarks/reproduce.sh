@@ -37,55 +37,55 @@ once() {
 full() {
     work=runs/benchmarks
     for suite in paper ablations comparison; do
-        "$python" benchmarks/run.py --suite $suite --data-root "$data" # runs.csv learning.csv variance.csv curves.csv
+        "$python" -m benchmarks.run --suite $suite --data-root "$data" # runs.csv learning.csv variance.csv curves.csv
     done                                                               # comparison.csv
-    "$python" benchmarks/refits.py --data-root "$data"     # refit.csv
-    "$python" benchmarks/finetuning.py --data-root "$data" # finetune.csv
+    "$python" -m benchmarks.experiments.refits --data-root "$data"     # refit.csv
+    "$python" -m benchmarks.experiments.finetuning --data-root "$data" # finetune.csv
     once selection-run "$python" agents/train_adrl.py --env-id adrl_gym/CifarNet-Cifar10-v0 --data cifar10 \
         --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --memo none \
         --output $work/selection --resume
-    once selection "$python" benchmarks/selection.py $work/selection --data-root "$data" # selection.csv
+    once selection "$python" -m benchmarks.experiments.selection $work/selection --data-root "$data" # selection.csv
     for network in resnet20 cifarnet mobilenet_v2; do
-        once "export-$network" "$python" benchmarks/exported_files.py --network $network --data-root "$data" # export.csv
+        once "export-$network" "$python" -m benchmarks.experiments.exported_files --network $network --data-root "$data" # export.csv
     done
     for network in resnet20 cifarnet; do
-        "$python" benchmarks/evaluate.py --network $network --data-root "$data"
+        "$python" -m benchmarks.experiments.evaluate --network $network --data-root "$data"
     done
-    "$python" benchmarks/datafree_correlation.py --network resnet20 --quantizer gptq --configurations 100 --test-images 2000 \
+    "$python" -m benchmarks.experiments.datafree_correlation --network resnet20 --quantizer gptq --configurations 100 --test-images 2000 \
         --data-root "$data" # datafree/resnet20-gptq.csv datafree/resnet20-gptq.json
-    "$python" benchmarks/datafree_correlation.py --network cifarnet --quantizer linear --configurations 100 \
+    "$python" -m benchmarks.experiments.datafree_correlation --network cifarnet --quantizer linear --configurations 100 \
         --data-root "$data" # datafree/cifarnet-linear.csv datafree/cifarnet-linear.json
-    "$python" benchmarks/paired.py --data-root "$data"         # paired.csv
-    "$python" benchmarks/equality.py --data-root "$data"       # equality.csv
+    "$python" -m benchmarks.experiments.paired --data-root "$data"         # paired.csv
+    "$python" -m benchmarks.experiments.equality --data-root "$data"       # equality.csv
     [ -d $work/before ] || git worktree add --detach $work/before 28921cc
-    once speed "$python" benchmarks/speed.py --data-root "$data" --before $work/before # speed.csv; a machine with nothing else
-    "$python" benchmarks/figures.py                                                    # figures
-    "$python" benchmarks/report.py
+    once speed "$python" -m benchmarks.experiments.speed --data-root "$data" --before $work/before # speed.csv; a machine with nothing else
+    "$python" -m benchmarks.reporting.figures                                                    # figures
+    "$python" -m benchmarks.report
 }
 
 quick() {
     work=runs/quick
-    "$python" benchmarks/run.py --suite quick --data-root "$data" --runs $work/runs --results $work
-    "$python" benchmarks/paired.py --results $work --data-root "$data"
+    "$python" -m benchmarks.run --suite quick --data-root "$data" --runs $work/runs --results $work
+    "$python" -m benchmarks.experiments.paired --results $work --data-root "$data"
     once selection-run "$python" agents/train_adrl.py --env-id adrl_gym/CifarNet-Cifar10-v0 --data cifar10 \
         --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --memo none --episodes 10 \
         --output $work/runs/selection --resume
-    once selection "$python" benchmarks/selection.py $work/runs/selection --configurations 3 --results $work \
+    once selection "$python" -m benchmarks.experiments.selection $work/runs/selection --configurations 3 --results $work \
         --data-root "$data"
-    once export "$python" benchmarks/exported_files.py --network cifarnet --test-images 1000 --results $work \
+    once export "$python" -m benchmarks.experiments.exported_files --network cifarnet --test-images 1000 --results $work \
         --data-root "$data"
-    "$python" benchmarks/datafree_correlation.py --network cifarnet --configurations 10 --test-images 1000 \
+    "$python" -m benchmarks.experiments.datafree_correlation --network cifarnet --configurations 10 --test-images 1000 \
         --results $work/datafree --data-root "$data"
-    once speed "$python" benchmarks/speed.py --cases cifarnet --repeats 1 --results $work --data-root "$data"
-    "$python" benchmarks/figures.py --results $work --output $work/figures
-    "$python" benchmarks/report.py --results $work
+    once speed "$python" -m benchmarks.experiments.speed --cases cifarnet --repeats 1 --results $work --data-root "$data"
+    "$python" -m benchmarks.reporting.figures --results $work --output $work/figures
+    "$python" -m benchmarks.report --results $work
     echo "tables and figures: $work/evaluation.md, $work/tables.md, $work/figures"
 }
 
 checkpoints() {
     for network in resnet20 cifarnet; do
-        "$python" benchmarks/pretrain.py --network $network --data-root "$data" # pretrain/resnet20.csv pretrain/cifarnet.csv
-        "$python" benchmarks/datafree_sets.py --network $network
+        "$python" -m benchmarks.experiments.pretrain --network $network --data-root "$data" # pretrain/resnet20.csv pretrain/cifarnet.csv
+        "$python" -m benchmarks.experiments.datafree_sets --network $network
     done
 }
 

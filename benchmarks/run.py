@@ -1,13 +1,13 @@
 """Run a suite of searches, each by its own command line, and gather their results.
 
-    python benchmarks/run.py --suite paper --data-root D
-    python benchmarks/run.py --suite comparison --data-root D
-    python benchmarks/run.py --suite ablations --data-root D
+    python -m benchmarks.run --suite paper --data-root D
+    python -m benchmarks.run --suite comparison --data-root D
+    python -m benchmarks.run --suite ablations --data-root D
 
-The searches of a suite are in benchmarks/suites.py. Resumable: a run that has rows in the CSV files of
+The searches of a suite are in benchmarks/harness/suites.py. Resumable: a run that has rows in the CSV files of
 benchmarks/results, or a finished folder, is not run again, and a killed one goes on where it was. Rows are added after
-every run (see benchmarks/gather.py); several of these commands with different --only may share all folders.
-benchmarks/report.py and benchmarks/figures.py make tables and figures of the files.
+every run (see benchmarks/reporting/gather.py); several of these commands with different --only may share all folders.
+benchmarks/report.py and benchmarks/reporting/figures.py make tables and figures of the files.
 """
 
 import os
@@ -22,9 +22,9 @@ import tyro
 from tqdm import tqdm
 
 import benchmarks.harness.stoppable as stoppable
-from benchmarks.reporting.gather import gather
 from benchmarks.harness.store import Store
 from benchmarks.harness.suites import Run, Suite, results_of
+from benchmarks.reporting.gather import gather
 
 
 @dataclass

@@ -46,9 +46,9 @@ def scripts() -> Iterator[None]:
     tests, threads = Path(__file__).parent, torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(tests / "own_network")
+        patch.syspath_prepend(tests / "support" / "own_network")
         patch.syspath_prepend(tests.parent / "agents")
-        patch.setenv("PYTHONPATH", str(tests / "own_network"), prepend=os.pathsep)
+        patch.setenv("PYTHONPATH", str(tests / "support" / "own_network"), prepend=os.pathsep)
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())
         yield
@@ -60,8 +60,8 @@ def benchmark_scripts(scripts: None) -> Iterator[None]:
     """Makes the scripts of benchmarks/ importable, and the module that makes up runs for them."""
     tests = Path(__file__).parent
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(tests.parent / "benchmarks")
-        patch.syspath_prepend(tests / "made_runs")
+        patch.syspath_prepend(tests.parent)
+        patch.syspath_prepend(tests / "support" / "made_runs")
         yield
 
 

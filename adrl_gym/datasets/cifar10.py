@@ -9,7 +9,7 @@ import torch
 from adrl_gym.datasets.images import ImageSet
 from adrl_gym.datasets.splits import Splits, check_count
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.models.preprocessing import CIFAR10
+from adrl_gym.models import CIFAR10
 from adrl_gym.vision import import_torchvision
 
 FOLDER = "cifar-10-batches-py"

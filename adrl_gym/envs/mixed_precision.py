@@ -12,14 +12,13 @@ from torch import Tensor, nn
 
 from adrl_gym.bits import bits_from_action, natural
 from adrl_gym.datasets import find_splits, own_splits
+from adrl_gym.envs.rendering import render_ansi, render_image
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import ACTIVATION_MEMORY
-from adrl_gym.evaluation.precision import Precision
-from adrl_gym.quantization.sequential import Recipe
+from adrl_gym.evaluation import ACTIVATION_MEMORY, Precision
 from adrl_gym.layers import FEATURES, layer_features
 from adrl_gym.models import load_network, own_network
 from adrl_gym.problem import QuantProblem
-from adrl_gym.envs.rendering import render_ansi, render_image
+from adrl_gym.quantization import Recipe
 
 PREVIOUS_ACTION = 9  # the observation's last feature; only this one changes from episode to episode
 

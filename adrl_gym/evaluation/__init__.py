@@ -1,25 +1,32 @@
-"""From quantized layers to the accuracy of a whole network."""
+"""From quantized weights to the metrics of a whole network."""
 
 from adrl_gym.evaluation.engine import ACTIVATION_MEMORY, Engine
-from adrl_gym.evaluation.result_cache import Memo
-from adrl_gym.evaluation.metrics import IN_NATS, SCORES, Metrics, Outcomes, Score
-from adrl_gym.evaluation.reference import PlainEvaluator
-from adrl_gym.quantization.layerwise import LayerVersion, prepare_layers
+from adrl_gym.evaluation.evaluator import Source
+from adrl_gym.evaluation.fingerprint import fingerprint
+from adrl_gym.evaluation.metrics import IN_NATS, SCORES, Metrics, Outcomes, Score, compare
+from adrl_gym.evaluation.precision import DTYPES, Precision, check_native
 from adrl_gym.evaluation.racing import race
-from adrl_gym.evaluation.runner import Bits
+from adrl_gym.evaluation.reference import PlainEvaluator, whole_logits
+from adrl_gym.evaluation.result_cache import Memo
+from adrl_gym.evaluation.sequential_engine import RefitEngine
 
 __all__ = [
     "ACTIVATION_MEMORY",
+    "DTYPES",
     "IN_NATS",
     "SCORES",
-    "Bits",
     "Engine",
-    "LayerVersion",
     "Memo",
     "Metrics",
     "Outcomes",
     "PlainEvaluator",
+    "Precision",
+    "RefitEngine",
     "Score",
-    "prepare_layers",
+    "Source",
+    "check_native",
+    "compare",
+    "fingerprint",
     "race",
+    "whole_logits",
 ]

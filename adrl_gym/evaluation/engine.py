@@ -10,16 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adrl_gym.datasets.images import Images
-from adrl_gym.graph.partition import Versions, cut
-from adrl_gym.graph.functionalize import CannotCutError
-from adrl_gym.graph.activation_cache import KeptActivations
+from adrl_gym.bits import Bits
+from adrl_gym.datasets import Images
 from adrl_gym.evaluation.metrics import Outcomes, compare
 from adrl_gym.evaluation.precision import DTYPES, Precision
-from adrl_gym.quantization.layerwise import LayerVersion
-from adrl_gym.evaluation.runner import Bits, CutRunner, Runner, WholeRunner
-from adrl_gym.layers import LayerSpec, quantizable
-from adrl_gym.graph.memory_format import fast_layout, placed
+from adrl_gym.evaluation.runner import CutRunner, Runner, WholeRunner
+from adrl_gym.graph import CannotCutError, KeptActivations, Versions, cut, fast_layout, placed
+from adrl_gym.layers import LayerSpec, LayerVersion, quantizable
 
 ACTIVATION_MEMORY = 2 << 30  # of kept activations
 PIXELS = 50 * 32 * 32  # of a slice: larger slices fall out of the processor's cache

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from adrl_gym.bits import Bits
 from adrl_gym.evaluation.engine import Engine
-from adrl_gym.evaluation.result_cache import Memo
 from adrl_gym.evaluation.metrics import Outcomes
+from adrl_gym.evaluation.result_cache import Memo
 from adrl_gym.evaluation.sequential_engine import RefitEngine
-from adrl_gym.evaluation.runner import Bits
 
 
 class Source:

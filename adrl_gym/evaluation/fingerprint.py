@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from adrl_gym.datasets.images import Images
+from adrl_gym.datasets import Images
 from adrl_gym.layers import LayerSpec
-from adrl_gym.models.checkpoints import content_hash
+from adrl_gym.models import content_hash
 
 FIRST = 50  # images, of which the network's own answers are looked at
 REVISION = 2  # to be raised whenever quantizers or evaluation give other numbers than before

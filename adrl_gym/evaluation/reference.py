@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from adrl_gym.datasets.images import Images
-from adrl_gym.graph.activation_cache import KeptActivations
-from adrl_gym.quantization.layerwise import LayerVersion
-from adrl_gym.evaluation.runner import Bits, WholeRunner
-from adrl_gym.layers import LayerSpec, quantizable
+from adrl_gym.bits import Bits
+from adrl_gym.datasets import Images
+from adrl_gym.evaluation.runner import WholeRunner
+from adrl_gym.graph import KeptActivations
+from adrl_gym.layers import LayerSpec, LayerVersion, quantizable
 
 BATCH = 250  # images
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from adrl_gym.bits import Bits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation.metrics import Outcomes
-from adrl_gym.evaluation.runner import Bits
 
 MAGIC = b"SQLite format 3\x00"
 APPLICATION = 0x4144524C  # "ADRL": SQLite's application_id of a memo

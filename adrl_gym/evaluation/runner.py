@@ -9,13 +9,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from adrl_gym.graph.partition import Live, Segment, Versions
-from adrl_gym.graph.activation_cache import KeptActivations
+from adrl_gym.bits import Bits
+from adrl_gym.graph import KeptActivations, Live, Segment, Versions, placed
 from adrl_gym.layers import LayerSpec, quantizable
-from adrl_gym.graph.memory_format import placed
 
 Path = tuple[tuple[int | None, ...], ...]
-Bits = Sequence[int | None]  # a bit-width for every layer; None leaves the layer float
 
 
 class Runner(Protocol):

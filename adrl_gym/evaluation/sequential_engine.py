@@ -4,15 +4,14 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
-from adrl_gym.datasets.images import Images
+from adrl_gym.bits import Bits
+from adrl_gym.datasets import Images
 from adrl_gym.evaluation.engine import Engine
 from adrl_gym.evaluation.metrics import Outcomes, compare
 from adrl_gym.evaluation.reference import whole_logits
-from adrl_gym.quantization.layerwise import with_versions
-from adrl_gym.quantization.sequential import Refitter
-from adrl_gym.evaluation.runner import Bits
-from adrl_gym.layers import LayerSpec
-from adrl_gym.graph.memory_format import fast_layout
+from adrl_gym.graph import fast_layout
+from adrl_gym.layers import LayerSpec, with_versions
+from adrl_gym.quantization import Refitter
 
 
 class RefitEngine:

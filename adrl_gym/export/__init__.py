@@ -1,10 +1,7 @@
-"""From a quantized network to a file that is really small.
-
-Both formats take a network with quantized weights and its bits, whatever has made them.
-"""
+"""Files of quantized networks: packed safetensors and ONNX."""
 
 from adrl_gym.export.onnx_file import save_onnx
-from adrl_gym.export.packed import Packed, load_packed, read_packed, save_packed
+from adrl_gym.export.packed import load_packed, read_packed, save_packed
 from adrl_gym.export.sizes import ExportSizes
 
-__all__ = ["ExportSizes", "Packed", "load_packed", "read_packed", "save_onnx", "save_packed"]
+__all__ = ["ExportSizes", "load_packed", "read_packed", "save_onnx", "save_packed"]

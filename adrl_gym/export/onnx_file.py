@@ -26,7 +26,7 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.bitpack import pack, packed_size
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
-from adrl_gym.quantization.codes import CodedWeight, encode_layers, is_codebook
+from adrl_gym.quantization import CodedWeight, encode_layers, is_codebook
 
 OPSET = 21  # the first with INT4
 _INTEGERS = "_integers"  # a parameter's name with this is that of its integers

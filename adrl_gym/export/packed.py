@@ -18,8 +18,8 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.bitpack import pack, packed_size, unpack
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
-from adrl_gym.models.checkpoints import content_hash, fill, read_safetensors
-from adrl_gym.quantization.codes import CodedWeight, encode_layers, is_codebook, parameter_name
+from adrl_gym.models import content_hash, fill, read_safetensors
+from adrl_gym.quantization import CodedWeight, encode_layers, is_codebook, parameter_name
 
 VERSION = 1
 _KIND = "packed file"

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 
-from adrl_gym.graph.reinplace import write_over
 from adrl_gym.graph.functionalize import CannotCutError, end_in_place
-from adrl_gym.quantization.layerwise import LayerVersion, set_version
-from adrl_gym.layers import LayerSpec, is_plain, quantizable
 from adrl_gym.graph.memory_format import alike, placed
+from adrl_gym.graph.reinplace import write_over
+from adrl_gym.layers import LayerSpec, LayerVersion, is_plain, quantizable, set_version
 
 Versions = dict[int | None, LayerVersion]  # bit-width, or None for float, -> what a layer computes with
 Live = tuple[Any, ...]  # activations ``(B, ...)``, and sizes, that the rest of the network still needs

@@ -1,133 +1,25 @@
-"""The named networks and one's own, with trained weights."""
+"""Named networks, one's own networks, and their weights."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
-
-from torch import Tensor, nn
-
-from adrl_gym.errors import AdrlGymError
-from adrl_gym.models.checkpoints import SHIPPED, Checkpoint, content_hash, fill, load_checkpoint
-from adrl_gym.models.cifarnet import cifarnet
-from adrl_gym.models.imagenet import alexnet, default_weights, download, preprocessing, resnet50
-from adrl_gym.models.own import FORMS, make_own
+from adrl_gym.models.checkpoints import SHIPPED, content_hash, fill, read_safetensors, save_checkpoint
+from adrl_gym.models.imagenet import preprocessing
+from adrl_gym.models.named import NETWORKS, LoadedNetwork, NetworkSpec, find_network, load_network, own_network
 from adrl_gym.models.preprocessing import CIFAR10, Preprocessing
-from adrl_gym.models.resnet import resnet20
+from adrl_gym.models.statistics import collect_statistics
 
-__all__ = ["NETWORKS", "LoadedNetwork", "NetworkSpec", "find_network", "load_network", "own_network"]
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """A network that can be asked for by name.
-
-    Attributes:
-        name: for example ``resnet20``.
-        make: builds it with random weights.
-        dataset: what its weights were trained on.
-        classes: its outputs.
-    """
-
-    name: str
-    make: Callable[[], nn.Module]
-    dataset: Literal["cifar10", "imagenet"]
-    classes: int
-
-
-NETWORKS = {
-    spec.name: spec
-    for spec in (
-        NetworkSpec("resnet20", resnet20, "cifar10", 10),
-        NetworkSpec("cifarnet", cifarnet, "cifar10", 10),
-        NetworkSpec("alexnet", alexnet, "imagenet", 1000),
-        NetworkSpec("resnet50", resnet50, "imagenet", 1000),
-    )
-}
-
-
-@dataclass(frozen=True)
-class LoadedNetwork:
-    """A network with trained weights.
-
-    Attributes:
-        network: float32, in evaluation mode.
-        name: its name in ``NETWORKS``; of one's own, that of the model, the factory or the class.
-        checkpoint: content hash of its weights.
-        named: whether it is one of ``NETWORKS``.
-        statistics: means and variances of its layers' outputs (see ``Checkpoint``); empty where none are known.
-        images: how its images are made, where something besides the network says so.
-    """
-
-    network: nn.Module
-    name: str
-    checkpoint: str
-    named: bool = True
-    statistics: dict[str, Tensor] = field(default_factory=dict)
-    images: Preprocessing | None = None
-
-    def preprocessing(self) -> Preprocessing:
-        """How its images are made: what its weights or its own attribute ``pretrained_cfg`` say.
-
-        Raises:
-            AdrlGymError: nothing says so; the message shows what to add.
-        """
-        if self.images is not None:
-            return self.images
-        return Preprocessing.from_config(getattr(self.network, "pretrained_cfg", None), self.name)
-
-
-def find_network(name: str) -> NetworkSpec:
-    """The network of that name.
-
-    Raises:
-        AdrlGymError: there is none.
-    """
-    if name not in NETWORKS:
-        raise AdrlGymError(f"unknown network {name!r}: choose one of {', '.join(NETWORKS)}, or {FORMS}")
-    return NETWORKS[name]
-
-
-def load_network(name: str, weights: str | Path | None = None) -> LoadedNetwork:
-    """A network with the weights of a file, or else those that ship with the package or its library.
-
-    Args:
-        name: one of ``NETWORKS``, ``torchvision:NAME``, ``timm:NAME``, or ``FILE.py:FACTORY``: what that function,
-            called without arguments, returns. That file is run; files of weights never are.
-        weights: a safetensors file, or a ``.pt`` or ``.pth`` file that holds nothing but tensors.
-
-    Raises:
-        AdrlGymError: no such network; a weights file that is missing, damaged or of another network; a
-            download that fails.
-    """
-    given, source = (None, "") if weights is None else (load_checkpoint(weights), f"weights file {weights}")
-    if ":" not in name:
-        return _named(find_network(name), given, source)
-    network, images = make_own(name, None if given is None else given.state)
-    if given is not None:
-        fill(network, given.state, source)
-    return own_network(network, name.rpartition(":")[2], images)
-
-
-def _named(spec: NetworkSpec, given: Checkpoint | None, source: str) -> LoadedNetwork:
-    network = spec.make()
-    if given is None and spec.dataset == "cifar10":
-        path = SHIPPED / f"{spec.name}.safetensors"
-        given, source = load_checkpoint(path), f"weights file {path}"
-    if given is None:
-        fill(network, download(default_weights(spec.name), spec.name), f"torchvision's checkpoint of {spec.name}")
-    else:
-        fill(network, given.state, source)
-    return LoadedNetwork(
-        network.eval(),
-        spec.name,
-        content_hash(network.state_dict()),
-        statistics={} if given is None else given.statistics,
-        images=CIFAR10 if spec.dataset == "cifar10" else preprocessing(spec.name),
-    )
-
-
-def own_network(network: nn.Module, name: str | None = None, images: Preprocessing | None = None) -> LoadedNetwork:
-    """Any network, as it is; ``name`` is that of its class unless given."""
-    checkpoint = content_hash(network.state_dict())
-    return LoadedNetwork(network.eval(), name or type(network).__name__, checkpoint, named=False, images=images)
+__all__ = [
+    "CIFAR10",
+    "NETWORKS",
+    "SHIPPED",
+    "LoadedNetwork",
+    "NetworkSpec",
+    "Preprocessing",
+    "collect_statistics",
+    "content_hash",
+    "fill",
+    "find_network",
+    "load_network",
+    "own_network",
+    "preprocessing",
+    "read_safetensors",
+    "save_checkpoint",
+]

@@ -1,6 +1,9 @@
-"""From a quantized network to a better one of the same bits: quantization-aware training."""
+"""Quantization-aware training of a network with given bits."""
 
+from adrl_gym.qat.loader import Feed
 from adrl_gym.qat.loop import Epoch, Finetuned, finetune
 from adrl_gym.qat.settings import Finetuning
+from adrl_gym.qat.teacher import Predictor
+from adrl_gym.qat.trainer import Trainer
 
-__all__ = ["Epoch", "Finetuned", "Finetuning", "finetune"]
+__all__ = ["Epoch", "Feed", "Finetuned", "Finetuning", "Predictor", "Trainer", "finetune"]

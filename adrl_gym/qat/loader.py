@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from adrl_gym.datasets.augment import augment
-from adrl_gym.datasets.images import Batch, Images
+from adrl_gym.datasets import Batch, Images, augment
 
 
 class Feed:

@@ -17,17 +17,15 @@ from torch import nn
 from tqdm import tqdm
 
 from adrl_gym.bits import BitConfig
-from adrl_gym.datasets.fit import check_fit
-from adrl_gym.datasets.images import Images
+from adrl_gym.datasets import Images, check_fit
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation.metrics import Metrics, compare
-from adrl_gym.evaluation.precision import Precision, check_native
+from adrl_gym.evaluation import Metrics, Precision, check_native, compare
 from adrl_gym.files import write_whole
+from adrl_gym.models import content_hash
 from adrl_gym.qat.loader import Feed
 from adrl_gym.qat.settings import Finetuning
 from adrl_gym.qat.teacher import Predictor
 from adrl_gym.qat.trainer import Trainer
-from adrl_gym.models.checkpoints import content_hash
 
 
 @dataclass(frozen=True)

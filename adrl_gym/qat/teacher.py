@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from adrl_gym.datasets.images import Images
-from adrl_gym.evaluation import Engine, LayerVersion
-from adrl_gym.evaluation.precision import Precision
-from adrl_gym.layers import find_layers
+from adrl_gym.datasets import Images
+from adrl_gym.evaluation import Engine, Precision
+from adrl_gym.layers import LayerVersion, find_layers
 
 
 class Predictor:

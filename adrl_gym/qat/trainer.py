@@ -13,14 +13,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from adrl_gym.bits import BitConfig
-from adrl_gym.datasets.images import ImageSet
+from adrl_gym.datasets import ImageSet
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation.precision import DTYPES, Precision
+from adrl_gym.evaluation import DTYPES, Precision
+from adrl_gym.graph import fast_layout, placed
 from adrl_gym.qat.loader import Feed
 from adrl_gym.qat.settings import Finetuning
 from adrl_gym.qat.teacher import Predictor
 from adrl_gym.qat.weights import QuantizedWeights
-from adrl_gym.graph.memory_format import fast_layout, placed
 
 _LABELS = 0.3  # share of the cross-entropy to the labels in the loss of a distillation
 _LATENT = 10.0  # learning rate of the latent weights, which are in steps, over that of biases and norms

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym.bits import BitConfig
-from adrl_gym.quantization.codes import CodedWeight, encode_layers
-from adrl_gym.quantization.grid import levels, nearest, nonzero
+from adrl_gym.quantization import CodedWeight, encode_layers, levels, nearest, nonzero
 
 
 class SteppedWeight(nn.Module):

@@ -1,23 +1,14 @@
 """Make every layer's quantized weights once for each bit-width."""
 
-import copy
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from adrl_gym.layers import LayerSpec, quantizable
-from adrl_gym.quantization import NEED_SECOND_MOMENTS, quantize
-from adrl_gym.quantization import bias_correction as correction
+from adrl_gym.layers import LayerSpec, LayerVersion, quantizable
+from adrl_gym.quantization.base import NEED_SECOND_MOMENTS, quantize
+from adrl_gym.quantization.bias_correction import bias_correction as correction
 from adrl_gym.quantization.hessian import collect_moments
-
-
-class LayerVersion(NamedTuple):
-    """What a layer computes with: ``weight`` ``(O, ...)``, ``bias`` ``(O,)`` or ``None``, both float32."""
-
-    weight: Tensor
-    bias: Tensor | None
 
 
 def prepare_layers(
@@ -60,18 +51,3 @@ def prepare_layers(
                 shift = bias.detach()
             prepared[layer.name][b] = LayerVersion(quantized, shift)
     return [prepared[layer.name] for layer in layers]
-
-
-def set_version(module: nn.Conv2d | nn.Linear, version: LayerVersion) -> None:
-    """Let ``module``, and every other one that shares its weight, compute with ``version``."""
-    module.weight.data = version.weight
-    module.bias = None if version.bias is None else nn.Parameter(version.bias, requires_grad=False)
-
-
-def with_versions(network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[LayerVersion]) -> nn.Module:
-    """A copy of ``network`` on the CPU whose ``layers`` compute with copies of ``versions``."""
-    network = copy.deepcopy(network).cpu()
-    for layer, (weight, bias) in zip(layers, versions, strict=True):
-        own = LayerVersion(weight.detach().cpu().clone(), None if bias is None else bias.detach().cpu().clone())
-        set_version(quantizable(network, layer), own)
-    return network

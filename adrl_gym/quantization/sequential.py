@@ -29,14 +29,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.graph.partition import Live, Segment, cut_unfolded
-from adrl_gym.graph.functionalize import CannotCutError
-from adrl_gym.graph.activation_cache import KeptActivations
-from adrl_gym.quantization.layerwise import LayerVersion, set_version
-from adrl_gym.layers import LayerSpec, layer_input, quantizable
-from adrl_gym.quantization import quantize
-from adrl_gym.quantization.patches import output_size, patches_at
+from adrl_gym.graph import CannotCutError, KeptActivations, Live, Segment, cut_unfolded
+from adrl_gym.layers import LayerSpec, LayerVersion, layer_input, quantizable, set_version
+from adrl_gym.quantization.base import quantize
 from adrl_gym.quantization.least_squares import Inputs
+from adrl_gym.quantization.patches import output_size, patches_at
 
 Recipe = Literal["direct", "refit"]  # how bits become a network
 RECIPES: tuple[Recipe, ...] = get_args(Recipe)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from adrl_gym.sensitivity.table import finite
 from adrl_gym import QuantProblem
 from adrl_gym.evaluation import Score
+from adrl_gym.sensitivity.table import finite
 
 REACH = 2  # bits up and down from the configuration that are measured
 

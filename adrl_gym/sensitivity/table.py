@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from adrl_gym.sensitivity.knapsack import Completion, price_of_size
 from adrl_gym import QuantProblem
 from adrl_gym.costs import allowed_bits
+from adrl_gym.sensitivity.knapsack import Completion, price_of_size
 
 
 def left_to_search(problem: QuantProblem) -> int:

@@ -9,11 +9,8 @@ from adrl_gym.bits import BitConfig
 from adrl_gym.datasets import ImageSet
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Metrics
-from adrl_gym.qat import Finetuning
-from adrl_gym.qat.loader import Feed
-from adrl_gym.qat.teacher import Predictor
-from adrl_gym.qat.trainer import Trainer
 from adrl_gym.problem import QuantProblem
+from adrl_gym.qat import Feed, Finetuning, Predictor, Trainer
 
 
 class FinetunedReward(gym.Wrapper[Any, Any, Any, Any]):

@@ -9,7 +9,7 @@ from stable_baselines3 import DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
 
-from adrl_agents.search.options import ActionType, Algo
+from adrl_agents.options import ActionType, Algo
 
 BUFFER = 100_000  # transitions: more than a search makes
 PPO_EPISODES = 8  # of a rollout; SB3's 2,048 steps would be 102 episodes of ResNet20

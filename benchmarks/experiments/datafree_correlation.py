@@ -1,6 +1,6 @@
 """Does the data-free set rank bit configurations as real test images do?
 
-    python benchmarks/datafree_correlation.py --network resnet20 --data-root D
+    python -m benchmarks.experiments.datafree_correlation --network resnet20 --data-root D
 
 Random configurations, every layer between 2 and 6 bits, are quantized with the data-free set alone; agreement
 with the float network on that set is then compared with accuracy on CIFAR-10's test images. Rows go to
@@ -26,7 +26,7 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
 
-RESULTS = Path(__file__).parent / "results" / "datafree"
+RESULTS = Path(__file__).parents[1] / "results" / "datafree"
 LOWEST, HIGHEST = 2, 6  # bits
 COLUMNS = ("configuration", "bits", "average_bits", "agreement", "kl", "test_accuracy")
 

@@ -1,6 +1,6 @@
 """Make the data-free set that ships for a network, from its shipped checkpoint alone.
 
-    python benchmarks/datafree_sets.py --network resnet20
+    python -m benchmarks.experiments.datafree_sets --network resnet20
 
 The method, and how it goes on after an interruption, are in adrl_gym/datasets/distill.py; the settings of the sets that
 ship are the defaults here.
@@ -14,8 +14,7 @@ from typing import Literal
 import torch
 import tyro
 
-from adrl_gym.datasets.datafree import FOLDER, load_datafree
-from adrl_gym.datasets.distill import Distillation, distill
+from adrl_gym.datasets import FOLDER, Distillation, distill, load_datafree
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.models import load_network
 

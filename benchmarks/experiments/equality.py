@@ -1,6 +1,6 @@
 """Does the fast evaluator predict what the plain one predicts?
 
-    python benchmarks/equality.py --data-root D
+    python -m benchmarks.experiments.equality --data-root D
 
 Random configurations (every layer between 1 and 8 bits) of each network and quantizer, on CIFAR-10's 10,000 test
 images: how many images get another label, and the largest difference of a logit. Each runs together with another one
@@ -19,11 +19,12 @@ import tyro
 from tqdm import tqdm
 
 from adrl_gym.datasets import ImageSet, load_splits
-from adrl_gym.evaluation import Engine, PlainEvaluator, prepare_layers
+from adrl_gym.evaluation import Engine, PlainEvaluator
 from adrl_gym.layers import find_layers
 from adrl_gym.models import load_network
+from adrl_gym.quantization import prepare_layers
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 COLUMNS = ("network", "quantizer", "configuration", "bits", "images", "different", "largest_difference", "torch")
 NETWORKS = ("resnet20", "cifarnet")
 QUANTIZERS = ("gptq", "linear", "kmeans")

@@ -1,6 +1,6 @@
 """Measure a float network on its data set's test split.
 
-python benchmarks/evaluate.py --network resnet20 --data-root D
+python -m benchmarks.experiments.evaluate --network resnet20 --data-root D
 """
 
 import json
@@ -14,9 +14,7 @@ import tyro
 from torch import nn
 from tqdm import tqdm
 
-from adrl_gym.datasets import load_splits
-from adrl_gym.datasets.fit import check_fit
-from adrl_gym.datasets.images import Images
+from adrl_gym.datasets import Images, check_fit, load_splits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.models import NETWORKS, load_network
 

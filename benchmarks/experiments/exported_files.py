@@ -1,6 +1,6 @@
 """Export networks, load the files back, and compare with what PyTorch computed before.
 
-    python benchmarks/exported_files.py --network resnet20 --data-root D
+    python -m benchmarks.experiments.exported_files --network resnet20 --data-root D
 
 ResNet20 and CifarNet with the bits that ADRL found (benchmarks/results/comparison.csv) and with every width from 1 to 8
 in turn, on all CIFAR-10 test images; torchvision's MobileNetV2 with random weights on 1,000 random images of 96x96.
@@ -25,14 +25,14 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from tqdm import tqdm
 
-from adrl_agents.runs.provenance import git_commit
+from adrl_agents.runs import git_commit
 from adrl_gym.bits import BitConfig
 from adrl_gym.datasets import ImageSet, load_splits, own_splits
 from adrl_gym.export import ExportSizes, load_packed, save_onnx, save_packed
 from adrl_gym.models import find_network, load_network
 from adrl_gym.problem import QuantProblem
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 IMAGES = 1000  # of MobileNetV2
 BATCH, LAYOUT = 100, torch.channels_last
 PACKAGES = ("torch", "safetensors", "onnx", "onnxruntime", "onnxscript")

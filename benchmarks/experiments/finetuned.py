@@ -1,6 +1,6 @@
 """What results/finetune.csv says, for figures.py and report.py. By itself it prints the table.
 
-python benchmarks/finetuned.py
+python -m benchmarks.experiments.finetuned
 """
 
 import csv

@@ -1,6 +1,6 @@
 """Finetune networks of ADRL's, HAQ's and uniform bits, from direct and from refitted weights: results/finetune.csv.
 
-    python benchmarks/finetuning.py --data-root D
+    python -m benchmarks.experiments.finetuning --data-root D
 
 The bits are those of the searches in results/comparison.csv and results/runs.csv. The best epoch is chosen on the
 5,000 images of the search split; the quantizer sees the first 1,000 of them, as in the searches. Test accuracy is only
@@ -25,13 +25,13 @@ import torch
 import tyro
 
 import benchmarks.harness.stoppable as stoppable
-from adrl_agents.runs.provenance import git_commit
+from adrl_agents.runs import git_commit
 from adrl_gym.bits import BitConfig
-from adrl_gym.datasets.cifar10 import cifar10_splits, load_cifar10
+from adrl_gym.datasets import cifar10_splits, load_cifar10
 from adrl_gym.files import write_whole
-from adrl_gym.qat import Finetuned, Finetuning, finetune
 from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
+from adrl_gym.qat import Finetuned, Finetuning, finetune
 from adrl_gym.refit import refit
 from benchmarks.harness.suites import ROOT
 

@@ -1,6 +1,6 @@
 """On how many test images do P-ADRL's bits and another agent's differ? What tells a lead from the luck of the images.
 
-    python benchmarks/paired.py --data-root D
+    python -m benchmarks.experiments.paired --data-root D
 
 Of every setting and agent in runs.csv, the bits of the seed with the median test accuracy are run on CIFAR-10's 10,000
 test images once more, image by image. A row for each goes to benchmarks/results/paired.csv as it comes; a second call
@@ -18,14 +18,15 @@ import tyro
 from tqdm import tqdm
 
 from adrl_gym.datasets import ImageSet, load_splits
-from adrl_gym.evaluation import Engine, prepare_layers
+from adrl_gym.evaluation import Engine
 from adrl_gym.layers import find_layers
 from adrl_gym.models import load_network
+from adrl_gym.quantization import prepare_layers
 from benchmarks.harness.store import KEY, Row, read, write
 from benchmarks.harness.suites import PAPER
 from benchmarks.reporting.tables import COMPARED, Results, Setting, in_setting
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 @dataclass

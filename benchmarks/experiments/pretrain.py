@@ -1,11 +1,11 @@
 """Train the checkpoints that ship with the package, on the 45,000 images of CIFAR-10's train split.
 
-    python benchmarks/pretrain.py --network resnet20 --data-root D
+    python -m benchmarks.experiments.pretrain --network resnet20 --data-root D
 
 Resumable: the trainer's whole state is written after every epoch, and a second call goes on from it.
 After the last epoch the checkpoint goes into the package and the log to ``benchmarks/results/pretrain/``; a
 call on a finished training only does that. The search and test splits are never looked at;
-``benchmarks/evaluate.py`` measures the result.
+``benchmarks/experiments/evaluate.py`` measures the result.
 """
 
 import csv
@@ -21,14 +21,10 @@ import tyro
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from adrl_gym.datasets.augment import augment
-from adrl_gym.datasets.cifar10 import load_cifar10
-from adrl_gym.datasets.images import ImageSet
-from adrl_gym.models import NETWORKS
-from adrl_gym.models.checkpoints import SHIPPED, save_checkpoint
-from adrl_gym.models.statistics import collect_statistics
+from adrl_gym.datasets import ImageSet, augment, load_cifar10
+from adrl_gym.models import NETWORKS, SHIPPED, collect_statistics, save_checkpoint
 
-LOGS = Path(__file__).parent / "results" / "pretrain"
+LOGS = Path(__file__).parents[1] / "results" / "pretrain"
 RE_ESTIMATION_IMAGES = 20_000
 PEAK_LEARNING_RATE = {"resnet20": 0.2, "cifarnet": 0.05}  # without batch norm, a smaller one
 

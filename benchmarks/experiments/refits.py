@@ -1,6 +1,6 @@
 """How much of the lost accuracy does a refit bring back?
 
-    python benchmarks/refits.py --data-root D
+    python -m benchmarks.experiments.refits --data-root D
 
 Takes the bits that ADRL and uniform quantization have in the committed tables of searches (seed 0, ``gptq``), refits
 them on 256 images, and measures all 10,000 test images. Calibration images are drawn three times, from the 5,000 of
@@ -23,17 +23,15 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
-from adrl_agents.runs.provenance import git_commit
-from adrl_gym.datasets import ImageSet, load_splits
-from adrl_gym.datasets.cifar10 import load_cifar10
+from adrl_agents.runs import git_commit
+from adrl_gym.datasets import ImageSet, load_cifar10, load_splits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation.reference import whole_logits
-from adrl_gym.quantization.layerwise import with_versions
-from adrl_gym.quantization.sequential import CALIBRATION_IMAGES, POSITIONS, Refitter
-from adrl_gym.layers import find_layers
+from adrl_gym.evaluation import whole_logits
+from adrl_gym.layers import find_layers, with_versions
 from adrl_gym.models import load_network
+from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS, Refitter
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 SEARCHES = ("comparison.csv", "runs.csv")
 BUDGETS = {"resnet20": ("0.0625", "0.05", "0.04"), "cifarnet": ("0.0625",)}
 AGENTS = ("adrl", "uniform")

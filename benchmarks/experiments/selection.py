@@ -1,6 +1,6 @@
 """Which measure on the search images tells the best configuration? Test the top of one search's history.
 
-    python benchmarks/selection.py RUN --data-root D
+    python -m benchmarks.experiments.selection RUN --data-root D
 
 Takes the configurations of RUN/episodes.csv with the lowest divergence, measures each on the test images, and writes
 benchmarks/results/selection.csv with what the search had measured of it. Prints Spearman's rank correlations.
@@ -14,12 +14,12 @@ import tyro
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
+from adrl_agents.runs import SearchResult
 from adrl_gym.datasets import load_splits
 from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
-from adrl_agents.runs.result import SearchResult
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """How fast evaluations are: ratios against the plain way, measured side by side.
 
-    python benchmarks/speed.py --data-root D
+    python -m benchmarks.experiments.speed --data-root D
 
 Every figure is the time of a variant over that of its reference. The two alternate in one process, and a row holds the
 median, least and largest ratio over the repeats. Each network is measured in a process of its own, whose peak memory
@@ -40,7 +40,7 @@ from benchmarks.experiments.speed_cases import (
     row,
 )
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 COLUMNS = ("network", "images", "case", "variant", "reference", "ratio", "ratio_min", "ratio_max", "peak_mib")
 Case = Literal["resnet20", "cifarnet", "resnet20-10000", "cifarnet-10000", "resnet50", "search"]
 
@@ -96,7 +96,7 @@ def measure(case: Case, options: Options) -> Iterator[Row]:
 
 def searches(options: Options) -> Iterator[Row]:
     """Whole command lines: 40 episodes in context single, and one in completed, before and now, cold and warm."""
-    now = Path(__file__).parents[1]
+    now = Path(__file__).parents[2]
     variants = {
         "context single": ["--context", "single"],
         "context completed, 1 episode": ["--context", "completed", "--episodes", "1"],
@@ -165,7 +165,16 @@ def main(options: Options) -> None:
         print(json.dumps([{**r, "peak_mib": peak_mib()} for r in rows]))
         return
     for case in options.cases:
-        command = [sys.executable, __file__, "--here", "--cases", case, "--data-root", str(options.data_root)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.experiments.speed",
+            "--here",
+            "--cases",
+            case,
+            "--data-root",
+            str(options.data_root),
+        ]
         command += ["--repeats", str(options.repeats)]
         command += [] if options.before is None else ["--before", str(options.before)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

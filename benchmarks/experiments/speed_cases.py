@@ -12,17 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from adrl_agents.adrl import ProfilingIndicator
-from adrl_agents.adrl.policies import shares
-from adrl_gym.sensitivity import LayerTable, one_layer_costs
+from adrl_agents.adrl import ProfilingIndicator, shares
 from adrl_gym.bits import bits_from_action
 from adrl_gym.datasets import ImageSet
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import Engine, PlainEvaluator, Score, prepare_layers
-from adrl_gym.evaluation.metrics import compare
-from adrl_gym.evaluation.precision import check_native
+from adrl_gym.evaluation import Engine, PlainEvaluator, Score, check_native, compare
 from adrl_gym.layers import find_layers
 from adrl_gym.problem import QuantProblem
+from adrl_gym.quantization import prepare_layers
+from adrl_gym.sensitivity import LayerTable, one_layer_costs
 
 CPU = torch.device("cpu")
 SCORE: Score = "kl"

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from adrl_agents.runs import SearchResult
 from adrl_gym.files import write_whole
-from adrl_agents.runs.result import SearchResult
 from benchmarks.harness.suites import FILES, SUITES, Run, Suite
 
 KEY = ("network", "quantizer", "budget", "varied", "agent", "protocol", "seed")

@@ -1,6 +1,6 @@
 """The suites of searches that benchmarks/run.py runs. By itself it prints a suite's command lines.
 
-python benchmarks/suites.py --suite paper
+python -m benchmarks.harness.suites --suite paper
 """
 
 import itertools
@@ -14,7 +14,7 @@ import tyro
 
 from adrl_gym.evaluation import SCORES
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 Suite = Literal["comparison", "paper", "ablations", "quick"]
 Protocol = Literal["search", "matched"]
 

@@ -1,6 +1,6 @@
 """Draw the figures of the evaluation from the CSV files of benchmarks/results, each as PNG and SVG.
 
-    python benchmarks/figures.py
+    python -m benchmarks.reporting.figures
 
 For every setting of runs.csv in which HAQ ran: ``curves`` (search accuracy over episodes and over evaluations),
 ``learning`` (what it takes to get where HAQ ends), ``bits`` (bit-widths of every layer); and ``pareto`` (test accuracy

@@ -1,6 +1,6 @@
 """Gather the finished runs of a suite into CSV files.
 
-    python benchmarks/gather.py --suite paper
+    python -m benchmarks.reporting.gather --suite paper
 
 ``comparison`` becomes a file of that name with a row for each run. The other suites share runs.csv,
 and from the histories learning.csv (when an agent first has what HAQ ends with), variance.csv (reward of the first
@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 import tyro
 
-from adrl_agents.runs.history import Episode, load_history
-from adrl_agents.runs.result import SearchResult
+from adrl_agents.runs import Episode, SearchResult, load_history
 from benchmarks.harness.store import Key, Row, Store, key_columns, key_of, locked, merged, read, write
 from benchmarks.harness.suites import Run, Suite, results_of
 

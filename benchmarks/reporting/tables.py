@@ -7,10 +7,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adrl_gym.evaluation import SCORES
-from benchmarks.reporting.cells import NOT_RUN, difference, lead, markdown, median, number, ratio, reached, spread, values
-from benchmarks.reporting.figures import STYLES, of
 from benchmarks.harness.store import Row, read
 from benchmarks.harness.suites import ABLATIONS, ADRL, AGENTS, FINETUNED, LONG, ONLY_IN_B, PAPER, PARETO, PARETO_AGENTS
+from benchmarks.reporting.cells import (
+    NOT_RUN,
+    difference,
+    lead,
+    markdown,
+    median,
+    number,
+    ratio,
+    reached,
+    spread,
+    values,
+)
+from benchmarks.reporting.figures import STYLES, of
 
 NETWORKS = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
 SPREAD_AGENTS = ("adrl", "d-adrl", "haq", "ddpg")

@@ -7,12 +7,12 @@ from typing import Any, get_args
 import pytest
 from stable_baselines3 import DQN, PPO
 
+from adrl_agents.options import Algo, Options, SB3Options
 from adrl_agents.runs.history import load_history
-from adrl_agents.search.options import Algo, Options, SB3Options
-from adrl_agents.sb3 import ACTION_TYPES, PPO_EPISODES
 from adrl_agents.runs.result import SearchResult
+from adrl_agents.sb3 import ACTION_TYPES, PPO_EPISODES
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ALL: tuple[Algo, ...] = get_args(Algo)
 pytestmark = pytest.mark.usefixtures("scripts")
 

@@ -16,10 +16,10 @@ from stable_baselines3 import DDPG
 from torch import nn
 
 from adrl_agents import ADRL, HAQ
-from adrl_gym.sensitivity import LayerTable
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import check_bits, match_keep, parse_keep
 from adrl_gym.costs import project, size_ratio
+from adrl_gym.sensitivity.table import LayerTable
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 FIRST_AND_LAST = {"conv1": 8, "fc2": 8}  # as HAQ's code has it

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from adrl_gym import AdrlGymError, QuantProblem
-from adrl_gym.datasets import own_splits
+from adrl_gym.bits import Bits
 from adrl_gym.datasets.images import Images
-from adrl_gym.evaluation import Bits, Engine
+from adrl_gym.datasets.own import own_splits
+from adrl_gym.evaluation.engine import Engine
 from adrl_gym.refit import refit
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from adrl_gym import AdrlGymError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("benchmark_scripts")
 
 
@@ -30,7 +30,7 @@ def made() -> Any:
 
 
 def test_the_paper_suite_is_the_protocol() -> None:
-    suites = script("suites")
+    suites = script("benchmarks.harness.suites")
     paper = suites.paper()
     assert len({(run.name, run.protocol) for run in paper}) == len(paper)
     long = Counter(
@@ -57,14 +57,14 @@ def test_the_paper_suite_is_the_protocol() -> None:
 
 @pytest.mark.parametrize("name", ["comparison", "paper", "ablations", "quick"])
 def test_every_command_line_is_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    tyro, options = importlib.import_module("tyro"), importlib.import_module("adrl_agents.search.options")
+    tyro, options = importlib.import_module("tyro"), importlib.import_module("adrl_agents.options")
     kinds = {
         "train_adrl": options.ADRLOptions,
         "train_haq": options.Options,
         "train_sb3": options.SB3Options,
         "search": options.SearchOptions,
     }
-    suites = script("suites")
+    suites = script("benchmarks.harness.suites")
     for run in suites.SUITES[name]():
         path, *arguments = run.command(Path("D"), Path("O"))
         parsed = tyro.cli(kinds[Path(path).stem], args=arguments)
@@ -110,7 +110,7 @@ def test_what_is_gathered_is_what_the_histories_say(tmp_path: Path) -> None:
 def test_tables_say_what_the_rows_say(tmp_path: Path) -> None:
     made().finish_setting(tmp_path / "runs")
     made().gather(tmp_path / "runs", tmp_path / "results")
-    tables, runs = script("tables"), made().rows(tmp_path / "results" / "runs.csv")
+    tables, runs = script("benchmarks.reporting.tables"), made().rows(tmp_path / "results" / "runs.csv")
     results = tables.Results.load(tmp_path / "results")
 
     def cells(name: str, *begin: str) -> list[str]:
@@ -144,7 +144,7 @@ def test_figures_show_every_setting_and_are_the_same_every_time(tmp_path: Path) 
     for budget in (0.04, 0.1):  # points of the Pareto curve; figures of a setting need HAQ
         made().finish_setting(tmp_path / "runs", "gptq", budget, without=("haq",))
     made().gather(tmp_path / "runs", tmp_path / "results")
-    figures = script("figures")
+    figures = script("benchmarks.reporting.figures")
     for name in ("figures", "again"):
         figures.main(figures.Options(results=tmp_path / "results", output=tmp_path / name))
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
@@ -166,7 +166,7 @@ def test_figures_show_every_setting_and_are_the_same_every_time(tmp_path: Path) 
 
 
 def test_without_results_there_are_no_figures(tmp_path: Path) -> None:
-    assert script("figures").figures(tmp_path) == {}
+    assert script("benchmarks.reporting.figures").figures(tmp_path) == {}
 
 
 REPRODUCE = ROOT / "benchmarks" / "reproduce.sh"
@@ -216,14 +216,14 @@ def test_the_commands_of_reproduce_are_understood(tmp_path: Path, mode: str) -> 
         if name == "git":
             continue
         tyro, module = importlib.import_module("tyro"), importlib.import_module(Path(script).stem)
-        options = importlib.import_module("adrl_agents.search.options").ADRLOptions if "train" in script else module.Options
+        options = importlib.import_module("adrl_agents.options").ADRLOptions if "train" in script else module.Options
         tyro.cli(options, args=arguments)
         if mode == "--quick":
             assert "runs/quick" in line
 
 
 def test_refits_are_of_the_committed_searches_and_a_finished_table_is_left_alone(tmp_path: Path) -> None:
-    refits = script("refits")
+    refits = script("benchmarks.experiments.refits")
     rows = refits.searched(ROOT / "benchmarks" / "results")
     assert {("resnet20", "adrl", "0.0625"), ("resnet20", "uniform", "0.0625"), ("cifarnet", "adrl", "0.0625")} <= {
         (row["network"], row["agent"], row["budget"]) for row in rows

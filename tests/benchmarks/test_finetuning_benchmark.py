@@ -1,4 +1,4 @@
-"""benchmarks/finetuning.py: what is finetuned, what is written, and what figure and table make of it."""
+"""benchmarks/experiments/finetuning.py: what is finetuned, what is written, and what figure and table make of it."""
 
 import csv
 import importlib
@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from adrl_gym.datasets import ImageSet, Splits
+from adrl_gym.datasets.images import ImageSet
+from adrl_gym.datasets.splits import Splits
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FIRST = "network,agent,budget,seed,start,epoch,search_accuracy,test_accuracy,float_test_accuracy"
 pytestmark = pytest.mark.usefixtures("benchmark_scripts")
 
@@ -29,7 +30,7 @@ def images(count: int, seed: int) -> ImageSet:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The script with a few images of noise instead of CIFAR-10."""
-    module = script("finetuning")
+    module = script("benchmarks.experiments.finetuning")
     monkeypatch.setattr(module, "load_cifar10", lambda _root, split: images(20, len(split)))
     monkeypatch.setattr(module, "cifar10_splits", lambda _root, _count: Splits(images(20, 1), images(20, 2), "noise"))
     monkeypatch.setattr(os, "setsid", lambda: None)
@@ -39,7 +40,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_bits_are_those_of_the_committed_searches() -> None:
-    finetuning = script("finetuning")
+    finetuning = script("benchmarks.experiments.finetuning")
     with (ROOT / "benchmarks" / "results" / "comparison.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for run in finetuning.RUNS:
@@ -112,12 +113,12 @@ def results(tmp_path: Path) -> Path:
         *rows_of("uniform", "direct", [80, 85, 86, 87]),
         *rows_of("uniform", "refit", [80, 95]),  # goes on as yet
     ]
-    (tmp_path / "finetune.csv").write_bytes(script("finetuning").table(rows))
+    (tmp_path / "finetune.csv").write_bytes(script("benchmarks.experiments.finetuning").table(rows))
     return tmp_path
 
 
 def test_the_table_says_when_haqs_last_accuracy_is_reached(results: Path) -> None:
-    header, lines = script("finetuned").table(results)
+    header, lines = script("benchmarks.experiments.finetuned").table(results)
     assert len(header) == len(lines[0])
     found = {(line[1], line[2]): line[3:] for line in lines}
     assert found == {
@@ -128,7 +129,7 @@ def test_the_table_says_when_haqs_last_accuracy_is_reached(results: Path) -> Non
 
 
 def test_the_figure_shows_each_agent_and_start(results: Path, tmp_path: Path) -> None:
-    figures = script("figures")
+    figures = script("benchmarks.reporting.figures")
     for name in ("figures", "again"):
         figures.main(figures.Options(results=results, output=tmp_path / name))
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 pytestmark = pytest.mark.usefixtures("benchmark_scripts")
 A = ("cifarnet", "A")
@@ -17,7 +17,7 @@ def script(name: str) -> Any:
 
 
 def test_each_agent_is_compared_by_its_seed_with_the_median_accuracy() -> None:
-    tables, paired = script("tables"), script("paired")
+    tables, paired = script("benchmarks.reporting.tables"), script("benchmarks.experiments.paired")
     pairs = paired.pairs(tables.Results.load(RESULTS), A)
     assert {(other["agent"], other["protocol"]) for _, other in pairs} <= set(tables.COMPARED)
     assert ("haq", "search") in {(other["agent"], other["protocol"]) for _, other in pairs}
@@ -31,7 +31,7 @@ def test_each_agent_is_compared_by_its_seed_with_the_median_accuracy() -> None:
 
 
 def test_the_interval_is_that_of_a_paired_difference() -> None:
-    lead = script("cells").lead
+    lead = script("benchmarks.reporting.cells").lead
     row = {"images": "10000", "adrl_alone_right": "150", "other_alone_right": "100"}
     assert lead(row) == "+0.50 ± 0.31"  # 250 images of 10,000 differ: sqrt(0.025 - 0.005^2) / 100 = 0.158 %
     assert lead({**row, "adrl_alone_right": "100", "other_alone_right": "150"}) == "-0.50 ± 0.31"
@@ -40,7 +40,7 @@ def test_the_interval_is_that_of_a_paired_difference() -> None:
 
 def few(folder: Path, agents: tuple[str, ...]) -> None:
     """Of the committed runs, seed 0 of some agents in one setting."""
-    store, tables = script("store"), script("tables")
+    store, tables = script("benchmarks.harness.store"), script("benchmarks.reporting.tables")
     runs = tables.in_setting(tables.Results.load(RESULTS).runs, A)
     store.write([row for row in runs if row["agent"] in agents and row["seed"] == "0"], folder / "runs.csv")
 
@@ -48,7 +48,7 @@ def few(folder: Path, agents: tuple[str, ...]) -> None:
 def test_images_are_counted_and_nothing_is_measured_twice(
     cifar_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paired, store = script("paired"), script("store")
+    paired, store = script("benchmarks.experiments.paired"), script("benchmarks.harness.store")
     few(tmp_path, ("adrl", "greedy"))
     options = paired.Options(data_root=cifar_root, results=tmp_path)
     paired.main(options)
@@ -71,7 +71,7 @@ def test_images_are_counted_and_nothing_is_measured_twice(
 
 
 def test_the_page_says_how_many_accuracies_came_out_again() -> None:
-    tables = script("tables")
+    tables = script("benchmarks.reporting.tables")
     run = {"network": "cifarnet", "quantizer": "linear", "budget": "0.1", "varied": ""}
     runs = [{**run, "bits": bits, "test_accuracy": accuracy} for bits, accuracy in (("4", "85.3"), ("3", "84.0"))]
     row = {**run, "bits": "3", "adrl_bits": "4", "accuracy": "84.0", "adrl_accuracy": "85.3"}

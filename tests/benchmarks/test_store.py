@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("benchmark_scripts")
 
 
@@ -28,7 +28,7 @@ def made() -> Any:
 
 
 def test_matched_runs_take_as_many_evaluations_as_adrl_at_most(tmp_path: Path) -> None:
-    store = script("store").Store("paper", tmp_path, tmp_path / "results")
+    store = script("benchmarks.harness.store").Store("paper", tmp_path, tmp_path / "results")
     suite = [run for run in store.suite if run.setting == ("resnet20", "gptq", 0.05, "")]
     (greedy,) = (run for run in suite if run.agent == "greedy")
     for run in suite:
@@ -37,7 +37,7 @@ def test_matched_runs_take_as_many_evaluations_as_adrl_at_most(tmp_path: Path) -
             made().finish(run, tmp_path, 40, start=40.25 + run.seed)
     assert store.sized(greedy).varied["evaluations"] == 85  # 44.25 + 40, rounded up
     made().gather(tmp_path, tmp_path / "results")
-    from_rows = script("store").Store("paper", tmp_path / "gone", tmp_path / "results")
+    from_rows = script("benchmarks.harness.store").Store("paper", tmp_path / "gone", tmp_path / "results")
     assert from_rows.sized(greedy) == store.sized(greedy)
 
 
@@ -50,7 +50,7 @@ def test_rows_outlive_their_folders(tmp_path: Path) -> None:
     made().gather(tmp_path / "other", results)
     assert {name: (results / f"{name}.csv").read_text() for name in names} == before
 
-    store = script("store").Store("paper", tmp_path / "other", results)
+    store = script("benchmarks.harness.store").Store("paper", tmp_path / "other", results)
     here = ("resnet20", "linear", 0.0625, "")
     assert {run.setting for run in store.suite if store.is_done(run)} == {here}
     assert all(store.is_done(run) for run in store.suite if run.setting == here)
@@ -66,18 +66,20 @@ def test_rows_outlive_their_folders(tmp_path: Path) -> None:
 
 
 def test_a_shorter_run_than_asked_for_is_not_done(tmp_path: Path) -> None:
-    suites, store = script("suites"), script("store")
+    suites, store = script("benchmarks.harness.suites"), script("benchmarks.harness.store")
     short, long = (suites.Run("cifarnet", "gptq", 0.05, "haq", 0, {"episodes": count}) for count in (60, 600))
     made().finish(short, tmp_path / "runs", 60)
-    done = script("gather").Done(short, store.Store("paper", tmp_path / "runs", tmp_path).result(short), [])
-    store.write([script("gather").run_row(done)], tmp_path / "results" / "runs.csv")
+    done = script("benchmarks.reporting.gather").Done(
+        short, store.Store("paper", tmp_path / "runs", tmp_path).result(short), []
+    )
+    store.write([script("benchmarks.reporting.gather").run_row(done)], tmp_path / "results" / "runs.csv")
     opened = store.Store("paper", tmp_path / "other", tmp_path / "results")
     assert (opened.is_done(short), opened.is_done(long)) == (True, False)
 
 
 def test_histories_without_processor_time_are_gathered(tmp_path: Path) -> None:
     """Those of version 0.1 have none."""
-    suites = script("suites")
+    suites = script("benchmarks.harness.suites")
     runs = [run for run in suites.paper() if run.setting == ("resnet20", "linear", 0.1, "") and run.agent == "adrl"]
     for run in runs:
         made().finish(run, tmp_path / "runs", 40)
@@ -93,7 +95,7 @@ def test_histories_without_processor_time_are_gathered(tmp_path: Path) -> None:
 
 def test_one_that_gathers_waits_for_another(tmp_path: Path) -> None:
     """While one adds a row to what it has read, a second one adds none, which would be lost."""
-    store = script("store")
+    store = script("benchmarks.harness.store")
     opened = store.Store("paper", tmp_path / "runs", tmp_path / "results")
     first, second = (run for run in opened.suite[:2])
     for run in (first, second):
@@ -136,7 +138,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """``run.py --suite paper`` whose searches only leave a finished folder and a line in a log."""
-    suites, run = script("suites"), script("run")
+    suites, run = script("benchmarks.harness.suites"), script("benchmarks.run")
     (tmp_path / "agent.py").write_text(
         "import shutil, sys\n"
         "with open(sys.argv[1], 'a') as log:\n    print(sys.argv[2], file=log)\n"
@@ -175,7 +177,7 @@ def test_a_suite_does_what_is_missing_and_makes_anew_what_is_asked(tmp_path: Pat
 
 
 def test_matched_searches_are_tracked_in_a_group_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    suites, run = script("suites"), script("run")
+    suites, run = script("benchmarks.harness.suites"), script("benchmarks.run")
     agent, log = tmp_path / "agent.py", tmp_path / "log"
     agent.write_text(f"import sys\nprint(*sys.argv[1:], file=open({str(log)!r}, 'a'))\n")
     monkeypatch.setattr(suites.Run, "command", lambda *_: [str(agent)])

@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from adrl_agents import ADRL, HAQ, plots, recorder
-from adrl_agents.search.options import ADRLOptions, Options
-from adrl_agents.search.run import run_command_line
+from adrl_agents import ADRL, HAQ
+from adrl_agents.options import ADRLOptions, Options
+from adrl_agents.runs import plots
 from adrl_agents.runs.result import SearchResult
+from adrl_agents.search import logger as recorder
+from adrl_agents.search.run import run_command_line
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILES = {"result.json", "episodes.csv", "agent.zip", "bits.png", "curve.png"}
 pytestmark = pytest.mark.usefixtures("scripts")
 

@@ -15,15 +15,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from adrl_agents.search.options import Options
+from adrl_agents.options import Options
 from adrl_agents.postprocess.load_run import RunOptions, rebuild
-from adrl_agents.search.run import run_command_line
-from adrl_gym.export import load_packed
-from adrl_gym.models import load_network
 from adrl_agents.runs.result import SearchResult
+from adrl_agents.search.run import run_command_line
+from adrl_gym.export.packed import load_packed
+from adrl_gym.models.named import load_network
 
-ROOT = Path(__file__).parents[1]
-OWN = Path(__file__).parent / "own_network"
+ROOT = Path(__file__).parents[2]
+OWN = Path(__file__).parents[1] / "support" / "own_network"
 pytestmark = pytest.mark.usefixtures("scripts")
 
 

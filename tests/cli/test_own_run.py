@@ -17,15 +17,16 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from adrl_agents.runs.result import SearchResult
 from adrl_gym import BitConfig, QuantProblem
 from adrl_gym.costs import average_bits, size_ratio
-from adrl_gym.datasets import own_splits
-from adrl_gym.export import load_packed, save_onnx, save_packed
-from adrl_gym.models import load_network
-from adrl_agents.runs.result import SearchResult
+from adrl_gym.datasets.own import own_splits
+from adrl_gym.export.onnx_file import save_onnx
+from adrl_gym.export.packed import load_packed, save_packed
+from adrl_gym.models.named import load_network
 
-AGENTS = Path(__file__).parents[1] / "agents"
-FILE = Path(__file__).parent / "own_network" / "branches.py"
+AGENTS = Path(__file__).parents[2] / "agents"
+FILE = Path(__file__).parents[1] / "support" / "own_network" / "branches.py"
 SEARCHES = ("train_adrl", "train_haq", "train_ddpg", "train_sb3", "search")
 QUICK = ("--quantizer", "linear", "--images", 8, "--episodes", 2, "--budget", 0.15)
 

@@ -14,17 +14,18 @@ import numpy as np
 import pytest
 import torch
 
-from adrl_agents.search.options import SearchOptions
+from adrl_agents.options import SearchOptions
 from adrl_agents.postprocess.load_run import RunOptions, rebuild
+from adrl_agents.runs.result import SearchResult
 from adrl_agents.search.run import run_command_line
 from adrl_gym import AdrlGymError, QuantProblem
-from adrl_gym.datasets import ImageSet, Splits
-from adrl_gym.export import load_packed
+from adrl_gym.datasets.images import ImageSet
+from adrl_gym.datasets.splits import Splits
+from adrl_gym.export.packed import load_packed
 from adrl_gym.refit import refit
-from adrl_agents.runs.result import SearchResult
 
-ROOT = Path(__file__).parents[1]
-OWN = Path(__file__).parent / "own_network"
+ROOT = Path(__file__).parents[2]
+OWN = Path(__file__).parents[1] / "support" / "own_network"
 pytestmark = pytest.mark.usefixtures("scripts")
 
 

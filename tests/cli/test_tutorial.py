@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from adrl_gym.export import load_packed
-from adrl_gym.models import load_network
 from adrl_agents.runs.result import SearchResult
+from adrl_gym.export.packed import load_packed
+from adrl_gym.models.named import load_network
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from adrl_gym.datasets import ImageSet
-from adrl_gym.evaluation import ACTIVATION_MEMORY, Engine, PlainEvaluator, prepare_layers
+from adrl_gym.datasets.images import ImageSet
+from adrl_gym.evaluation.engine import ACTIVATION_MEMORY, Engine
+from adrl_gym.evaluation.reference import PlainEvaluator
 from adrl_gym.layers import find_layers
+from adrl_gym.quantization.layerwise import prepare_layers
 
 CPU = torch.device("cpu")
 

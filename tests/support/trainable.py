@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym import BitConfig, QuantProblem
-from adrl_gym.datasets import ImageSet, Splits
-from adrl_gym.qat import Finetuned, Finetuning, finetune
+from adrl_gym.datasets.images import ImageSet
+from adrl_gym.datasets.splits import Splits
+from adrl_gym.qat.loop import Finetuned, finetune
+from adrl_gym.qat.settings import Finetuning
 
 BITS = (4, 2, 1, 3)
 SETTINGS = Finetuning(epochs=3, batch_size=32, mirror=False, precision="float32")

@@ -2,5 +2,6 @@
 
 from adrl_agents.adrl.adrl import ADRL
 from adrl_agents.adrl.indicators import DistanceIndicator, Indicator, ProfilingIndicator
+from adrl_agents.adrl.policies import shares
 
-__all__ = ["ADRL", "DistanceIndicator", "Indicator", "ProfilingIndicator"]
+__all__ = ["ADRL", "DistanceIndicator", "Indicator", "ProfilingIndicator", "shares"]

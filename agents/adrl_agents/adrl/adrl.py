@@ -18,8 +18,7 @@ from adrl_agents.adrl.indicators import (
     score_table,
 )
 from adrl_agents.adrl.policies import CandidateActor, CandidatePolicy, shares
-from adrl_agents.haq import HAQ
-from adrl_agents.haq.noise import truncated_normal
+from adrl_agents.haq import HAQ, truncated_normal
 from adrl_gym import AdrlGymError
 from adrl_gym.bits import bits_from_action
 from adrl_gym.evaluation import Score

@@ -4,7 +4,7 @@ import numpy as np
 
 from adrl_gym import AdrlGymError
 from adrl_gym.bits import bits_from_action
-from adrl_gym.envs.mixed_precision import PREVIOUS_ACTION
+from adrl_gym.envs import PREVIOUS_ACTION
 
 
 class EpisodeTrace:

@@ -8,10 +8,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from adrl_gym.sensitivity import CostsAround, LayerTable, costs_around, layer_costs, one_layer_costs
 from adrl_gym import AdrlGymError, QuantProblem
-from adrl_gym.evaluation import SCORES, Bits, Score
+from adrl_gym.bits import Bits
+from adrl_gym.evaluation import SCORES, Score
 from adrl_gym.problem import ERROR_RATE
+from adrl_gym.sensitivity import CostsAround, LayerTable, costs_around, layer_costs, one_layer_costs
 
 # Standard errors that a change of a layer's bits is charged: one step more when the table has promised too much.
 CAUTION, MOST_CAUTION = 0.25, 4.0

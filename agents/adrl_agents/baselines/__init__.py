@@ -1,23 +1,9 @@
-"""Searches that do not learn: each a generator of configurations, told what they were measured as."""
+"""Searches that do not learn: generators of configurations that receive each measurement."""
 
-from adrl_agents.search.options import Method
-from adrl_agents.baselines.exhaustive import exhaustive
-from adrl_agents.baselines.greedy import greedy
-from adrl_agents.baselines.ip import ip
-from adrl_agents.baselines.local import local
+from adrl_agents.baselines.ip import solve
+from adrl_agents.baselines.local import neighbours, rank
+from adrl_agents.baselines.methods import METHODS
 from adrl_agents.baselines.proposals import MakeProposals, Proposals
-from adrl_agents.baselines.random import random
-from adrl_agents.baselines.tpe import tpe
-from adrl_agents.baselines.uniform import uniform
+from adrl_agents.baselines.table import knapsack
 
-METHODS: dict[Method, MakeProposals] = {
-    "uniform": uniform,
-    "random": random,
-    "greedy": greedy,
-    "ip": ip,
-    "tpe": tpe,
-    "local": local,
-    "exhaustive": exhaustive,
-}
-
-__all__ = ["METHODS", "MakeProposals", "Proposals"]
+__all__ = ["METHODS", "MakeProposals", "Proposals", "knapsack", "neighbours", "rank", "solve"]

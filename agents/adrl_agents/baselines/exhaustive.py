@@ -2,8 +2,8 @@
 
 import itertools
 
-from adrl_agents.search.options import SearchOptions
 from adrl_agents.baselines.proposals import Proposals
+from adrl_agents.options import SearchOptions
 from adrl_gym import AdrlGymError, QuantProblem
 
 MOST = 10_000  # configurations, before the budget rules some out

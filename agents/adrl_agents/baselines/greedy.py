@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from adrl_agents.search.options import SearchOptions
 from adrl_agents.baselines.proposals import Proposals
 from adrl_agents.baselines.table import Table, measure_table
+from adrl_agents.options import SearchOptions
 from adrl_gym import QuantProblem
 
 

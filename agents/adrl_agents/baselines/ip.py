@@ -3,9 +3,9 @@
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from adrl_agents.search.options import SearchOptions
 from adrl_agents.baselines.proposals import Proposals
 from adrl_agents.baselines.table import Table, measure_table
+from adrl_agents.options import SearchOptions
 from adrl_gym import QuantProblem
 
 SCALE = 1e3  # the largest cost that the solver sees: its absolute tolerance of 1e-6 is then nothing

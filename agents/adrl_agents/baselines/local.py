@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from adrl_agents.runs.history import Episode
-from adrl_agents.search.options import SearchOptions
 from adrl_agents.baselines.ip import solve
 from adrl_agents.baselines.proposals import Proposals
 from adrl_agents.baselines.table import Table, measure_table
+from adrl_agents.options import SearchOptions
+from adrl_agents.runs import Episode
 from adrl_gym import QuantProblem
 
 

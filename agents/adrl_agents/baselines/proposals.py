@@ -3,8 +3,8 @@
 from collections.abc import Callable, Generator, Sequence
 from typing import TypeAlias
 
-from adrl_agents.runs.history import Episode
-from adrl_agents.search.options import SearchOptions
+from adrl_agents.options import SearchOptions
+from adrl_agents.runs import Episode
 from adrl_gym import QuantProblem
 
 #: Gives bits of the searched layers, one configuration after the other, and is told what each was measured as. One

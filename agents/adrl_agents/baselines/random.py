@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from adrl_agents.search.options import SearchOptions
 from adrl_agents.baselines.proposals import Proposals
+from adrl_agents.options import SearchOptions
 from adrl_gym import QuantProblem
 
 

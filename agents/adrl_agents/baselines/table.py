@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adrl_gym.sensitivity import one_layer_costs
-from adrl_gym.sensitivity.table import finite, left_to_search
-from adrl_agents.search.options import SearchOptions
+from adrl_agents.options import SearchOptions
 from adrl_gym import QuantProblem
+from adrl_gym.sensitivity import finite, left_to_search, one_layer_costs
 
 
 class Table(NamedTuple):

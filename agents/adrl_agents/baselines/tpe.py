@@ -2,9 +2,9 @@
 
 import optuna
 
-from adrl_agents.runs.history import Episode
-from adrl_agents.search.options import SearchOptions
 from adrl_agents.baselines.proposals import Proposals
+from adrl_agents.options import SearchOptions
+from adrl_agents.runs import Episode
 from adrl_gym import QuantProblem
 
 

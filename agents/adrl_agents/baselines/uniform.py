@@ -1,7 +1,7 @@
 """The same bit-width for every layer."""
 
-from adrl_agents.search.options import SearchOptions
 from adrl_agents.baselines.proposals import Proposals
+from adrl_agents.options import SearchOptions
 from adrl_gym import QuantProblem
 
 

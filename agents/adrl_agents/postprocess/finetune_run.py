@@ -8,16 +8,15 @@ import secrets
 import time
 from typing import Any
 
-from adrl_agents.runs.plots import draw_finetuning, png
-from adrl_agents.runs.provenance import git_commit, package_versions
 from adrl_agents.postprocess.load_run import Run
 from adrl_agents.postprocess.weights import recipe_file
-from adrl_agents.search.wandb import import_wandb, start_run, where
+from adrl_agents.runs import draw_finetuning, git_commit, package_versions, png
+from adrl_agents.search import import_wandb, start_run, where
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export import save_packed
 from adrl_gym.files import write_whole
+from adrl_gym.models import content_hash
 from adrl_gym.qat import Epoch, Finetuned, Finetuning
-from adrl_gym.models.checkpoints import content_hash
 
 PICTURE_SECONDS = 5.0  # between two pictures
 

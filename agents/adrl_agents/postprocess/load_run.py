@@ -6,15 +6,14 @@ from pathlib import Path
 
 import tyro
 
-from adrl_agents.runs.folder import RunFolder
-from adrl_agents.search.options import Options
-from adrl_agents.search.run import make_env
+from adrl_agents.options import Options
+from adrl_agents.runs import RunFolder, SearchResult
+from adrl_agents.search import make_env
 from adrl_gym.bits import BitConfig
 from adrl_gym.costs import size_ratio
 from adrl_gym.datasets import DATA
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.problem import QuantProblem
-from adrl_agents.runs.result import SearchResult
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,21 +10,16 @@ import gymnasium as gym
 import numpy as np
 import tyro
 
-from adrl_agents.runs.folder import RunFolder
-from adrl_agents.runs.history import Episode
-from adrl_gym.sensitivity import one_layer_costs
-from adrl_agents.search.options import Options, SearchOptions, Switch
+from adrl_agents.baselines import Proposals, knapsack, neighbours, rank, solve
+from adrl_agents.options import Options, SearchOptions, Switch
 from adrl_agents.postprocess.load_run import Recorded, RunOptions, check_weights, read_run
-from adrl_agents.search.run import run_search
-from adrl_agents.baselines import Proposals
-from adrl_agents.baselines.ip import solve
-from adrl_agents.baselines.local import neighbours, rank
-from adrl_agents.baselines.table import knapsack
 from adrl_agents.postprocess.trained import decide, load_trained
+from adrl_agents.runs import Episode, RunFolder, SearchResult
+from adrl_agents.search import run_search
 from adrl_gym.bits import check_bits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.problem import QuantProblem
-from adrl_agents.runs.result import SearchResult
+from adrl_gym.sensitivity import one_layer_costs
 
 TABLE = ("adrl", "ip", "greedy", "local")  # agents whose runs have measured every layer alone
 

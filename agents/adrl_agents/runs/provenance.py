@@ -9,7 +9,7 @@ import adrl_gym
 
 PACKAGES = ("adrl-gym", "torch", "torchvision", "numpy", "scipy", "gymnasium", "stable_baselines3", "optuna")
 
-PROGRAMS = ("adrl_gym", "agents", "benchmarks/*.py", "pyproject.toml")  # what a result hangs on
+PROGRAMS = ("adrl_gym", "agents", "benchmarks/**/*.py", "pyproject.toml")  # what a result hangs on
 
 
 def package_versions() -> dict[str, str]:

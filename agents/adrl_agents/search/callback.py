@@ -3,8 +3,8 @@
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from adrl_agents.runs import save_agent
 from adrl_agents.search.logger import Recorder
-from adrl_agents.runs.checkpoint import save_agent
 
 
 class SearchCallback(BaseCallback):

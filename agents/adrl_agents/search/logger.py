@@ -7,12 +7,9 @@ from typing import Any
 from tqdm import tqdm
 
 from adrl_agents import interrupts
-from adrl_agents.runs.folder import RunFolder
-from adrl_agents.runs.history import Episode
-from adrl_agents.runs.plots import draw_bits, draw_curve
+from adrl_agents.runs import Episode, RunFolder, SearchResult, Status, draw_bits, draw_curve
 from adrl_agents.search.state import SearchRecord
 from adrl_agents.search.wandb import Tracker
-from adrl_agents.runs.result import SearchResult, Status
 
 SAVE_SECONDS = 5.0  # between two savings of agent and pictures ...
 SAVE_SHARE = 0.05  # ... which may take at most this share of the time

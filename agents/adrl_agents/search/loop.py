@@ -7,16 +7,13 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from adrl_agents.search.callback import SearchCallback
-from adrl_agents.runs.folder import RunFolder
-from adrl_agents.runs.history import Episode
-from adrl_agents.search.logger import Recorder
 from adrl_agents.baselines import Proposals
-from adrl_agents.runs.checkpoint import Progress, load_agent
+from adrl_agents.runs import Episode, Progress, RunFolder, SearchResult, load_agent
+from adrl_agents.search.callback import SearchCallback
+from adrl_agents.search.logger import Recorder
 from adrl_gym.bits import action_from_bits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.problem import QuantProblem
-from adrl_agents.runs.result import SearchResult
 
 
 class Driver(Protocol):

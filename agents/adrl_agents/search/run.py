@@ -14,22 +14,18 @@ from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from adrl_agents import interrupts
-from adrl_agents.search.loop import Driver, driver_of
-from adrl_gym.wrappers.finetune_reward import FinetunedReward
-from adrl_agents.runs.folder import LIMITS, RunFolder
-from adrl_agents.runs.history import Episode
-from adrl_agents.search.options import ActionType, Options, spec_of
-from adrl_agents.search.state import SearchRecord
-from adrl_agents.search.logger import Recorder
 from adrl_agents.baselines import Proposals
-from adrl_agents.runs.checkpoint import Progress
-from adrl_agents.runs.summary import layer_table, totals
+from adrl_agents.options import ActionType, Options, spec_of
+from adrl_agents.runs import LIMITS, Episode, Progress, RunFolder, SearchResult, layer_table, totals
+from adrl_agents.search.logger import Recorder
+from adrl_agents.search.loop import Driver, driver_of
+from adrl_agents.search.state import SearchRecord
 from adrl_agents.search.wandb import Tracker
 from adrl_gym.bits import parse_keep
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import shared_weights
 from adrl_gym.problem import QuantProblem
-from adrl_agents.runs.result import SearchResult
+from adrl_gym.wrappers import FinetunedReward
 
 AnyOptions = TypeVar("AnyOptions")
 MakeSearch = Callable[[gym.Env[Any, Any]], BaseAlgorithm | Proposals]

@@ -7,13 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from adrl_agents.runs.best import Best
-from adrl_agents.runs.history import Episode
-from adrl_agents.search.options import Options
-from adrl_agents.runs.provenance import git_commit, package_versions
-from adrl_agents.runs.checkpoint import Progress
+from adrl_agents.options import Options
+from adrl_agents.runs import Best, Episode, Progress, SearchResult, Status, git_commit, package_versions
 from adrl_gym.problem import QuantProblem
-from adrl_agents.runs.result import SearchResult, Status
 
 
 class SearchRecord:

@@ -6,11 +6,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from adrl_agents.runs.folder import RunFolder
-from adrl_agents.runs.history import Episode
+from adrl_agents.runs import Episode, RunFolder, SearchResult
 from adrl_agents.search.state import SearchRecord
 from adrl_gym.errors import AdrlGymError
-from adrl_agents.runs.result import SearchResult
 
 METRICS = ("reward", "accuracy", "best_accuracy", "agreement", "kl", "average_bits", "seconds")
 

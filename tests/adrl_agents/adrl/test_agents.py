@@ -15,14 +15,13 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from torch import nn
 
 from adrl_agents import ADRL, HAQ
-from adrl_agents.adrl import DistanceIndicator, ProfilingIndicator
-from adrl_agents.adrl.indicators import score_table, uniform_rest
+from adrl_agents.adrl.indicators import DistanceIndicator, ProfilingIndicator, score_table, uniform_rest
 from adrl_agents.adrl.policies import CandidateActor
 from adrl_agents.haq.noise import truncated_normal
-from adrl_gym.sensitivity import LayerTable
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import bits_from_action
-from adrl_gym.evaluation import SCORES
+from adrl_gym.evaluation.metrics import SCORES
+from adrl_gym.sensitivity.table import LayerTable
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 

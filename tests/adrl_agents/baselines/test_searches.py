@@ -16,19 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from adrl_agents.search.loop import driver_of
-from adrl_agents.runs.history import Episode, load_history
-from adrl_agents.search.options import Method, Options, SearchOptions
-from adrl_agents.baselines import METHODS
 from adrl_agents.baselines.greedy import allocate
 from adrl_agents.baselines.ip import solve
 from adrl_agents.baselines.local import neighbours
+from adrl_agents.baselines.methods import METHODS
 from adrl_agents.baselines.table import Table, measure_table
-from adrl_gym import AdrlGymError, QuantProblem
-from adrl_gym.datasets import own_splits
+from adrl_agents.options import Method, Options, SearchOptions
+from adrl_agents.runs.history import Episode, load_history
 from adrl_agents.runs.result import SearchResult
+from adrl_agents.search.loop import driver_of
+from adrl_gym import AdrlGymError, QuantProblem
+from adrl_gym.datasets.own import own_splits
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 ALL: tuple[Method, ...] = get_args(Method)
 ENDLESS: tuple[Method, ...] = ("random", "tpe")
 pytestmark = pytest.mark.usefixtures("scripts")

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from adrl_agents.runs.history import load_history
-from adrl_agents.search.options import ADRLOptions, Options, SB3Options, SearchOptions
+from adrl_agents.options import ADRLOptions, Options, SB3Options, SearchOptions
 from adrl_agents.postprocess.load_run import RunOptions, rebuild
-from adrl_agents.search.run import make_env
-from adrl_agents.sb3 import make_stock_agent
 from adrl_agents.postprocess.trained import decide, load_trained
+from adrl_agents.runs.history import load_history
 from adrl_agents.runs.result import SearchResult
+from adrl_agents.sb3 import make_stock_agent
+from adrl_agents.search.run import make_env
 
-ROOT = Path(__file__).parents[1]
-OWN = Path(__file__).parent / "own_network"
+ROOT = Path(__file__).parents[3]
+OWN = Path(__file__).parents[2] / "support" / "own_network"
 TINY: dict[str, Any] = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40}
 NOTHING = "evaluated 0 (0.0 evaluations)"
 pytestmark = pytest.mark.usefixtures("scripts")

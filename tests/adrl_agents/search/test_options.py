@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from adrl_agents.search.options import ADRLOptions, Options, SB3Options, SearchOptions
+from adrl_agents.options import ADRLOptions, Options, SB3Options, SearchOptions
 from adrl_agents.search.run import run_command_line
-from adrl_gym.quantization import QUANTIZERS
+from adrl_gym.quantization.base import QUANTIZERS
 
 
 @pytest.mark.parametrize("options", [ADRLOptions, Options, SB3Options, SearchOptions])

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from adrl_agents import interrupts
-from adrl_agents.runs.history import load_history
-from adrl_agents.search.options import ADRLOptions, Options
-from adrl_agents.runs.plots import draw_curve
+from adrl_agents.options import ADRLOptions, Options
 from adrl_agents.runs.checkpoint import MEMBER
+from adrl_agents.runs.history import load_history
+from adrl_agents.runs.plots import draw_curve
+from adrl_agents.runs.result import SearchResult
 from adrl_agents.runs.summary import accuracy
 from adrl_gym import AdrlGymError
-from adrl_agents.runs.result import SearchResult
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.usefixtures("scripts")
 
 

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
+from adrl_agents.options import DEFAULT_ID, ADRLOptions, Options, SearchOptions
 from adrl_agents.runs.history import load_history
-from adrl_agents.search.options import DEFAULT_ID, ADRLOptions, Options, SearchOptions
-from adrl_gym import AdrlGymError
-from adrl_gym.datasets.distill import Distillation, distill
-from adrl_gym.models import load_network
 from adrl_agents.runs.result import SearchResult
+from adrl_gym import AdrlGymError
+from adrl_gym.datasets.distillation import Distillation, distill
+from adrl_gym.models.named import load_network
 
-ROOT = Path(__file__).parents[1]
-OWN = Path(__file__).parent / "own_network"
+ROOT = Path(__file__).parents[3]
+OWN = Path(__file__).parents[2] / "support" / "own_network"
 BLOCK = 32768
 pytestmark = pytest.mark.usefixtures("scripts")
 

@@ -8,14 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adrl_gym.datasets import datafree, default_cache, find_splits, load_splits, own_splits
+from adrl_gym.datasets import datafree
 from adrl_gym.datasets.cifar10 import FOLDER, load_cifar10
 from adrl_gym.datasets.datafree import load_datafree, save_datafree
+from adrl_gym.datasets.find import default_cache, find_splits, load_splits
 from adrl_gym.datasets.fit import check_fit
 from adrl_gym.datasets.folder import draw_pools
 from adrl_gym.datasets.images import ImageSet
+from adrl_gym.datasets.own import own_splits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.models import load_network
+from adrl_gym.models.named import load_network
 
 Batches = list[tuple[Tensor, Tensor]]
 

@@ -17,16 +17,16 @@ import timm
 import torch
 from torch import nn
 
+from adrl_agents.runs.result import SearchResult
 from adrl_agents.search.run import run_command_line
 from adrl_gym import AdrlGymError
-from adrl_gym.datasets import distill as distillation
+from adrl_gym.datasets import datafree, distillation
 from adrl_gym.datasets.datafree import load_datafree
-from adrl_gym.datasets.distill import Distillation, clouds, distill, drawn_labels, observed, statistics_loss
-from adrl_gym.models import LoadedNetwork, load_network, own_network
-from adrl_agents.runs.result import SearchResult
+from adrl_gym.datasets.distillation import Distillation, clouds, distill, drawn_labels, observed, statistics_loss
+from adrl_gym.models.named import LoadedNetwork, load_network, own_network
 
-ROOT = Path(__file__).parents[1]
-FILE = Path(__file__).parent / "own_network" / "branches.py"
+ROOT = Path(__file__).parents[3]
+FILE = Path(__file__).parents[2] / "support" / "own_network" / "branches.py"
 QUICK = Distillation(images=12, batch_size=8, steps=4)
 
 
@@ -136,7 +136,7 @@ def test_statistics_beside_the_weights_and_timm_s_norms_are_used(tmp_path: Path,
 def test_the_shipped_sets_are_of_this_shape_and_scale(tmp_path: Path) -> None:
     loaded = load_network("resnet20")
     distill(loaded, tmp_path / "set.npz", Distillation(images=2, steps=1))
-    shipped = np.load(Path(distillation.__file__).parent / "datafree" / "resnet20.npz")
+    shipped = np.load(Path(datafree.__file__).parent / "datafree" / "resnet20.npz")
     made = np.load(tmp_path / "set.npz")
     for name in ("low", "step", "checkpoint"):
         np.testing.assert_array_equal(shipped[name], made[name])

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from adrl_gym.datasets import load_splits
+from adrl_gym.datasets.find import load_splits
 from adrl_gym.datasets.fit import check_fit
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.models import NETWORKS, load_network
 from adrl_gym.models.imagenet import preprocessing
+from adrl_gym.models.named import NETWORKS, load_network
 
 
 def add_images(folder: Path, count: int) -> None:

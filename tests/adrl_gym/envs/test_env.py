@@ -16,8 +16,9 @@ from torch import nn
 
 from adrl_gym import AdrlGymError, MixedPrecisionQuantEnv
 from adrl_gym.bits import action_from_bits
-from adrl_gym.evaluation import Memo, prepare_layers
 from adrl_gym.envs.registration import IDS
+from adrl_gym.evaluation.result_cache import Memo
+from adrl_gym.quantization.layerwise import prepare_layers
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 GENERIC = "adrl_gym/MixedPrecisionQuant-v0"
@@ -305,7 +306,7 @@ def test_close_lets_go_of_file_and_threads(
         each.close()
 
 
-OWN = Path(__file__).parent / "own_network" / "branches.py:make"
+OWN = Path(__file__).parents[2] / "support" / "own_network" / "branches.py:make"
 IMAGES = [(torch.randn(40, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3)]
 
 

@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from adrl_gym.datasets import Splits
 from adrl_gym.datasets.cifar10 import cifar10_splits
-from adrl_gym.evaluation import Engine, PlainEvaluator, prepare_layers
-from adrl_gym.evaluation.engine import slice_size
+from adrl_gym.datasets.splits import Splits
+from adrl_gym.evaluation.engine import Engine, slice_size
+from adrl_gym.evaluation.reference import PlainEvaluator
 from adrl_gym.layers import find_layers
-from adrl_gym.models import load_network
+from adrl_gym.models.named import load_network
 from adrl_gym.problem import QuantProblem
+from adrl_gym.quantization.layerwise import prepare_layers
 from compared import CPU, Depends, engines, images, trained
 
 

@@ -19,16 +19,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from adrl_gym import AdrlGymError, QuantProblem
-from adrl_gym.datasets import ImageSet, Splits
-from adrl_gym.evaluation.fingerprint import fingerprint
-from adrl_gym.evaluation.result_cache import Memo, pack, unpack
-from adrl_gym.evaluation.metrics import Outcomes
-from adrl_gym.layers import find_layers
 from adrl_agents.runs.result import SearchResult
+from adrl_gym import AdrlGymError, QuantProblem
+from adrl_gym.datasets.images import ImageSet
+from adrl_gym.datasets.splits import Splits
+from adrl_gym.evaluation.fingerprint import fingerprint
+from adrl_gym.evaluation.metrics import Outcomes
+from adrl_gym.evaluation.result_cache import Memo, pack, unpack
+from adrl_gym.layers import find_layers
 
-ROOT = Path(__file__).parents[1]
-OWN = Path(__file__).parent / "own_network"
+ROOT = Path(__file__).parents[3]
+OWN = Path(__file__).parents[2] / "support" / "own_network"
 Batches = list[tuple[Tensor, Tensor]]
 
 

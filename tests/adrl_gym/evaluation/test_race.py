@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adrl_gym.evaluation import race
+from adrl_gym.evaluation.racing import race
 
 
 def run(table: np.ndarray, error_rate: float, offsets: list[float] | None = None) -> tuple[list[float], int]:

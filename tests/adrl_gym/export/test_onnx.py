@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym import AdrlGymError, BitConfig, QuantProblem
-from adrl_gym.datasets import own_splits
-from adrl_gym.export import ExportSizes, save_onnx
+from adrl_gym.datasets.own import own_splits
+from adrl_gym.export.onnx_file import save_onnx
+from adrl_gym.export.sizes import ExportSizes
 
 Batches = list[tuple[Tensor, Tensor]]
 

@@ -14,12 +14,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from adrl_gym import AdrlGymError, BitConfig, QuantProblem
-from adrl_gym.datasets import load_splits, own_splits
-from adrl_gym.export import ExportSizes, load_packed, read_packed, save_packed
+from adrl_gym.datasets.find import load_splits
+from adrl_gym.datasets.own import own_splits
 from adrl_gym.export.bitpack import pack, packed_size, unpack
-from adrl_gym.models import find_network, load_network
-from adrl_gym.quantization import QUANTIZERS, levels, quantize
+from adrl_gym.export.packed import load_packed, read_packed, save_packed
+from adrl_gym.export.sizes import ExportSizes
+from adrl_gym.models.named import find_network, load_network
+from adrl_gym.quantization.base import QUANTIZERS, quantize
 from adrl_gym.quantization.codes import encode
+from adrl_gym.quantization.grid import levels
 
 Batches = list[tuple[Tensor, Tensor]]
 WIDTHS = st.integers(1, 8)
@@ -235,7 +238,7 @@ def test_the_layout_is_as_documented(file: Path) -> None:
         {"name": "conv1.weight", "shape": [6, 3, 3, 3], "bits": 3, "scales": 6},
         {"name": "conv1.bias", "shape": [6], "dtype": "float32"},
     ]
-    page = (Path(__file__).parents[1] / "docs" / "packed-format.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "packed-format.md").read_text()
     (example,) = re.findall(r"```json\n(\[.*?\])\n```", page, re.DOTALL)
     assert json.loads(example)[:2] == layout[:2]
 

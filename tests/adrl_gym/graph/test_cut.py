@@ -9,15 +9,15 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from adrl_gym.bits import BitConfig
-from adrl_gym.datasets import Splits
-from adrl_gym.evaluation import Bits
-from adrl_gym.quantization.sequential import Recipe
+from adrl_gym.bits import BitConfig, Bits
+from adrl_gym.datasets.splits import Splits
 from adrl_gym.evaluation.runner import CutRunner
-from adrl_gym.qat import Finetuning, finetune
 from adrl_gym.layers import find_layers
-from adrl_gym.models import load_network
+from adrl_gym.models.named import load_network
 from adrl_gym.problem import QuantProblem
+from adrl_gym.qat.loop import finetune
+from adrl_gym.qat.settings import Finetuning
+from adrl_gym.quantization.sequential import Recipe
 from compared import Depends, engines, images, same_as_plain, trained
 
 

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from adrl_gym.datasets import load_splits
+from adrl_gym.datasets.find import load_splits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.models import NETWORKS, load_network
 from adrl_gym.models.checkpoints import SHIPPED, content_hash, fill, load_checkpoint, save_checkpoint
 from adrl_gym.models.cifarnet import LocalResponseNorm, cifarnet
+from adrl_gym.models.named import NETWORKS, load_network
 from adrl_gym.models.resnet import resnet20
 from adrl_gym.models.statistics import collect_statistics
 from adrl_gym.vision import import_torchvision

@@ -17,17 +17,18 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from adrl_agents.search.options import ADRLOptions
+from adrl_agents.options import ADRLOptions
+from adrl_agents.runs.result import SearchResult
 from adrl_agents.search.run import run_command_line
 from adrl_gym import AdrlGymError, QuantProblem
-from adrl_gym.datasets import find_splits, own_splits
+from adrl_gym.datasets.find import find_splits
+from adrl_gym.datasets.own import own_splits
 from adrl_gym.layers import find_layers, left_float, quantizable, shared_weights
-from adrl_gym.models import load_network
-from adrl_gym.quantization import quantize
-from adrl_agents.runs.result import SearchResult
+from adrl_gym.models.named import load_network
+from adrl_gym.quantization.base import quantize
 
-ROOT = Path(__file__).parents[1]
-FILE = Path(__file__).parent / "own_network" / "branches.py"
+ROOT = Path(__file__).parents[3]
+FILE = Path(__file__).parents[2] / "support" / "own_network" / "branches.py"
 GENERIC = "adrl_gym/MixedPrecisionQuant-v0"
 
 

@@ -14,7 +14,7 @@ from timm.data.transforms_factory import create_transform
 from torch import nn
 
 from adrl_gym import AdrlGymError
-from adrl_gym.models import load_network, own_network
+from adrl_gym.models.named import load_network, own_network
 from adrl_gym.models.preprocessing import Preprocessing
 
 

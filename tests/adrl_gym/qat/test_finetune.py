@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym import AdrlGymError, BitConfig
-from adrl_gym.datasets import ImageSet
 from adrl_gym.datasets.augment import augment
-from adrl_gym.datasets.images import Images, LazyImageSet
+from adrl_gym.datasets.images import Images, ImageSet, LazyImageSet
 from adrl_gym.evaluation.precision import check_native
-from adrl_gym.export import load_packed, save_packed
-from adrl_gym.qat import Finetuned, Finetuning, finetune
+from adrl_gym.export.packed import load_packed, save_packed
 from adrl_gym.qat.loader import Feed
+from adrl_gym.qat.loop import Finetuned, finetune
+from adrl_gym.qat.settings import Finetuning
 from adrl_gym.qat.teacher import Predictor
 from adrl_gym.qat.trainer import Trainer
 from adrl_gym.qat.weights import QuantizedWeights
-from adrl_gym.quantization import QUANTIZERS
+from adrl_gym.quantization.base import QUANTIZERS
 from trainable import BITS, labelled, make_problem, run, same, smooth
 
 LONGER = Finetuning(epochs=12, batch_size=32, learning_rate=2e-3, mirror=False, precision="float32")

@@ -6,7 +6,9 @@ from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import find_layers
-from adrl_gym.quantization import QUANTIZERS, bias_correction, collect_moments, quantize
+from adrl_gym.quantization.base import QUANTIZERS, quantize
+from adrl_gym.quantization.bias_correction import bias_correction
+from adrl_gym.quantization.hessian import collect_moments
 
 BITS = range(1, 9)
 

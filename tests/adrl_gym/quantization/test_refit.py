@@ -10,18 +10,19 @@ from torch import Tensor, nn
 
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import BitConfig
-from adrl_gym.datasets import ImageSet, Splits
 from adrl_gym.datasets.cifar10 import cifar10_splits
-from adrl_gym.quantization.sequential import Refitter
-from adrl_gym.export import load_packed, save_packed
+from adrl_gym.datasets.images import ImageSet
+from adrl_gym.datasets.splits import Splits
+from adrl_gym.export.packed import load_packed, save_packed
 from adrl_gym.layers import find_layers, quantizable
-from adrl_gym.models import load_network
-from adrl_gym.quantization.patches import output_size, patches_at
+from adrl_gym.models.named import load_network
 from adrl_gym.quantization.least_squares import Inputs
+from adrl_gym.quantization.patches import output_size, patches_at
+from adrl_gym.quantization.sequential import Refitter
 from adrl_gym.refit import refit
 
-ROOT = Path(__file__).parents[1]
-OWN = Path(__file__).parent / "own_network"
+ROOT = Path(__file__).parents[3]
+OWN = Path(__file__).parents[2] / "support" / "own_network"
 
 
 class Plain(nn.Module):

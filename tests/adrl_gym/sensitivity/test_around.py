@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from adrl_agents import ADRL
-from adrl_agents.adrl import ProfilingIndicator
-from adrl_gym.sensitivity import costs_around, one_layer_costs
+from adrl_agents.adrl.indicators import ProfilingIndicator
 from adrl_gym import QuantProblem
+from adrl_gym.sensitivity.incumbent import costs_around
+from adrl_gym.sensitivity.measured import one_layer_costs
 
 Batches = list[tuple[Tensor, Tensor]]
 KEPT = {"fc2": 8}

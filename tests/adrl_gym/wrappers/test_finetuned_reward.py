@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from torch import Tensor, nn
 
-from adrl_gym.wrappers.finetune_reward import FinetunedReward
-from adrl_agents.search.options import ADRLOptions
-from adrl_gym import AdrlGymError
-from adrl_gym.datasets import ImageSet, Splits
+from adrl_agents.options import ADRLOptions
 from adrl_agents.runs.result import SearchResult
+from adrl_gym import AdrlGymError
+from adrl_gym.datasets.images import ImageSet
+from adrl_gym.datasets.splits import Splits
+from adrl_gym.wrappers.finetune_reward import FinetunedReward
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 Batches = list[tuple[Tensor, Tensor]]
 
 

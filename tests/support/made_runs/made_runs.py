@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from adrl_agents.runs.history import Episode, history_csv
-from adrl_gym.costs import average_bits, project, size_ratio
 from adrl_agents.runs.result import SearchResult
-from benchmarks.reporting.gather import gather as gather_store
+from adrl_gym.costs import average_bits, project, size_ratio
 from benchmarks.harness.store import Store
 from benchmarks.harness.suites import Suite
+from benchmarks.reporting.gather import gather as gather_store
 
 SHAPES = {f"layer{i}": [16, 16, 3, 3] for i in range(20)}
 PARAMETERS = [16 * 16 * 9] * 20

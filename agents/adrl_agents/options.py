@@ -14,9 +14,8 @@ from gymnasium.envs.registration import EnvSpec
 from adrl_gym.bits import parse_keep
 from adrl_gym.devices import check_device as check_device
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import Score
-from adrl_gym.evaluation.precision import Precision
-from adrl_gym.quantization.sequential import Recipe
+from adrl_gym.evaluation import Precision, Score
+from adrl_gym.quantization import Recipe
 
 Algo = Literal["ddpg", "td3", "sac", "ppo", "dqn"]
 ActionType = Literal["continuous", "discrete"]

@@ -28,9 +28,8 @@ from adrl_gym.datasets.datafree import save_datafree
 from adrl_gym.datasets.fit import count_outputs
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.files import write_whole
-from adrl_gym.graph.memory_format import fast_layout
-from adrl_gym.models import LoadedNetwork
-from adrl_gym.models.preprocessing import Preprocessing
+from adrl_gym.graph import fast_layout
+from adrl_gym.models import LoadedNetwork, Preprocessing
 
 GREY_LEVELS = 16  # of each colour channel in the file: 4 bits a pixel before compression
 CLEARNESS = 6.0  # of the mixtures of classes: the log odds of an image's first class go from 0 to this

@@ -1,0 +1,1 @@
+"""Benchmarks: searches, experiments and the tables and figures made of them."""

@@ -1,0 +1,1 @@
+"""Experiments that are not searches: each writes one results file."""

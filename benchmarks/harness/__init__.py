@@ -1,0 +1,1 @@
+"""Run suites of searches, resumably, and store a row for each."""
