@@ -109,7 +109,7 @@ def shared_weights(layers: Sequence[LayerSpec]) -> list[str]:
     return lines
 
 
-def left_float(network: nn.Module, layers: Sequence[LayerSpec]) -> str | None:
+def unquantized(network: nn.Module, layers: Sequence[LayerSpec]) -> str | None:
     """One line for people on the weights that no layer covers; ``None`` if there are none.
 
     That is where no ``Conv2d`` or ``Linear`` module runs with them: embeddings, for example, or all of
@@ -117,7 +117,7 @@ def left_float(network: nn.Module, layers: Sequence[LayerSpec]) -> str | None:
     Vectors (biases, norms) do not count.
 
     >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ConvTranspose2d(4, 4, 1), nn.Flatten(), nn.Linear(4, 2))
-    >>> left_float(network, find_layers(network, (3, 1, 1)))
+    >>> unquantized(network, find_layers(network, (3, 1, 1)))
     '16 of 36 weights stay float and count in no size, as no Conv2d or Linear module runs with them: 1.weight'
     """
     known = {id(quantizable(network, layer).weight) for layer in layers}
@@ -216,23 +216,23 @@ def layer_input(inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor:
     return x
 
 
-class LayerVersion(NamedTuple):
+class QuantizedParams(NamedTuple):
     """What a layer computes with: ``weight`` ``(O, ...)``, ``bias`` ``(O,)`` or ``None``, both float32."""
 
     weight: Tensor
     bias: Tensor | None
 
 
-def set_version(module: nn.Conv2d | nn.Linear, version: LayerVersion) -> None:
+def load_quantized(module: nn.Conv2d | nn.Linear, version: QuantizedParams) -> None:
     """Let ``module``, and every other one that shares its weight, compute with ``version``."""
     module.weight.data = version.weight
     module.bias = None if version.bias is None else nn.Parameter(version.bias, requires_grad=False)
 
 
-def with_versions(network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[LayerVersion]) -> nn.Module:
+def quantized_copy(network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[QuantizedParams]) -> nn.Module:
     """A copy of ``network`` on the CPU whose ``layers`` compute with copies of ``versions``."""
     network = copy.deepcopy(network).cpu()
     for layer, (weight, bias) in zip(layers, versions, strict=True):
-        own = LayerVersion(weight.detach().cpu().clone(), None if bias is None else bias.detach().cpu().clone())
-        set_version(quantizable(network, layer), own)
+        own = QuantizedParams(weight.detach().cpu().clone(), None if bias is None else bias.detach().cpu().clone())
+        load_quantized(quantizable(network, layer), own)
     return network

@@ -20,13 +20,13 @@ from adrl_gym.evaluation import (
     ACTIVATION_MEMORY,
     IN_NATS,
     SCORES,
+    CachedEvaluator,
     Engine,
     Memo,
     Metrics,
     Precision,
-    RefitEngine,
     Score,
-    Source,
+    SequentialEngine,
     check_native,
     compare,
     fingerprint,
@@ -34,9 +34,9 @@ from adrl_gym.evaluation import (
     whole_logits,
 )
 from adrl_gym.graph import fast_layout
-from adrl_gym.layers import find_layers, left_float, quantizable, with_versions
+from adrl_gym.layers import find_layers, quantizable, quantized_copy, unquantized
 from adrl_gym.models import content_hash
-from adrl_gym.quantization import CALIBRATION_IMAGES, RECIPES, Recipe, Refitter, prepare_layers
+from adrl_gym.quantization import CALIBRATION_IMAGES, RECIPES, Recipe, SequentialQuantizer, quantize_layers
 
 Split = Literal["search", "test"]
 Width = TypeVar("Width", int, int | None)
@@ -64,7 +64,7 @@ class QuantProblem:
             all that is reported, are float32.
         recipe: how bits become the network that ``evaluate``, ``test`` and ``quantized`` are about: ``direct``, every
             layer quantized by itself, or ``refit``, layer after layer against what the quantized layers before
-            deliver (see ``Refitter``; some seconds a configuration). ``costs`` and ``compare`` are always direct.
+            deliver (see ``SequentialQuantizer``; some seconds each). ``costs`` and ``compare`` are always direct.
         progress: show a bar while the layers are quantized.
 
     Attributes:
@@ -72,7 +72,7 @@ class QuantProblem:
         layers: all quantizable layers in forward order. A configuration has a bit-width for each of them.
         kept: index of each layer that is not searched -> its bits.
         free: indices of the layers that are searched.
-        left_float: one line on weights that no layer covers, so that they stay float; ``None`` if there are none.
+        unquantized: one line on weights that no layer covers, so that they stay float; ``None`` if there are none.
         images: how many search images there are.
         slice_size: how many of them run at a time.
 
@@ -99,7 +99,7 @@ class QuantProblem:
         recipe: Recipe = "direct",
         progress: bool = False,
     ) -> None:
-        self.lowest, self.highest = check_range(bits)
+        self.min_bits, self.max_bits = check_range(bits)
         _check_number(budget)
         _check_recipe(recipe)
         devices = check_device(device)
@@ -113,19 +113,19 @@ class QuantProblem:
         self.images = len(splits.search)
         self.layers = find_layers(network, tuple(splits.search.images.shape[1:]))
         self.parameters = tuple(layer.parameters for layer in self.layers)
-        self.left_float = left_float(network, self.layers)
-        self.kept = match_keep(keep or {}, [layer.name for layer in self.layers])
-        self.free = tuple(index for index in range(len(self.layers)) if index not in self.kept)
-        sizes.check_budget(budget, self.parameters, self.lowest, self.kept)
-        widths = range(self.lowest, self.highest + 1)
+        self.unquantized = unquantized(network, self.layers)
+        self.fixed_bits = match_keep(keep or {}, [layer.name for layer in self.layers])
+        self.searchable = tuple(index for index in range(len(self.layers)) if index not in self.fixed_bits)
+        sizes.check_budget(budget, self.parameters, self.min_bits, self.fixed_bits)
+        widths = range(self.min_bits, self.max_bits + 1)
         if next(network.parameters()).device != devices[0]:
             network = copy.deepcopy(network).to(devices[0])
-        versions = prepare_layers(
+        versions = quantize_layers(
             network,
             self.layers,
             splits.search.images,
             quantizer=quantizer,
-            bits=sorted({*widths, *self.kept.values()}),
+            bits=sorted({*widths, *self.fixed_bits.values()}),
             bias_correction=bias_correction,
             progress=progress,
         )
@@ -146,11 +146,14 @@ class QuantProblem:
             profiler = self._make_engine(profile_precision)
         profile = self._source(profiler, profile_precision)
         if recipe == "refit":
-            refits = RefitEngine(network, self.layers, splits.search, self._refitter, engine)
+            refits = SequentialEngine(network, self.layers, splits.search, self._refitter, engine)
             evaluate = self._source(refits, recipe=f"refit {self._refitter.settings}")
         else:
             evaluate = profile if profiler is engine else self._source(engine)
-        self._sources: dict[Literal["evaluate", "profile"], Source] = {"evaluate": evaluate, "profile": profile}
+        self._sources: dict[Literal["evaluate", "profile"], CachedEvaluator] = {
+            "evaluate": evaluate,
+            "profile": profile,
+        }
         self._floats: dict[Split, Tensor] = {}
 
     @property
@@ -225,7 +228,7 @@ class QuantProblem:
         images: int | None = None,
         error_rate: float = ERROR_RATE,
     ) -> list[float]:
-        """Mean costs of configurations (see ``Outcomes.costs``) plus offsets; infinite once one cannot win.
+        """Mean costs of configurations (see ``SampleMetrics.costs``) plus offsets; infinite once one cannot win.
 
         See ``race``: ``error_rate`` is the probability that the cheapest one drops out; 0 runs all on all images.
 
@@ -283,15 +286,15 @@ class QuantProblem:
             versions = self._refitter.versions(whole)
         else:
             versions = [table[b] for table, b in zip(self._versions, whole, strict=True)]
-        return with_versions(self.network, self.layers, versions)
+        return quantized_copy(self.network, self.layers, versions)
 
     def project(self, bits: Sequence[int]) -> tuple[int, ...]:
         """HAQ's action wall: the nearest configuration below that meets the budget, kept layers at their bits."""
-        return sizes.project(bits, self.parameters, self.budget, self.lowest, self.kept)
+        return sizes.project(bits, self.parameters, self.budget, self.min_bits, self.fixed_bits)
 
     def with_kept(self, bits: Sequence[Width]) -> tuple[Width | int, ...]:
         """Bit-widths of the searched layers, ``len(free)`` of them, to those of all layers."""
-        whole: dict[int, Width | int] = {**self.kept, **dict(zip(self.free, bits, strict=True))}
+        whole: dict[int, Width | int] = {**self.fixed_bits, **dict(zip(self.searchable, bits, strict=True))}
         return tuple(whole[index] for index in range(len(self.layers)))
 
     def size_ratio(self, bits: Sequence[int]) -> float:
@@ -305,7 +308,7 @@ class QuantProblem:
     @property
     def _allowed(self) -> tuple[int, int, int, dict[int, int]]:
         """What ``check_bits`` asks of a configuration."""
-        return len(self.layers), self.lowest, self.highest, self.kept
+        return len(self.layers), self.min_bits, self.max_bits, self.fixed_bits
 
     def _checked(self, bits: Bits) -> tuple[int | None, ...]:
         return check_partly_float(bits, *self._allowed)
@@ -330,15 +333,17 @@ class QuantProblem:
         )
 
     @cached_property
-    def _refitter(self) -> Refitter:
-        return Refitter(
+    def _refitter(self) -> SequentialQuantizer:
+        return SequentialQuantizer(
             *(self.network, self.layers, self.splits.search.images[:CALIBRATION_IMAGES]),
             quantizer=self.quantizer,
             bias_correction=self.bias_correction,
             activation_memory=self._activation_memory if self.recipe == "refit" else 0,  # else the engine has it all
         )
 
-    def _source(self, engine: Engine | RefitEngine, precision: Precision = "float32", recipe: str = "direct") -> Source:
+    def _source(
+        self, engine: Engine | SequentialEngine, precision: Precision = "float32", recipe: str = "direct"
+    ) -> CachedEvaluator:
         known = fingerprint(
             *(self.network, self.layers, self.splits.search),
             quantizer=self.quantizer,
@@ -346,7 +351,7 @@ class QuantProblem:
             precision=precision,
             recipe=recipe,
         )
-        return Source(engine, Memo(self._memo_file, known), self.images, self.slice_size)
+        return CachedEvaluator(engine, Memo(self._memo_file, known), self.images, self.slice_size)
 
     def _float_logits(self, split: Split) -> Tensor:
         """The float network's logits on a split's images, ``(N, K)``."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from adrl_gym.bits import check_bits
-from adrl_gym.layers import with_versions
+from adrl_gym.layers import quantized_copy
 from adrl_gym.problem import QuantProblem
-from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS, Refitter
+from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS, SequentialQuantizer
 
 __all__ = ["refit"]
 
@@ -42,13 +42,13 @@ def refit(
     Raises:
         AdrlGymError: bits that do not fit, no images, a network that torch.fx cannot trace.
     """
-    whole = check_bits(bits, len(problem.layers), problem.lowest, problem.highest, problem.kept)
+    whole = check_bits(bits, len(problem.layers), problem.min_bits, problem.max_bits, problem.fixed_bits)
     chosen = images if isinstance(images, Tensor) else problem.splits.search.images[: max(0, images)]
-    refitter = Refitter(
+    refitter = SequentialQuantizer(
         *(problem.network, problem.layers, chosen),
         quantizer=problem.quantizer,
         bias_correction=problem.bias_correction,
         positions=positions,
         seed=seed,
     )
-    return with_versions(problem.network, problem.layers, refitter.versions(whole, progress=progress))
+    return quantized_copy(problem.network, problem.layers, refitter.versions(whole, progress=progress))

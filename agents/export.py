@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from adrl_agents.postprocess import Made, RunOptions, quantized_network, rebuild
+from adrl_agents.postprocess import Made, RunOptions, load_run, quantized_network
 from adrl_agents.search import run_command_line
 from adrl_gym.export import ExportSizes, save_onnx, save_packed
 
@@ -27,7 +27,7 @@ class ExportOptions(RunOptions):
 
 def main(options: ExportOptions) -> ExportSizes:
     """One file from one run."""
-    run = rebuild(options)
+    run = load_run(options)
     problem, file = run.problem, options.output or run.folder.path / FILES[options.format]
     network, recipe, why = quantized_network(run, options.recipe)
     if why:

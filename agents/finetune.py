@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from adrl_agents import interrupts
 from adrl_agents.options import Switch
-from adrl_agents.postprocess import FinetuneFolder, FinetuneTracker, RunOptions, quantized_network, rebuild
+from adrl_agents.postprocess import FinetuneFolder, FinetuneWandbLogger, RunOptions, load_run, quantized_network
 from adrl_agents.search import run_command_line
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.qat import Finetuned, Finetuning, finetune
@@ -39,7 +39,7 @@ class FinetuneOptions(Finetuning, RunOptions):
 def main(options: FinetuneOptions) -> dict[str, Any]:
     """One finetuning; what finetune.json says."""
     options.check()
-    run = rebuild(options)
+    run = load_run(options)
     problem = run.problem
     folder = FinetuneFolder(run, options)
     folder.claim(options.resume)
@@ -55,7 +55,7 @@ def main(options: FinetuneOptions) -> dict[str, Any]:
     print(f"begins with the {'refitted' if recipe == 'refit' else 'directly quantized'} weights")
     train = problem.splits.train()
     print(f"data: {len(train):,} training images; {problem.splits.source}")
-    tracker = FinetuneTracker(folder, options.wandb_project, options.wandb_group) if options.track else None
+    tracker = FinetuneWandbLogger(folder, options.wandb_project, options.wandb_group) if options.track else None
     if tracker is not None:
         print(f"Weights & Biases: {tracker.where}")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from adrl_agents.postprocess import Run, RunOptions, rebuild, recipe_file
+from adrl_agents.postprocess import Run, RunOptions, load_run, recipe_file
 from adrl_agents.runs import git_commit, package_versions
 from adrl_agents.search import run_command_line
 from adrl_gym.errors import AdrlGymError
@@ -49,7 +49,7 @@ class RefitOptions(RunOptions):
 def main(options: RefitOptions) -> dict[str, Any]:
     """One refit; what refit.json says."""
     options.check()
-    run = rebuild(options)
+    run = load_run(options)
     problem, bits = run.problem, run.bits.bits
     images = min(options.images, len(problem.splits.search))
     start = time.monotonic()

@@ -4,7 +4,7 @@ import sys
 
 from adrl_agents.options import SB3Options
 from adrl_agents.runs import SearchResult
-from adrl_agents.sb3 import ACTION_TYPES, make_stock_agent
+from adrl_agents.sb3 import ACTION_TYPES, make_sb3_agent
 from adrl_agents.search import run_command_line, run_search
 
 
@@ -12,7 +12,7 @@ def main(options: SB3Options) -> SearchResult:
     """One search with ``options.algo``."""
     algo = options.algo
     return run_search(
-        algo, options, lambda env: make_stock_agent(algo, env, options.seed), action_type=ACTION_TYPES[algo]
+        algo, options, lambda env: make_sb3_agent(algo, env, options.seed), action_type=ACTION_TYPES[algo]
     )
 
 

@@ -150,11 +150,11 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
             profile_precision=profile_precision,
             progress=progress,
         )
-        if self.problem.left_float is not None:
-            gym.logger.warn(self.problem.left_float)
-        searched = tuple(self.problem.layers[index] for index in self.problem.free)
+        if self.problem.unquantized is not None:
+            gym.logger.warn(self.problem.unquantized)
+        searched = tuple(self.problem.layers[index] for index in self.problem.searchable)
         self._features = layer_features(searched)  # (n, 10)
-        widths = self.problem.highest - self.problem.lowest + 1
+        widths = self.problem.max_bits - self.problem.min_bits + 1
         self.observation_space = spaces.Box(0.0, 1.0, (FEATURES,), np.float32)
         self.action_space: spaces.Space[Any] = (
             spaces.Box(-1.0, 1.0, (1,), np.float32) if action_type == "continuous" else spaces.Discrete(widths)
@@ -177,11 +177,11 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         Raises:
             AdrlGymError: the episode has ended, or the action is of another form than the action space's.
         """
-        if len(self._chosen) == len(self.problem.free):
+        if len(self._chosen) == len(self.problem.searchable):
             raise AdrlGymError("the episode has ended with the last layer: call reset() to begin the next one")
         bits, share = self._decode(action)
         self._chosen.append(bits)
-        if len(self._chosen) < len(self.problem.free):
+        if len(self._chosen) < len(self.problem.searchable):
             return self._observation(share), 0.0, False, False, {}
         self._last = self._measure()
         reward = 0.1 * (self._last["accuracy"] - self.problem.float_search.accuracy)
@@ -201,7 +201,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
 
     def _decode(self, action: Any) -> tuple[int, float]:
         """The bit-width, and the action as ``u`` in [0, 1]."""
-        lowest, highest = self.problem.lowest, self.problem.highest
+        lowest, highest = self.problem.min_bits, self.problem.max_bits
         if isinstance(self.action_space, spaces.Discrete):
             if not self.action_space.contains(action):
                 raise AdrlGymError(f"action {action!r}: an integer from 0 to {highest - lowest} is needed")

@@ -30,7 +30,7 @@ def render_image(chosen: Sequence[int], last: dict[str, Any], problem: QuantProb
     """The same as bars, one column a layer; ``(H, W, 3)`` uint8."""
     names, bits = [layer.name for layer in problem.layers], _shown(chosen, last, problem)
     width = max(2 * MARGIN + COLUMN * len(names), 480)
-    most = max(problem.highest, *problem.kept.values(), 1)
+    most = max(problem.max_bits, *problem.fixed_bits.values(), 1)
     height = 2 * MARGIN + ROW * most
     image = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(image)
@@ -52,7 +52,7 @@ def _shown(chosen: Sequence[int], last: dict[str, Any], problem: QuantProblem) -
     """Index of each layer whose bits are known -> its bits, in forward order."""
     if last:
         return dict(enumerate(last["bits"]))
-    return dict(sorted({**problem.kept, **dict(zip(problem.free, chosen, strict=False))}.items()))
+    return dict(sorted({**problem.fixed_bits, **dict(zip(problem.searchable, chosen, strict=False))}.items()))
 
 
 def _summary(last: dict[str, Any], problem: QuantProblem) -> str:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from adrl_gym.bits import Bits
 from adrl_gym.datasets import Images
-from adrl_gym.evaluation.metrics import Outcomes, compare
+from adrl_gym.evaluation.metrics import SampleMetrics, compare
 from adrl_gym.evaluation.precision import DTYPES, Precision
-from adrl_gym.evaluation.runner import CutRunner, Runner, WholeRunner
-from adrl_gym.graph import CannotCutError, KeptActivations, Versions, cut, fast_layout, placed
-from adrl_gym.layers import LayerSpec, LayerVersion, quantizable
+from adrl_gym.evaluation.runner import ModuleRunner, Runner, SubgraphRunner
+from adrl_gym.graph import ActivationCache, ParamsByBits, TraceError, cut, fast_layout, placed
+from adrl_gym.layers import LayerSpec, QuantizedParams, quantizable
 
 ACTIVATION_MEMORY = 2 << 30  # of kept activations
 PIXELS = 50 * 32 * 32  # of a slice: larger slices fall out of the processor's cache
@@ -58,7 +58,7 @@ class Engine:
         self,
         network: nn.Module,
         layers: Sequence[LayerSpec],
-        versions: Sequence[dict[int, LayerVersion]],
+        versions: Sequence[dict[int, QuantizedParams]],
         search: Images,
         devices: Sequence[torch.device],
         *,
@@ -66,18 +66,20 @@ class Engine:
         activation_memory: int = ACTIVATION_MEMORY,
     ) -> None:
         network = copy.deepcopy(network).eval().requires_grad_(False).cpu()
-        everything: list[Versions] = []
+        everything: list[ParamsByBits] = []
         for layer, table in zip(layers, versions, strict=True):
             module = quantizable(network, layer)
-            table = {b: LayerVersion(w.cpu(), None if bias is None else bias.cpu()) for b, (w, bias) in table.items()}
-            both: Versions = {None: LayerVersion(module.weight.data, module.bias)}
+            table = {
+                b: QuantizedParams(w.cpu(), None if bias is None else bias.cpu()) for b, (w, bias) in table.items()
+            }
+            both: ParamsByBits = {None: QuantizedParams(module.weight.data, module.bias)}
             both.update(table.items())
             everything.append(both)
         batches = list(search.batches(slice_size(search_shape(search))))
         self.size, self.slices = len(batches[0][0]), len(batches)
         self._one_pass = len(search) * sum(layer.macs for layer in layers)
         self._dtype = DTYPES[precision]
-        self._kept = KeptActivations(activation_memory)
+        self._kept = ActivationCache(activation_memory)
         self._runners = self._make_runners(network, layers, everything, devices, batches[0][0])
         # Slice s always runs on runner s modulo their number, so that what is kept of it lies on that device.
         self._batches = [
@@ -93,8 +95,8 @@ class Engine:
         """Work done on search images, in passes of all of them through the whole network."""
         return sum(runner.work for runner in self._runners) / self._one_pass
 
-    def measure(self, configurations: Sequence[Bits], slices: Sequence[int]) -> list[list[Outcomes]]:
-        """Outcomes of every configuration on every one of ``slices`` (indices into the search images)."""
+    def measure(self, configurations: Sequence[Bits], slices: Sequence[int]) -> list[list[SampleMetrics]]:
+        """SampleMetrics of every configuration on every one of ``slices`` (indices into the search images)."""
         if not configurations or not slices:
             return [[] for _ in configurations]
         by_slice = self._spread(slices, lambda runner, s: self._slice(runner, s, configurations))
@@ -110,7 +112,7 @@ class Engine:
 
     def logits(self, images: Images, bits: Bits) -> Tensor:
         """Logits ``(N, K)`` of one configuration on other images, which are read batch by batch; on the CPU."""
-        nothing = KeptActivations(0)
+        nothing = ActivationCache(0)
 
         def run(job: tuple[Runner, torch.device, Tensor]) -> Tensor:
             runner, device, batch = job
@@ -142,13 +144,13 @@ class Engine:
         self,
         network: nn.Module,
         layers: Sequence[LayerSpec],
-        versions: Sequence[Versions],
+        versions: Sequence[ParamsByBits],
         devices: Sequence[torch.device],
         images: Tensor,
     ) -> list[Runner]:
         try:
             segments, folded = cut(network, layers, versions, images)
-        except CannotCutError as reason:
+        except TraceError as reason:
             warnings.warn(
                 f"torch.fx cannot cut {type(network).__name__} at its layers ({reason}), so every evaluation is a "
                 "whole pass: right, but slower",
@@ -162,13 +164,13 @@ class Engine:
                 layout = fast_layout(network, images)
                 there = [{b: _to(v, device, self._dtype, layout) for b, v in table.items()} for table in versions]
                 module = copy.deepcopy(network).to(device, self._dtype).to(memory_format=layout)
-                runner: Runner = WholeRunner(module, layers, there, layout)
+                runner: Runner = ModuleRunner(module, layers, there, layout)
             else:
                 there = [{b: _to(v, device, self._dtype) for b, v in table.items()} for table in folded]
                 moved = copy.deepcopy(segments)
                 for segment in moved:
                     segment.run.to(device, self._dtype).to(memory_format=torch.channels_last)
-                runner = CutRunner(moved, layers, there, self.slices)
+                runner = SubgraphRunner(moved, layers, there, self.slices)
             runners.append(runner)
             runners += [runner.replica() for _ in range(copies - 1)]
             self._devices += [device] * copies
@@ -180,7 +182,7 @@ class Engine:
     def _placed(self, images: Tensor, device: torch.device) -> Tensor:
         return placed(images.to(device, self._dtype), torch.channels_last)
 
-    def _slice(self, runner: Runner, slice_: int, configurations: Sequence[Bits]) -> list[Outcomes]:
+    def _slice(self, runner: Runner, slice_: int, configurations: Sequence[Bits]) -> list[SampleMetrics]:
         self._slice_reference(runner, slice_)
         (images, labels), reference = self._batches[slice_], self._references[slice_]
         if configurations == [self._float]:
@@ -234,14 +236,14 @@ def search_shape(images: Images) -> tuple[int, ...]:
 
 
 def _to(
-    version: LayerVersion,
+    version: QuantizedParams,
     device: torch.device,
     dtype: torch.dtype,
     layout: torch.memory_format = torch.channels_last,
-) -> LayerVersion:
+) -> QuantizedParams:
     weight, bias = version
     weight = placed(weight.detach().to(device, dtype), layout)
-    return LayerVersion(weight, None if bias is None else bias.detach().to(device, dtype))
+    return QuantizedParams(weight, None if bias is None else bias.detach().to(device, dtype))
 
 
 def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from adrl_gym.bits import Bits
 from adrl_gym.evaluation.engine import Engine
-from adrl_gym.evaluation.metrics import Outcomes
+from adrl_gym.evaluation.metrics import SampleMetrics
 from adrl_gym.evaluation.result_cache import Memo
-from adrl_gym.evaluation.sequential_engine import RefitEngine
+from adrl_gym.evaluation.sequential_engine import SequentialEngine
 
 
-class Source:
+class CachedEvaluator:
     """Answers questions about configurations on the search images, and computes the same one once.
 
     Args:
@@ -22,13 +22,13 @@ class Source:
         hits, misses: questions answered from the memo, and those that had to be computed.
     """
 
-    def __init__(self, engine: Engine | RefitEngine, memo: Memo, images: int, slice_size: int) -> None:
+    def __init__(self, engine: Engine | SequentialEngine, memo: Memo, images: int, slice_size: int) -> None:
         self.engine, self.memo = engine, memo
         self.hits = self.misses = 0
         self._images, self._slice_size = images, slice_size
 
-    def ask(self, configurations: Sequence[Bits], begin: int, end: int) -> list[Outcomes]:
-        """Outcomes of configurations on search images ``begin`` to ``end``."""
+    def ask(self, configurations: Sequence[Bits], begin: int, end: int) -> list[SampleMetrics]:
+        """SampleMetrics of configurations on search images ``begin`` to ``end``."""
         size = self._slice_size
         slices = range(begin // size, -(-min(end, self._images) // size))
         missing: dict[tuple[int, ...], list[Bits]] = {}  # slices -> configurations that are not known there
@@ -50,5 +50,7 @@ class Source:
         answers = []
         for asked_bits in configurations:
             known = self.memo.get(asked_bits)
-            answers.append(Outcomes.join([known[s] for s in slices], offset, offset + min(end, self._images) - begin))
+            answers.append(
+                SampleMetrics.join([known[s] for s in slices], offset, offset + min(end, self._images) - begin)
+            )
         return answers

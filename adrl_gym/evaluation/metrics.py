@@ -33,7 +33,7 @@ class Metrics:
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class SampleMetrics:
     """One configuration on ``N`` images.
 
     Attributes:
@@ -65,9 +65,9 @@ class Outcomes:
         return 100.0 * (self.wrong if score == "accuracy" else self.disagreeing)
 
     @staticmethod
-    def join(parts: Sequence["Outcomes"], begin: int, end: int) -> "Outcomes":
+    def join(parts: Sequence["SampleMetrics"], begin: int, end: int) -> "SampleMetrics":
         """Of several in a row, the images ``begin`` to ``end``."""
-        return Outcomes(
+        return SampleMetrics(
             np.concatenate([part.wrong for part in parts])[begin:end],
             np.concatenate([part.disagreeing for part in parts])[begin:end],
             np.concatenate([part.kl for part in parts])[begin:end],
@@ -75,8 +75,8 @@ class Outcomes:
         )
 
 
-def compare(logits: Tensor, reference: Tensor, labels: Tensor | None) -> list[Outcomes]:
-    """Outcomes of ``M`` configurations on one slice of images.
+def compare(logits: Tensor, reference: Tensor, labels: Tensor | None) -> list[SampleMetrics]:
+    """SampleMetrics of ``M`` configurations on one slice of images.
 
     Args:
         logits: ``(M, B, K)``.
@@ -96,4 +96,4 @@ def compare(logits: Tensor, reference: Tensor, labels: Tensor | None) -> list[Ou
             of_label = labels.long().expand(len(q), -1)[..., None]  # (M, B, 1)
             loss = -q.gather(2, of_label)[..., 0].nan_to_num(nan=-torch.inf)  # (M, B)
         flags, nats = (wrong.cpu().numpy(), disagreeing.cpu().numpy()), (kl.float(), loss.float())
-        return [Outcomes(*rows) for rows in zip(*flags, *(column.cpu().numpy() for column in nats), strict=True)]
+        return [SampleMetrics(*rows) for rows in zip(*flags, *(column.cpu().numpy() for column in nats), strict=True)]

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from adrl_gym.bits import Bits
 from adrl_gym.datasets import Images
-from adrl_gym.evaluation.runner import WholeRunner
-from adrl_gym.graph import KeptActivations
-from adrl_gym.layers import LayerSpec, LayerVersion, quantizable
+from adrl_gym.evaluation.runner import ModuleRunner
+from adrl_gym.graph import ActivationCache
+from adrl_gym.layers import LayerSpec, QuantizedParams, quantizable
 
 BATCH = 250  # images
 
 
-class PlainEvaluator:
+class ReferenceEvaluator:
     """Weights in place, whole passes through the network as it is: batch norm as modules, contiguous tensors.
 
     Args:
@@ -25,17 +25,17 @@ class PlainEvaluator:
     """
 
     def __init__(
-        self, network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[dict[int, LayerVersion]]
+        self, network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[dict[int, QuantizedParams]]
     ) -> None:
         network = copy.deepcopy(network).eval().requires_grad_(False).cpu()
         modules = [quantizable(network, layer) for layer in layers]
-        original = [LayerVersion(module.weight.data, module.bias) for module in modules]
+        original = [QuantizedParams(module.weight.data, module.bias) for module in modules]
         everything = [{None: own, **table} for own, table in zip(original, versions, strict=True)]
-        self._runner = WholeRunner(network, layers, everything)
+        self._runner = ModuleRunner(network, layers, everything)
 
     def logits(self, images: Images, bits: Bits) -> Tensor:
         """Logits ``(N, K)`` of one configuration."""
-        nothing = KeptActivations(0)
+        nothing = ActivationCache(0)
         batches = [self._runner.logits(batch, [bits], 0, nothing)[0] for batch, _ in images.batches(BATCH)]
         return torch.cat(batches)  # (N, K)
 

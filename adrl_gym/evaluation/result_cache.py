@@ -14,7 +14,7 @@ import numpy as np
 
 from adrl_gym.bits import Bits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation.metrics import Outcomes
+from adrl_gym.evaluation.metrics import SampleMetrics
 
 MAGIC = b"SQLite format 3\x00"
 APPLICATION = 0x4144524C  # "ADRL": SQLite's application_id of a memo
@@ -36,12 +36,12 @@ PRAGMA user_version = {FORMAT};
 """
 
 
-class NotAMemoError(Exception):
+class NotACacheError(Exception):
     """The file is damaged or somebody else's; the message says what was found."""
 
 
 class Memo:
-    """Outcomes by configuration and slice of images, of one problem.
+    """SampleMetrics by configuration and slice of images, of one problem.
 
     On disk they are in an SQLite database in WAL mode, which several processes may read and write at a time, and which
     a process killed in the middle of a write leaves as it was before that write. Every row has a checksum. A file that
@@ -57,20 +57,20 @@ class Memo:
 
     def __init__(self, path: Path | None, fingerprint: str) -> None:
         self.path, self.fingerprint = path, fingerprint
-        self._known: dict[bytes, dict[int, Outcomes]] = {}
+        self._known: dict[bytes, dict[int, SampleMetrics]] = {}
         self._database: sqlite3.Connection | None = None
         self._problem = 0
         if path is not None:
             self._open()
 
-    def get(self, bits: Bits) -> dict[int, Outcomes]:
+    def get(self, bits: Bits) -> dict[int, SampleMetrics]:
         """Slice -> outcomes, of all slices that are known; not to be changed."""
         key = _key(bits)
         if key not in self._known:
             self._known[key] = self._read(key)
         return self._known[key]
 
-    def put(self, found: Iterable[tuple[Bits, int, Outcomes]]) -> None:
+    def put(self, found: Iterable[tuple[Bits, int, SampleMetrics]]) -> None:
         """Add outcomes of configurations on slices."""
         rows = []
         for bits, slice_, outcomes in found:
@@ -99,7 +99,7 @@ class Memo:
         assert self.path is not None
         try:
             self._database, self._problem = _connect(self.path, self.fingerprint)
-        except (NotAMemoError, sqlite3.DatabaseError) as error:
+        except (NotACacheError, sqlite3.DatabaseError) as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise AdrlGymError(
                     f"the memo {self.path} cannot be opened ({error}): name another file, or none"
@@ -130,12 +130,12 @@ class Memo:
         except sqlite3.OperationalError as error:  # disk full, locked for a minute: the search goes on without
             warnings.warn(f"the memo {self.path} is given up: {error}", stacklevel=2)
             self.close()
-        except (NotAMemoError, sqlite3.DatabaseError) as error:
+        except (NotACacheError, sqlite3.DatabaseError) as error:
             self._set_aside(error)
             self._open()
 
-    def _read(self, key: bytes) -> dict[int, Outcomes]:
-        found: dict[int, Outcomes] = {}
+    def _read(self, key: bytes) -> dict[int, SampleMetrics]:
+        found: dict[int, SampleMetrics] = {}
         if self._database is None:
             return found
         with self._trouble_set_aside():
@@ -144,16 +144,16 @@ class Memo:
             ).fetchall()
             for slice_, packed, checksum in rows:
                 if checksum != _checksum(self.fingerprint, key, slice_, packed):
-                    raise NotAMemoError("a row does not match its checksum")
+                    raise NotACacheError("a row does not match its checksum")
             found.update((slice_, unpack(packed)) for slice_, packed, _ in rows)
         return found
 
 
-def pack(outcomes: Outcomes) -> bytes:
+def pack(outcomes: SampleMetrics) -> bytes:
     """Wrong, disagreeing (bits), KL and loss (float32) of one slice; ``unpack`` undoes it.
 
     >>> nats = np.array([[0.5, 0.0], [0.7, 0.1]], np.float32)
-    >>> one = Outcomes(np.array([True, False]), np.array([False, False]), *nats)
+    >>> one = SampleMetrics(np.array([True, False]), np.array([False, False]), *nats)
     >>> unpack(pack(one)).metrics() == one.metrics()
     True
     """
@@ -161,13 +161,13 @@ def pack(outcomes: Outcomes) -> bytes:
     return b"".join([outcomes.kl.astype("<f4").tobytes(), outcomes.loss.astype("<f4").tobytes(), flags.tobytes()])
 
 
-def unpack(packed: bytes) -> Outcomes:
+def unpack(packed: bytes) -> SampleMetrics:
     """What ``pack`` made bytes of."""
     # 2 N floats of 4 bytes, then 2 N bits in whole bytes
     count = next(n for n in range(len(packed) // 8, -1, -1) if 8 * n + -(-2 * n // 8) == len(packed))
     nats = np.frombuffer(packed, "<f4", 2 * count).astype(np.float32)  # (2 N,)
     flags = np.unpackbits(np.frombuffer(packed, np.uint8, offset=8 * count), count=2 * count).astype(bool)  # (2 N,)
-    return Outcomes(flags[:count], flags[count:], nats[:count], nats[count:])
+    return SampleMetrics(flags[:count], flags[count:], nats[:count], nats[count:])
 
 
 def _key(bits: Bits) -> bytes:
@@ -184,7 +184,7 @@ def _connect(path: Path, fingerprint: str) -> tuple[sqlite3.Connection, int]:
         with path.open("rb") as file:
             begin = file.read(len(MAGIC))
         if begin and begin != MAGIC:  # SQLite would take a very short file for an empty one, and write over it
-            raise NotAMemoError("no SQLite database")
+            raise NotACacheError("no SQLite database")
     # Questions come from one thread at a time, but not always from the same one.
     database = sqlite3.connect(path, timeout=WAIT, check_same_thread=False)
     try:
@@ -203,16 +203,16 @@ def _connect(path: Path, fingerprint: str) -> tuple[sqlite3.Connection, int]:
 
 
 def _claim(database: sqlite3.Connection) -> None:
-    """Make the tables where there is nothing yet; raises ``NotAMemoError`` where there is something else."""
+    """Make the tables where there is nothing yet; raises ``NotACacheError`` where there is something else."""
     application, version = _pragma(database, "application_id"), _pragma(database, "user_version")
     tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if application == 0 and tables == 0:
         for statement in TABLES.split(";\n"):
             database.execute(statement)
     elif application != APPLICATION:
-        raise NotAMemoError("a database of something else")
+        raise NotACacheError("a database of something else")
     elif version != FORMAT:
-        raise NotAMemoError(f"a memo of format {version}, not {FORMAT}")
+        raise NotACacheError(f"a memo of format {version}, not {FORMAT}")
 
 
 def _pragma(database: sqlite3.Connection, name: str) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym.bits import Bits
-from adrl_gym.graph import KeptActivations, Live, Segment, Versions, placed
+from adrl_gym.graph import ActivationCache, Live, ParamsByBits, Subgraph, placed
 from adrl_gym.layers import LayerSpec, quantizable
 
 Path = tuple[tuple[int | None, ...], ...]
@@ -22,7 +22,7 @@ class Runner(Protocol):
     work: int
     """Multiply-accumulates of quantizable layers since it was made."""
 
-    def logits(self, images: Tensor, configurations: Sequence[Bits], slice_: int, kept: KeptActivations) -> Tensor:
+    def logits(self, images: Tensor, configurations: Sequence[Bits], slice_: int, kept: ActivationCache) -> Tensor:
         """Logits ``(M, B, K)`` of ``M`` configurations on images ``(B, ...)``, those of slice number ``slice_``."""
 
     def replica(self) -> "Runner":
@@ -32,7 +32,7 @@ class Runner(Protocol):
 class _Weights:
     """Puts the layers' weights in place."""
 
-    def __init__(self, modules: Sequence[nn.Conv2d | nn.Linear], versions: Sequence[Versions]) -> None:
+    def __init__(self, modules: Sequence[nn.Conv2d | nn.Linear], versions: Sequence[ParamsByBits]) -> None:
         self._modules, self._versions = modules, versions
         self._bits: list[object] = ["not set"] * len(modules)
 
@@ -45,7 +45,7 @@ class _Weights:
             self._bits[layer] = bits
 
 
-class WholeRunner:
+class ModuleRunner:
     """Whole passes, through the network as it is.
 
     Args:
@@ -59,14 +59,14 @@ class WholeRunner:
         self,
         network: nn.Module,
         layers: Sequence[LayerSpec],
-        versions: Sequence[Versions],
+        versions: Sequence[ParamsByBits],
         layout: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self.work = 0
         self._network, self._layers, self._versions, self._layout = network, layers, versions, layout
         self._weights = _Weights([quantizable(network, layer) for layer in layers], versions)
 
-    def logits(self, images: Tensor, configurations: Sequence[Bits], slice_: int, kept: KeptActivations) -> Tensor:
+    def logits(self, images: Tensor, configurations: Sequence[Bits], slice_: int, kept: ActivationCache) -> Tensor:
         """See ``Runner``; nothing is kept."""
         logits = []
         with torch.inference_mode():
@@ -78,9 +78,9 @@ class WholeRunner:
                 self.work += len(images) * sum(layer.macs for layer in self._layers)
             return torch.stack(logits)  # (M, B, K)
 
-    def replica(self) -> "WholeRunner":
+    def replica(self) -> "ModuleRunner":
         """See ``Runner``."""
-        return WholeRunner(copy.deepcopy(self._network), self._layers, self._versions, self._layout)
+        return ModuleRunner(copy.deepcopy(self._network), self._layers, self._versions, self._layout)
 
 
 @dataclass
@@ -97,13 +97,13 @@ class _Question:
     configurations: Sequence[Bits]
     paths: list[Path]
     slice_: int
-    kept: KeptActivations
+    kept: ActivationCache
     images: int
     previous: Path | None
     found: dict[int, Tensor] = field(default_factory=dict)
 
 
-class CutRunner:
+class SubgraphRunner:
     """Runs each stretch of the network once for all configurations that are alike up to there.
 
     Args:
@@ -114,7 +114,7 @@ class CutRunner:
     """
 
     def __init__(
-        self, segments: Sequence[Segment], layers: Sequence[LayerSpec], versions: Sequence[Versions], slices: int
+        self, segments: Sequence[Subgraph], layers: Sequence[LayerSpec], versions: Sequence[ParamsByBits], slices: int
     ) -> None:
         self.work = 0
         self._segments, self._layers, self._versions, self._slices = segments, layers, versions, slices
@@ -126,7 +126,7 @@ class CutRunner:
         self._first = next(depth for depth, segment in enumerate(segments) if segment.layers)
         self._previous: dict[int, Path] = {}  # slice -> last path that was run
 
-    def logits(self, images: Tensor, configurations: Sequence[Bits], slice_: int, kept: KeptActivations) -> Tensor:
+    def logits(self, images: Tensor, configurations: Sequence[Bits], slice_: int, kept: ActivationCache) -> Tensor:
         """See ``Runner``. Activations are kept where these configurations part, and where they part from the last."""
         paths = [tuple(tuple(bits[i] for i in s.layers) for s in self._segments) for bits in configurations]
         ask = _Question(configurations, paths, slice_, kept, len(images), self._previous.get(slice_))
@@ -170,9 +170,9 @@ class CutRunner:
         if len(path) > self._first:  # before the first layer there is nothing to save
             ask.kept.put((ask.slice_, path), live, self._slices)
 
-    def replica(self) -> "CutRunner":
+    def replica(self) -> "SubgraphRunner":
         """See ``Runner``."""
-        return CutRunner(copy.deepcopy(self._segments), self._layers, self._versions, self._slices)
+        return SubgraphRunner(copy.deepcopy(self._segments), self._layers, self._versions, self._slices)
 
     def _step(self, depth: int, live: Live, bits: tuple[int | None, ...], images: int) -> Live:
         segment = self._segments[depth]

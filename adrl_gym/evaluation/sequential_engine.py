@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from adrl_gym.bits import Bits
 from adrl_gym.datasets import Images
 from adrl_gym.evaluation.engine import Engine
-from adrl_gym.evaluation.metrics import Outcomes, compare
+from adrl_gym.evaluation.metrics import SampleMetrics, compare
 from adrl_gym.evaluation.reference import whole_logits
 from adrl_gym.graph import fast_layout
-from adrl_gym.layers import LayerSpec, with_versions
-from adrl_gym.quantization import Refitter
+from adrl_gym.layers import LayerSpec, quantized_copy
+from adrl_gym.quantization import SequentialQuantizer
 
 
-class RefitEngine:
+class SequentialEngine:
     """Refits each configuration and runs whole passes through what comes out; used like an ``Engine``.
 
     Args:
@@ -30,7 +30,12 @@ class RefitEngine:
     """
 
     def __init__(
-        self, network: nn.Module, layers: Sequence[LayerSpec], search: Images, refitter: Refitter, direct: Engine
+        self,
+        network: nn.Module,
+        layers: Sequence[LayerSpec],
+        search: Images,
+        refitter: SequentialQuantizer,
+        direct: Engine,
     ) -> None:
         self.passes = 0.0
         self.size = direct.size
@@ -44,9 +49,9 @@ class RefitEngine:
 
     def quantized(self, bits: Bits) -> nn.Module:
         """The refitted network, on the CPU."""
-        return with_versions(self._network, self._layers, self._refitter.versions(bits))
+        return quantized_copy(self._network, self._layers, self._refitter.versions(bits))
 
-    def measure(self, configurations: Sequence[Bits], slices: Sequence[int]) -> list[list[Outcomes]]:
+    def measure(self, configurations: Sequence[Bits], slices: Sequence[int]) -> list[list[SampleMetrics]]:
         """See ``Engine.measure``."""
         return [self._measure(tuple(bits), slices) for bits in configurations]
 
@@ -69,7 +74,7 @@ class RefitEngine:
     def _whole(self, bits: Bits, batches: Iterable[Tensor]) -> Tensor:
         return whole_logits(self.quantized(bits).to(self._device), batches, self._layout)
 
-    def _measure(self, bits: Bits, slices: Sequence[int]) -> list[Outcomes]:
+    def _measure(self, bits: Bits, slices: Sequence[int]) -> list[SampleMetrics]:
         if bits == self._float:
             return self._direct.measure([bits], slices)[0]
         if self._reference is None:

@@ -11,7 +11,7 @@ from adrl_gym.graph.partition import Live
 Key = tuple[int, tuple[tuple[int | None, ...], ...]]  # slice of images, bits of the segments before
 
 
-class KeptActivations:
+class ActivationCache:
     """The live activations where configurations parted, the longest unused ones forgotten first.
 
     Args:

@@ -15,17 +15,17 @@ TWINS: dict[Any, Callable[..., Any]] = {
 }
 
 
-class CannotCutError(Exception):
+class TraceError(Exception):
     """The network does not let itself be cut; the message says why."""
 
 
-def end_in_place(traced: fx.GraphModule) -> None:
+def functionalize(traced: fx.GraphModule) -> None:
     """Let every operation leave its input as it is, and whatever was to read the input afterwards read its result.
 
     What else may show the same memory, as a view or another name, is not looked for.
 
     Raises:
-        CannotCutError: an operation that has no such twin.
+        TraceError: an operation that has no such twin.
     """
     place = {node: number for number, node in enumerate(traced.graph.nodes)}
     for node in traced.graph.nodes:
@@ -54,7 +54,7 @@ def _end_of_node(node: fx.Node, traced: fx.GraphModule) -> bool:
     if node.op != "call_function":
         return False
     if node.target is operator.setitem:
-        raise CannotCutError("it writes into a part of a tensor")
+        raise TraceError("it writes into a part of a tensor")
     node.target = TWINS.get(node.target, node.target)  # of numbers too, which never change: nothing else reads them
     name = getattr(node.target, "__name__", "")
     if _ends_in_place(name):
@@ -71,7 +71,7 @@ def _twin(name: str, *places: Any) -> Any:
     """What does the same as the function or method ``name``, and leaves its input as it is."""
     found = next((getattr(place, name.rstrip("_")) for place in places if hasattr(place, name.rstrip("_"))), None)
     if found is None:
-        raise CannotCutError(f"{name} has no twin that leaves its input as it is")
+        raise TraceError(f"{name} has no twin that leaves its input as it is")
     return found
 
 

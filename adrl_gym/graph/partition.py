@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 
-from adrl_gym.graph.functionalize import CannotCutError, end_in_place
+from adrl_gym.graph.functionalize import TraceError, functionalize
 from adrl_gym.graph.memory_format import alike, placed
-from adrl_gym.graph.reinplace import write_over
-from adrl_gym.layers import LayerSpec, LayerVersion, is_plain, quantizable, set_version
+from adrl_gym.graph.reinplace import reinplace
+from adrl_gym.layers import LayerSpec, QuantizedParams, is_plain, load_quantized, quantizable
 
-Versions = dict[int | None, LayerVersion]  # bit-width, or None for float, -> what a layer computes with
+ParamsByBits = dict[int | None, QuantizedParams]  # bit-width, or None for float, -> what a layer computes with
 Live = tuple[Any, ...]  # activations ``(B, ...)``, and sizes, that the rest of the network still needs
 
 
-class Segment(NamedTuple):
+class Subgraph(NamedTuple):
     """A stretch of the network that begins with a quantizable layer, and ends before the next one.
 
     Attributes:
@@ -30,8 +30,8 @@ class Segment(NamedTuple):
 
 
 def cut(
-    network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[Versions], images: Tensor
-) -> tuple[list[Segment], list[Versions]]:
+    network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[ParamsByBits], images: Tensor
+) -> tuple[list[Subgraph], list[ParamsByBits]]:
     """The network as segments, with batch norm folded into the layers before it.
 
     Weights are quantized first and folded then: channel ``o`` of a layer computes ``s_o (W_o x + b_o - m_o) + t_o``
@@ -47,23 +47,23 @@ def cut(
         The segments, and the layers' versions as the segments compute with them.
 
     Raises:
-        CannotCutError: control flow that depends on the input, or anything else that torch.fx cannot trace, or traces
+        TraceError: control flow that depends on the input, or anything else that torch.fx cannot trace, or traces
             to something else.
     """
     traced = _trace(network, layers)
     versions = _fold(traced, layers, versions)
     for layer, table in zip(layers, versions, strict=True):
-        set_version(quantizable(traced, layer), table[None])
-    end_in_place(traced)
+        load_quantized(quantizable(traced, layer), table[None])
+    functionalize(traced)
     _end_views(traced)
     segments = _segments(traced, layers)
     for segment in segments:
-        write_over(segment.run)
+        reinplace(segment.run)
     _check_same(segments, network, images, torch.channels_last)
     return segments, versions
 
 
-def cut_unfolded(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor) -> list[Segment]:
+def partition_unfolded(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor) -> list[Subgraph]:
     """The network as segments that compute with the layers' own weights: batch norms stay modules.
 
     Args:
@@ -72,10 +72,10 @@ def cut_unfolded(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor
         images: as for ``cut``.
 
     Raises:
-        CannotCutError: as ``cut``.
+        TraceError: as ``cut``.
     """
     traced = _trace(network, layers)
-    end_in_place(traced)
+    functionalize(traced)
     _end_views(traced)
     segments = _segments(traced, layers)
     _check_same(segments, network, images, torch.contiguous_format)
@@ -95,7 +95,7 @@ class _Tracer(fx.Tracer):
 
 def _trace(network: nn.Module, layers: Sequence[LayerSpec]) -> fx.GraphModule:
     if any(not layer.name for layer in layers):
-        raise CannotCutError("it is a single layer")
+        raise TraceError("it is a single layer")
     network = copy.deepcopy(network)
     kind = type(network)
 
@@ -106,14 +106,14 @@ def _trace(network: nn.Module, layers: Sequence[LayerSpec]) -> fx.GraphModule:
     try:
         traced = fx.GraphModule(network, _Tracer(layers).trace(network))
     except Exception as error:  # tracing runs the network's own code, which may raise anything
-        raise CannotCutError(" ".join(str(error).split())) from error
+        raise TraceError(" ".join(str(error).split())) from error
     output = next(node for node in traced.graph.nodes if node.op == "output")
     if not isinstance(output.args[0], fx.Node):
-        raise CannotCutError("it gives more than the logits")
+        raise TraceError("it gives more than the logits")
     return traced
 
 
-def _fold(traced: fx.GraphModule, layers: Sequence[LayerSpec], versions: Sequence[Versions]) -> list[Versions]:
+def _fold(traced: fx.GraphModule, layers: Sequence[LayerSpec], versions: Sequence[ParamsByBits]) -> list[ParamsByBits]:
     folded = list(versions)
     modules = [quantizable(traced, layer) for layer in layers]
     calls: dict[Any, int] = {}
@@ -143,7 +143,7 @@ def _fold(traced: fx.GraphModule, layers: Sequence[LayerSpec], versions: Sequenc
     return folded
 
 
-def _folded(version: LayerVersion, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> LayerVersion:
+def _folded(version: QuantizedParams, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> QuantizedParams:
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = (norm.running_var.double() + norm.eps).rsqrt()  # (O,)
@@ -152,11 +152,11 @@ def _folded(version: LayerVersion, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Lay
     bias = -norm.running_mean.double() if version.bias is None else version.bias - norm.running_mean.double()  # (O,)
     bias = bias * scale + norm.bias if norm.affine else bias * scale  # (O,)
     weight = version.weight * scale.view(-1, *[1] * (version.weight.dim() - 1))  # (O, ...)
-    return LayerVersion(weight.float(), bias.float())
+    return QuantizedParams(weight.float(), bias.float())
 
 
 @torch.inference_mode()
-def _check_same(segments: Sequence[Segment], network: nn.Module, images: Tensor, layout: torch.memory_format) -> None:
+def _check_same(segments: Sequence[Subgraph], network: nn.Module, images: Tensor, layout: torch.memory_format) -> None:
     """Tracing sees the operations of one run on no images, so whether it has seen right is tried out."""
     whole = network(images.clone())  # (B, K)
     live: Live = (placed(images.clone(), layout),)
@@ -164,9 +164,9 @@ def _check_same(segments: Sequence[Segment], network: nn.Module, images: Tensor,
         for segment in copy.deepcopy(list(segments)):
             live = segment.run.to(memory_format=layout)(*live)
     except Exception as error:  # the network's own code, which may raise anything
-        raise CannotCutError(" ".join(str(error).split())) from error
+        raise TraceError(" ".join(str(error).split())) from error
     if not alike(live[0], whole):
-        raise CannotCutError("its parts, run one after the other, give other logits than the whole")
+        raise TraceError("its parts, run one after the other, give other logits than the whole")
 
 
 def _end_views(traced: fx.GraphModule) -> None:
@@ -178,7 +178,7 @@ def _end_views(traced: fx.GraphModule) -> None:
     traced.recompile()
 
 
-def _segments(traced: fx.GraphModule, layers: Sequence[LayerSpec]) -> list[Segment]:
+def _segments(traced: fx.GraphModule, layers: Sequence[LayerSpec]) -> list[Subgraph]:
     nodes = [node for node in traced.graph.nodes if node.op != "output"]
     used: set[int] = set()
     stretches: list[tuple[tuple[int, ...], list[fx.Node]]] = [((), [])]
@@ -190,7 +190,7 @@ def _segments(traced: fx.GraphModule, layers: Sequence[LayerSpec]) -> list[Segme
         stretches[-1][1].append(node)
     if len(used) < len(layers):
         missing = next(layer.name for i, layer in enumerate(layers) if i not in used)
-        raise CannotCutError(f"{missing} is not used as a module")
+        raise TraceError(f"{missing} is not used as a module")
     position = {node: s for s, (_, stretch) in enumerate(stretches) for node in stretch}
     last_use = {node: max((position.get(user, len(stretches)) for user in node.users), default=-1) for node in nodes}
     segments, live = [], [node for node in nodes if node.op == "placeholder"]
@@ -201,7 +201,7 @@ def _segments(traced: fx.GraphModule, layers: Sequence[LayerSpec]) -> list[Segme
             for node in nodes
             if position[node] <= s < last_use[node] and node.op != "get_attr"  # constants are read where needed
         ]
-        segments.append(Segment(first_used, _graph(traced, stretch, before, live)))
+        segments.append(Subgraph(first_used, _graph(traced, stretch, before, live)))
     return segments
 
 

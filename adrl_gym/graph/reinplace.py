@@ -13,7 +13,7 @@ SUMS = {operator.add, torch.add, "add"}
 RELUS = {F.relu, torch.relu, "relu"}
 
 
-def write_over(segment: fx.GraphModule) -> None:
+def reinplace(segment: fx.GraphModule) -> None:
     """Turn sums and ReLUs into writes where their input is a layer's output in this segment that they alone read.
 
     The network's own writes are gone by then (see ``in_place``): there, who else reads the memory is not known; here it

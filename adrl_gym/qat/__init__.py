@@ -3,7 +3,7 @@
 from adrl_gym.qat.loader import Feed
 from adrl_gym.qat.loop import Epoch, Finetuned, finetune
 from adrl_gym.qat.settings import Finetuning
-from adrl_gym.qat.teacher import Predictor
+from adrl_gym.qat.teacher import FloatTeacher
 from adrl_gym.qat.trainer import Trainer
 
-__all__ = ["Epoch", "Feed", "Finetuned", "Finetuning", "Predictor", "Trainer", "finetune"]
+__all__ = ["Epoch", "Feed", "Finetuned", "Finetuning", "FloatTeacher", "Trainer", "finetune"]

@@ -24,7 +24,7 @@ from adrl_gym.files import write_whole
 from adrl_gym.models import content_hash
 from adrl_gym.qat.loader import Feed
 from adrl_gym.qat.settings import Finetuning
-from adrl_gym.qat.teacher import Predictor
+from adrl_gym.qat.teacher import FloatTeacher
 from adrl_gym.qat.trainer import Trainer
 
 
@@ -118,7 +118,7 @@ def finetune(
         start,
         bits,
         quantizer=quantizer,
-        teacher=Predictor(network, search, device, precision) if settings.distillation else None,
+        teacher=FloatTeacher(network, search, device, precision) if settings.distillation else None,
         feed=(feed := Feed(train, settings.batch_size, settings.mirror)),
         settings=settings,
         precision=precision,
@@ -179,17 +179,17 @@ class _Measure:
 
     def __init__(self, network: nn.Module, search: Images, test: Images | None, device: torch.device) -> None:
         self._search, self._test, self._device = search, test, device
-        predictor = Predictor(network, search, device)
+        predictor = FloatTeacher(network, search, device)
         self._expected = predictor.logits(search)  # (N, K)
         self._expected_test = None if test is None else predictor.logits(test)  # (M, K)
         metrics = self._metrics(predictor)
         self.reference = metrics[0].accuracy, None if metrics[1] is None else metrics[1].accuracy
 
     def __call__(self, number: int, learning_rate: float, loss: float | None, network: nn.Module) -> Epoch:
-        search, test = self._metrics(Predictor(network, self._search, self._device))
+        search, test = self._metrics(FloatTeacher(network, self._search, self._device))
         return Epoch(number, learning_rate, loss, search.accuracy, None if test is None else test.accuracy)
 
-    def _metrics(self, predictor: Predictor) -> tuple[Metrics, Metrics | None]:
+    def _metrics(self, predictor: FloatTeacher) -> tuple[Metrics, Metrics | None]:
         logits = predictor.logits(self._search)  # (N, K)
         search = compare(logits[None], self._expected, self._search.labels)[0].metrics()
         if self._test is None or self._expected_test is None:

@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from adrl_gym.datasets import Images
 from adrl_gym.evaluation import Engine, Precision
-from adrl_gym.layers import LayerVersion, find_layers
+from adrl_gym.layers import QuantizedParams, find_layers
 
 
-class Predictor:
+class FloatTeacher:
     """A network as the evaluator runs it: batch norm folded, slices of images side by side.
 
     Args:
@@ -22,7 +22,7 @@ class Predictor:
         self, network: nn.Module, images: Images, device: torch.device, precision: Precision = "float32"
     ) -> None:
         layers = find_layers(network, tuple(next(images.batches(1))[0].shape[1:]))
-        nothing: list[dict[int, LayerVersion]] = [{} for _ in layers]  # only the network's own weights
+        nothing: list[dict[int, QuantizedParams]] = [{} for _ in layers]  # only the network's own weights
         self._engine = Engine(network, layers, nothing, images, [device], precision=precision, activation_memory=0)
         self._as_it_is = (None,) * len(layers)
 

@@ -19,7 +19,7 @@ from adrl_gym.evaluation import DTYPES, Precision
 from adrl_gym.graph import fast_layout, placed
 from adrl_gym.qat.loader import Feed
 from adrl_gym.qat.settings import Finetuning
-from adrl_gym.qat.teacher import Predictor
+from adrl_gym.qat.teacher import FloatTeacher
 from adrl_gym.qat.weights import QuantizedWeights
 
 _LABELS = 0.3  # share of the cross-entropy to the labels in the loss of a distillation
@@ -62,7 +62,7 @@ class Trainer:
         bits: BitConfig,
         *,
         quantizer: str,
-        teacher: Predictor | None,
+        teacher: FloatTeacher | None,
         feed: Feed,
         settings: Finetuning,
         precision: Precision,

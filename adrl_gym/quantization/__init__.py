@@ -2,8 +2,8 @@
 
 from adrl_gym.quantization.codes import CodedWeight, encode_layers, is_codebook, parameter_name
 from adrl_gym.quantization.grid import levels, nearest, nonzero
-from adrl_gym.quantization.layerwise import prepare_layers
-from adrl_gym.quantization.sequential import CALIBRATION_IMAGES, POSITIONS, RECIPES, Recipe, Refitter
+from adrl_gym.quantization.layerwise import quantize_layers
+from adrl_gym.quantization.sequential import CALIBRATION_IMAGES, POSITIONS, RECIPES, Recipe, SequentialQuantizer
 
 __all__ = [
     "CALIBRATION_IMAGES",
@@ -11,12 +11,12 @@ __all__ = [
     "RECIPES",
     "CodedWeight",
     "Recipe",
-    "Refitter",
+    "SequentialQuantizer",
     "encode_layers",
     "is_codebook",
     "levels",
     "nearest",
     "nonzero",
     "parameter_name",
-    "prepare_layers",
+    "quantize_layers",
 ]

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from adrl_gym.layers import LayerSpec, LayerVersion, quantizable
+from adrl_gym.layers import LayerSpec, QuantizedParams, quantizable
 from adrl_gym.quantization.base import NEED_SECOND_MOMENTS, quantize
 from adrl_gym.quantization.bias_correction import bias_correction as correction
 from adrl_gym.quantization.hessian import collect_moments
 
 
-def prepare_layers(
+def quantize_layers(
     network: nn.Module,
     layers: Sequence[LayerSpec],
     images: Tensor,
@@ -20,7 +20,7 @@ def prepare_layers(
     bits: Sequence[int],
     bias_correction: bool,
     progress: bool = False,
-) -> list[dict[int, LayerVersion]]:
+) -> list[dict[int, QuantizedParams]]:
     """For every layer, bit-width -> quantized weight and corrected bias.
 
     Everything here depends on (layer, bits) alone, so a search pays for it once: the moments are those of
@@ -29,7 +29,7 @@ def prepare_layers(
     Raises:
         AdrlGymError: NaN or infinite weights (names the layer).
     """
-    prepared: dict[str, dict[int, LayerVersion]] = {}
+    prepared: dict[str, dict[int, QuantizedParams]] = {}
     moments = collect_moments(network, layers, images, second=quantizer in NEED_SECOND_MOMENTS)
     for layer, moment in tqdm(moments, "quantizing layers", len(layers), leave=False, disable=not progress):
         module = quantizable(network, layer)
@@ -49,5 +49,5 @@ def prepare_layers(
                 shift = shift if bias is None else bias.detach() + shift
             elif bias is not None:
                 shift = bias.detach()
-            prepared[layer.name][b] = LayerVersion(quantized, shift)
+            prepared[layer.name][b] = QuantizedParams(quantized, shift)
     return [prepared[layer.name] for layer in layers]

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.graph import CannotCutError, KeptActivations, Live, Segment, cut_unfolded
-from adrl_gym.layers import LayerSpec, LayerVersion, layer_input, quantizable, set_version
+from adrl_gym.graph import ActivationCache, Live, Subgraph, TraceError, partition_unfolded
+from adrl_gym.layers import LayerSpec, QuantizedParams, layer_input, load_quantized, quantizable
 from adrl_gym.quantization.base import quantize
 from adrl_gym.quantization.least_squares import Inputs
 from adrl_gym.quantization.patches import output_size, patches_at
@@ -48,7 +48,7 @@ class _ReachedError(Exception):
     """The layer whose inputs are wanted has them."""
 
 
-class Refitter:
+class SequentialQuantizer:
     """Refits bit configurations of one network, on the device that it is on.
 
     Configurations that begin with the same bits share the work up to there, as far as memory allows.
@@ -87,8 +87,8 @@ class Refitter:
             raise AdrlGymError(f"{len(images)} images and {positions} positions to refit on: at least 1 is needed")
         device = next(network.parameters()).device
         try:
-            self._float = cut_unfolded(network, layers, images[:COMPARED].to(device))
-        except CannotCutError as reason:
+            self._float = partition_unfolded(network, layers, images[:COMPARED].to(device))
+        except TraceError as reason:
             raise AdrlGymError(
                 f"{type(network).__name__} cannot be refitted, as torch.fx cannot cut it at its layers ({reason}): "
                 "use the recipe direct"
@@ -99,12 +99,12 @@ class Refitter:
         self._quantizer, self._bias_correction = quantizer, bias_correction
         self._positions, self._seed = positions, seed
         self.settings = f"images={len(images)} positions={positions} seed={seed}"
-        self._kept = KeptActivations(activation_memory)
+        self._kept = ActivationCache(activation_memory)
         self._floats = [_version(module) for module in _modules(self._float, layers)]
         self._modules = _modules(self._quantized, layers)
 
     @torch.no_grad()
-    def versions(self, bits: Sequence[int | None], *, progress: bool = False) -> list[LayerVersion]:
+    def versions(self, bits: Sequence[int | None], *, progress: bool = False) -> list[QuantizedParams]:
         """What each layer computes with under ``bits``; ``None`` leaves a layer float.
 
         Raises:
@@ -113,14 +113,14 @@ class Refitter:
         path = tuple(tuple(bits[i] for i in segment.layers) for segment in self._float)
         depth, found, float_lives, lives = self._resume(path)
         for index, version in enumerate(found):
-            set_version(self._modules[index], version)  # for modules that are used again later
+            load_quantized(self._modules[index], version)  # for modules that are used again later
         for here in tqdm(range(depth, len(path)), "refitting layers", leave=False, disable=not progress):
             segment, quantized = self._float[here], self._quantized[here]
             floats, float_lives = self._run_float(segment, float_lives)
             for index in segment.layers:
                 wanted = self._take(quantized, index, lives)
                 version = self._refit(index, bits[index], floats[index], wanted)
-                set_version(self._modules[index], version)
+                load_quantized(self._modules[index], version)
                 found.append(version)
             if here + 1 < len(path):
                 lives = [quantized.run(*live) for live in lives]
@@ -131,7 +131,7 @@ class Refitter:
         """Let go of what is kept."""
         self._kept.clear()
 
-    def _refit(self, index: int, bits: int | None, x: Tensor, x_q: Tensor) -> LayerVersion:
+    def _refit(self, index: int, bits: int | None, x: Tensor, x_q: Tensor) -> QuantizedParams:
         """The layer from its inputs ``(P, G, J)`` in the float and in the quantized network."""
         layer, (weight, bias) = self._layers[index], self._floats[index]
         if bits is None:
@@ -144,9 +144,9 @@ class Refitter:
         if self._bias_correction:
             shift = inputs.shift(weight, rounded)  # (O,)
             bias = shift if bias is None else bias + shift
-        return LayerVersion(rounded, bias)
+        return QuantizedParams(rounded, bias)
 
-    def _run_float(self, segment: Segment, lives: list[Live]) -> tuple[dict[int, Tensor], list[Live]]:
+    def _run_float(self, segment: Subgraph, lives: list[Live]) -> tuple[dict[int, Tensor], list[Live]]:
         """The float network through one segment: inputs of each layer that begins in it, and the live activations."""
         taken: dict[int, dict[int, Tensor]] = {index: {} for index in segment.layers}
         after = []
@@ -159,7 +159,7 @@ class Refitter:
                     hook.remove()
         return {index: torch.cat(list(parts.values())) for index, parts in taken.items()}, after
 
-    def _take(self, segment: Segment, index: int, lives: list[Live]) -> Tensor:
+    def _take(self, segment: Subgraph, index: int, lives: list[Live]) -> Tensor:
         """The quantized network's inputs of a layer, ``(P, G, J)``; it runs no further than that."""
         taken: dict[int, Tensor] = {}
         for b, live in enumerate(lives):
@@ -172,7 +172,7 @@ class Refitter:
                 hook.remove()
         return torch.cat(list(taken.values()))
 
-    def _hook(self, segment: Segment, index: int, batch: int, taken: dict[int, Tensor], *, stop: bool) -> Any:
+    def _hook(self, segment: Subgraph, index: int, batch: int, taken: dict[int, Tensor], *, stop: bool) -> Any:
         def take(module: nn.Conv2d | nn.Linear, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
             if batch not in taken:  # of several uses, the first one
                 taken[batch] = self._sample(module, layer_input(inputs, keywords), index, batch)
@@ -191,18 +191,18 @@ class Refitter:
         chosen = torch.from_numpy(np.sort(draw.permutation(available)[:share])).to(x.device)  # (P,)
         return patches_at(module, x, chosen) if isinstance(module, nn.Conv2d) else x[chosen, None]  # (P, G, J)
 
-    def _resume(self, path: tuple[tuple[int | None, ...], ...]) -> tuple[int, list[LayerVersion], Any, Any]:
+    def _resume(self, path: tuple[tuple[int | None, ...], ...]) -> tuple[int, list[QuantizedParams], Any, Any]:
         """The deepest place on ``path`` that is known: its depth, weights, float and quantized live activations."""
         for depth in range(len(path) - 1, 0, -1):
             weights = self._kept.get((WEIGHTS, path[:depth]))
             both = [self._kept.get((b, way)) for way in _ways(path[:depth]) for b in range(len(self._batches))]
             if weights is not None and None not in both:
-                versions = [LayerVersion(*pair) for pair in zip(weights[::2], weights[1::2], strict=True)]
+                versions = [QuantizedParams(*pair) for pair in zip(weights[::2], weights[1::2], strict=True)]
                 return depth, versions, both[: len(self._batches)], both[len(self._batches) :]
         images = [(batch,) for batch in self._batches]
         return 0, [], images, images
 
-    def _keep(self, path: Any, versions: list[LayerVersion], float_lives: list[Live], lives: list[Live]) -> None:
+    def _keep(self, path: Any, versions: list[QuantizedParams], float_lives: list[Live], lives: list[Live]) -> None:
         for way, kept in zip(_ways(path), (float_lives, lives), strict=True):
             for b, live in enumerate(kept):
                 self._kept.put((b, way), live, len(kept))
@@ -214,11 +214,11 @@ def _ways(path: Any) -> tuple[Any, Any]:
     return tuple((None,) * len(bits) for bits in path), path
 
 
-def _version(module: nn.Conv2d | nn.Linear) -> LayerVersion:
-    return LayerVersion(module.weight.detach(), None if module.bias is None else module.bias.detach())
+def _version(module: nn.Conv2d | nn.Linear) -> QuantizedParams:
+    return QuantizedParams(module.weight.detach(), None if module.bias is None else module.bias.detach())
 
 
-def _modules(segments: Sequence[Segment], layers: Sequence[LayerSpec]) -> list[nn.Conv2d | nn.Linear]:
+def _modules(segments: Sequence[Subgraph], layers: Sequence[LayerSpec]) -> list[nn.Conv2d | nn.Linear]:
     """The module of each layer."""
     found = {i: quantizable(segment.run, layers[i]) for segment in segments for i in segment.layers}
     return [found[i] for i in range(len(layers))]

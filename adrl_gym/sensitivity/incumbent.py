@@ -13,7 +13,7 @@ from adrl_gym.sensitivity.table import finite
 REACH = 2  # bits up and down from the configuration that are measured
 
 
-class CostsAround(NamedTuple):
+class IncumbentSensitivity(NamedTuple):
     """Of every searched layer at every bit-width, ``(n, widths)`` both.
 
     Attributes:
@@ -25,9 +25,9 @@ class CostsAround(NamedTuple):
     errors: np.ndarray
 
 
-def costs_around(
+def measure_around(
     problem: QuantProblem, bits: Sequence[int], score: Score, images: int, alone: np.ndarray
-) -> CostsAround:
+) -> IncumbentSensitivity:
     """Costs of every searched layer at every bit-width, the others as in a configuration.
 
     Quantized layers before and after change what a bit is worth, the more of them the fewer bits they have, and a table
@@ -37,7 +37,7 @@ def costs_around(
     Args:
         problem: to profile.
         bits: of all layers, the configuration to measure around.
-        score: of the costs, see ``Outcomes.costs``.
+        score: of the costs, see ``SampleMetrics.costs``.
         images: how many search images.
         alone: ``(n, widths)``, costs of each layer alone.
     """
@@ -45,13 +45,13 @@ def costs_around(
     costs, errors = np.empty_like(alone), np.empty_like(alone)
     images = min(images, problem.images)
     (own,) = problem.costs([bits], score, 0, images)  # (N,)
-    for row, layer in enumerate(tqdm(problem.free, "profiling layers", leave=False, disable=None)):
-        low, high = max(bits[layer] - REACH, problem.lowest), min(bits[layer] + REACH, problem.highest)
+    for row, layer in enumerate(tqdm(problem.searchable, "profiling layers", leave=False, disable=None)):
+        low, high = max(bits[layer] - REACH, problem.min_bits), min(bits[layer] + REACH, problem.max_bits)
         near = [(*bits[:layer], b, *bits[layer + 1 :]) for b in range(low, high + 1)]
         differences = problem.costs(near, score, 0, images) - own  # (high - low + 1, N)
-        first, last = low - problem.lowest, high - problem.lowest  # columns
+        first, last = low - problem.min_bits, high - problem.min_bits  # columns
         edge = np.clip(np.arange(alone.shape[1]), first, last)  # (widths,)
         costs[row] = differences.mean(axis=1)[edge - first] + alone[row] - alone[row, edge]
         with np.errstate(invalid="ignore"):  # of a broken network, whose cost is infinite
             errors[row] = np.nan_to_num(differences.std(axis=1))[edge - first] / np.sqrt(images)
-    return CostsAround(costs, errors)
+    return IncumbentSensitivity(costs, errors)

@@ -8,7 +8,7 @@ import numpy as np
 MOST_UNITS = 1 << 16  # resolution of sizes, where the layers' own common divisor would need a finer one
 
 
-class Completion:
+class Knapsack:
     """Integer programming on a one-layer table, solved for every suffix of the layers at once.
 
     The problem is a multiple-choice knapsack: one bit-width a layer, least summed cost, size within
@@ -22,11 +22,11 @@ class Completion:
         lowest: the smallest bit-width, that of ``costs[:, 0]``.
 
     >>> costs = np.array([[9.0, 1.0, 0.0], [3.0, 2.0, 0.0]])  # two layers, 1 to 3 bits
-    >>> Completion(costs, [10, 10], allowed=40, lowest=1).complete(())
+    >>> Knapsack(costs, [10, 10], allowed=40, lowest=1).complete(())
     (2, 2)
-    >>> Completion(costs, [10, 10], allowed=40, lowest=1).complete((1,))
+    >>> Knapsack(costs, [10, 10], allowed=40, lowest=1).complete((1,))
     (1, 3)
-    >>> Completion(costs, [10, 10], allowed=40, lowest=1).least_costs((), [1, 2, 3])
+    >>> Knapsack(costs, [10, 10], allowed=40, lowest=1).least_costs((), [1, 2, 3])
     [9.0, 3.0, 3.0]
     """
 
@@ -55,9 +55,9 @@ class Completion:
     def least_costs(self, decided: Sequence[int], candidates: Sequence[int]) -> list[float]:
         """For each bit-width of the next layer, its cost and the least cost of all layers after it."""
         column = self._costs[len(decided)]  # (widths,)
-        return [float(column[b - self.lowest]) + self.least_rest((*decided, b)) for b in candidates]
+        return [float(column[b - self.lowest]) + self.cost_to_go((*decided, b)) for b in candidates]
 
-    def least_rest(self, decided: Sequence[int]) -> float:
+    def cost_to_go(self, decided: Sequence[int]) -> float:
         """The least cost of the layers still to come; infinite where nothing fits the budget any more."""
         left = self._left(decided)
         return float(self._least[len(decided), left]) if left >= 0 else math.inf
@@ -76,11 +76,11 @@ class Completion:
         return tuple(bits)
 
 
-def price_of_size(costs: np.ndarray, parameters: Sequence[int], allowed: int, lowest: int) -> float:
+def lagrange_multiplier(costs: np.ndarray, parameters: Sequence[int], allowed: int, lowest: int) -> float:
     """Cost that one weight bit is worth at the budget: the Lagrange multiplier of the size constraint.
 
     Found by bisection: the smallest price at which the layers, each choosing its bits by cost + price * size
-    alone, stay within ``allowed`` weight bits. Arguments as for ``Completion``.
+    alone, stay within ``allowed`` weight bits. Arguments as for ``Knapsack``.
     """
     sizes = np.outer(parameters, np.arange(lowest, lowest + costs.shape[1]))  # (n, widths)
 

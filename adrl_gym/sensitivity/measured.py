@@ -10,7 +10,7 @@ from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.evaluation import Score
 
 
-def one_layer_costs(problem: QuantProblem, score: Score, images: int, *, most: float = math.inf) -> np.ndarray:
+def measure_sensitivity(problem: QuantProblem, score: Score, images: int, *, most: float = math.inf) -> np.ndarray:
     """Costs of every searched layer at every bit-width, all others float; ``(n, widths)``, lower is better.
 
     All entries see the same images. (Racing them was tried, entries dropping out once the best configuration did not
@@ -18,17 +18,17 @@ def one_layer_costs(problem: QuantProblem, score: Score, images: int, *, most: f
 
     Args:
         problem: to profile.
-        score: of the costs, see ``Outcomes.costs``.
+        score: of the costs, see ``SampleMetrics.costs``.
         images: how many search images.
         most: evaluations that the table may take.
 
     Raises:
         AdrlGymError: it takes more than ``most``.
     """
-    n, widths = len(problem.free), list(range(problem.lowest, problem.highest + 1))
+    n, widths = len(problem.searchable), list(range(problem.min_bits, problem.max_bits + 1))
     costs, before = np.empty((n, len(widths))), problem.evaluations
     for layer in tqdm(range(n), "profiling layers", leave=False, disable=None):
-        costs[layer] = layer_costs(problem, layer, widths, score, images)
+        costs[layer] = measure_layer(problem, layer, widths, score, images)
         if problem.evaluations - before > most:
             raise AdrlGymError(
                 f"measuring every layer alone takes more than the {most:g} evaluations that may be spent on it: "
@@ -37,8 +37,8 @@ def one_layer_costs(problem: QuantProblem, score: Score, images: int, *, most: f
     return costs
 
 
-def layer_costs(problem: QuantProblem, layer: int, widths: Sequence[int], score: Score, images: int) -> np.ndarray:
-    """Costs of one searched layer alone at some bit-widths, ``(len(widths),)``; otherwise as ``one_layer_costs``."""
-    n = len(problem.free)
+def measure_layer(problem: QuantProblem, layer: int, widths: Sequence[int], score: Score, images: int) -> np.ndarray:
+    """Costs of one searched layer alone at some bit-widths, ``(len(widths),)``; see ``measure_sensitivity``."""
+    n = len(problem.searchable)
     configurations = [problem.with_kept([None] * layer + [b] + [None] * (n - layer - 1)) for b in widths]
     return problem.costs(configurations, score, 0, min(images, problem.images)).mean(axis=1)

@@ -4,12 +4,12 @@ import numpy as np
 
 from adrl_gym import QuantProblem
 from adrl_gym.costs import allowed_bits
-from adrl_gym.sensitivity.knapsack import Completion, price_of_size
+from adrl_gym.sensitivity.knapsack import Knapsack, lagrange_multiplier
 
 
-def left_to_search(problem: QuantProblem) -> int:
+def searchable_budget(problem: QuantProblem) -> int:
     """Weight bits that the budget leaves to the searched layers, of which kept ones take their share first."""
-    kept = sum(problem.parameters[index] * b for index, b in problem.kept.items())
+    kept = sum(problem.parameters[index] * b for index, b in problem.fixed_bits.items())
     return allowed_bits(problem.budget, problem.parameters) - kept
 
 
@@ -19,7 +19,7 @@ def finite(costs: np.ndarray) -> np.ndarray:
     return np.nan_to_num(costs, nan=worst, posinf=worst)
 
 
-class LayerTable:
+class SensitivityTable:
     """What each searched layer alone costs at each bit-width, and what follows from that for one problem's budget.
 
     Cost alone always prefers more bits; both of these feel the budget.
@@ -32,9 +32,9 @@ class LayerTable:
 
     def __init__(self, problem: QuantProblem, costs: np.ndarray) -> None:
         self.problem, self.costs = problem, (costs := finite(costs))
-        bits = np.arange(problem.lowest, problem.highest + 1)
-        parameters = [problem.parameters[index] for index in problem.free]
-        allowed = left_to_search(problem)
-        price = price_of_size(costs, parameters, allowed, problem.lowest)
+        bits = np.arange(problem.min_bits, problem.max_bits + 1)
+        parameters = [problem.parameters[index] for index in problem.searchable]
+        allowed = searchable_budget(problem)
+        price = lagrange_multiplier(costs, parameters, allowed, problem.min_bits)
         self.priced = costs + price * np.outer(parameters, bits)  # (n, widths)
-        self.completion = Completion(costs, parameters, allowed, problem.lowest)
+        self.completion = Knapsack(costs, parameters, allowed, problem.min_bits)

@@ -10,7 +10,7 @@ from adrl_gym.datasets import ImageSet
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Metrics
 from adrl_gym.problem import QuantProblem
-from adrl_gym.qat import Feed, Finetuning, Predictor, Trainer
+from adrl_gym.qat import Feed, Finetuning, FloatTeacher, Trainer
 
 
 class FinetunedReward(gym.Wrapper[Any, Any, Any, Any]):
@@ -44,7 +44,7 @@ class FinetunedReward(gym.Wrapper[Any, Any, Any, Any]):
         chosen = ImageSet(*train.take(torch.arange(images)))
         self._feed = Feed(chosen, self._settings.batch_size, self._settings.mirror)
         self._device = next(problem.network.parameters()).device
-        self._teacher = Predictor(problem.network, problem.splits.search, self._device)
+        self._teacher = FloatTeacher(problem.network, problem.splits.search, self._device)
         self._known: dict[tuple[int, ...], Metrics] = {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:

@@ -26,7 +26,7 @@ ACTION_TYPES: dict[Algo, ActionType] = {
 }
 
 
-def make_stock_agent(algo: Algo, env: gym.Env[Any, Any], seed: int) -> BaseAlgorithm:
+def make_sb3_agent(algo: Algo, env: gym.Env[Any, Any], seed: int) -> BaseAlgorithm:
     """An agent as SB3's documentation has it; off-policy ones are trained once an episode, like HAQ.
 
     Args:
@@ -34,7 +34,7 @@ def make_stock_agent(algo: Algo, env: gym.Env[Any, Any], seed: int) -> BaseAlgor
         env: of this package, of the algorithm's ``ACTION_TYPES``.
         seed: of everything random.
     """
-    layers = len(env.unwrapped.problem.free)  # type: ignore[attr-defined]
+    layers = len(env.unwrapped.problem.searchable)  # type: ignore[attr-defined]
     once_an_episode = {"train_freq": (1, "episode"), "gradient_steps": -1, "buffer_size": BUFFER}
     noise = {"action_noise": NormalActionNoise(np.zeros(1), np.full(1, 0.1))}
     make: dict[Algo, tuple[Callable[..., BaseAlgorithm], dict[str, Any]]] = {

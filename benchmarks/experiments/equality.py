@@ -19,10 +19,10 @@ import tyro
 from tqdm import tqdm
 
 from adrl_gym.datasets import ImageSet, load_splits
-from adrl_gym.evaluation import Engine, PlainEvaluator
+from adrl_gym.evaluation import Engine, ReferenceEvaluator
 from adrl_gym.layers import find_layers
 from adrl_gym.models import load_network
-from adrl_gym.quantization import prepare_layers
+from adrl_gym.quantization import quantize_layers
 
 RESULTS = Path(__file__).parents[1] / "results"
 COLUMNS = ("network", "quantizer", "configuration", "bits", "images", "different", "largest_difference", "torch")
@@ -53,14 +53,14 @@ class Pair:
         assert isinstance(splits.test, ImageSet)
         self.images = splits.test
         self.layers = find_layers(loaded, (3, 32, 32))
-        versions = prepare_layers(
+        versions = quantize_layers(
             *(loaded, self.layers, splits.search.images),
             quantizer=quantizer,
             bits=range(1, 9),
             bias_correction=True,
         )
         self.fast = Engine(loaded, self.layers, versions, self.images, [torch.device("cpu")])
-        self.plain = PlainEvaluator(loaded, self.layers, versions)
+        self.plain = ReferenceEvaluator(loaded, self.layers, versions)
 
     def compare(self, bits: list[int]) -> tuple[int, float]:
         """Images with another label, and the largest difference of a logit."""

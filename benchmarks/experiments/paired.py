@@ -21,7 +21,7 @@ from adrl_gym.datasets import ImageSet, load_splits
 from adrl_gym.evaluation import Engine
 from adrl_gym.layers import find_layers
 from adrl_gym.models import load_network
-from adrl_gym.quantization import prepare_layers
+from adrl_gym.quantization import quantize_layers
 from benchmarks.harness.store import KEY, Row, read, write
 from benchmarks.harness.suites import PAPER
 from benchmarks.reporting.tables import COMPARED, Results, Setting, in_setting
@@ -50,7 +50,7 @@ class Tester:
         self._images, self._labels = splits.test, splits.test.labels
         layers = find_layers(network, (3, 32, 32))
         quantizer, _ = PAPER[letter]
-        versions = prepare_layers(
+        versions = quantize_layers(
             *(network, layers, splits.search.images), quantizer=quantizer, bits=range(1, 9), bias_correction=True
         )
         self._engine = Engine(network, layers, versions, splits.search, [torch.device("cpu")])

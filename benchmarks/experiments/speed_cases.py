@@ -16,11 +16,11 @@ from adrl_agents.adrl import ProfilingIndicator, shares
 from adrl_gym.bits import bits_from_action
 from adrl_gym.datasets import ImageSet
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import Engine, PlainEvaluator, Score, check_native, compare
+from adrl_gym.evaluation import Engine, ReferenceEvaluator, Score, check_native, compare
 from adrl_gym.layers import find_layers
 from adrl_gym.problem import QuantProblem
-from adrl_gym.quantization import prepare_layers
-from adrl_gym.sensitivity import LayerTable, one_layer_costs
+from adrl_gym.quantization import quantize_layers
+from adrl_gym.sensitivity import SensitivityTable, measure_sensitivity
 
 CPU = torch.device("cpu")
 SCORE: Score = "kl"
@@ -61,7 +61,7 @@ class Bench:
     def __init__(self, network: nn.Module, images: ImageSet, layers: Sequence[int], quantizer: str) -> None:
         every = find_layers(network, tuple(images.images.shape[1:]))
         chosen = [every[i] for i in layers] if layers else list(every)
-        made = prepare_layers(
+        made = quantize_layers(
             network, chosen, images.images[:256], quantizer=quantizer, bits=range(1, 9), bias_correction=True
         )
         by_name = {layer.name: table for layer, table in zip(chosen, made, strict=True)}
@@ -69,7 +69,7 @@ class Bench:
         self.images, self.layers, self.measured = images, every, [every.index(layer) for layer in chosen]
         self.engine = Engine(network, every, versions, images, [CPU])
         self._network, self._versions = network, versions
-        self.plain = PlainEvaluator(network, every, versions)
+        self.plain = ReferenceEvaluator(network, every, versions)
         self.bare = bare_forward(network, images)
         self.float: list[int | None] = [None] * len(every)
         self.four = [4 if i in self.measured else None for i in range(len(every))]
@@ -163,9 +163,9 @@ def candidate_cases(problem: QuantProblem, bench: Bench, repeats: int) -> Iterat
     The candidates are those that ADRL begins with: the middles of its shares.
     """
     some = ImageSet(bench.images.images[:PROFILE_IMAGES], None)
-    costs = one_layer_costs(problem, SCORE, PROFILE_IMAGES)
-    best = LayerTable(problem, costs).completion.complete(())
-    candidates = [bits_from_action(float(m), problem.lowest, problem.highest) for m in shares(CANDIDATES)[0]]
+    costs = measure_sensitivity(problem, SCORE, PROFILE_IMAGES)
+    best = SensitivityTable(problem, costs).completion.complete(())
+    candidates = [bits_from_action(float(m), problem.min_bits, problem.max_bits) for m in shares(CANDIDATES)[0]]
 
     def plain_episode() -> None:
         for _ in range(len(best) * len(candidates)):

@@ -19,7 +19,7 @@ from adrl_agents import ADRL, HAQ
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import check_bits, match_keep, parse_keep
 from adrl_gym.costs import project, size_ratio
-from adrl_gym.sensitivity.table import LayerTable
+from adrl_gym.sensitivity.table import SensitivityTable
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 FIRST_AND_LAST = {"conv1": 8, "fc2": 8}  # as HAQ's code has it
@@ -57,8 +57,8 @@ def test_the_environment_steps_over_the_other_layers_alone(tiny: nn.Module, batc
     env = make(tiny, batches, bits=(1, 4), budget=0.2)
     check_env(make(tiny, batches).unwrapped)
     problem = problem_of(env)
-    assert problem.kept == {0: 8, 3: 8}
-    assert problem.free == (1, 2)
+    assert problem.fixed_bits == {0: 8, 3: 8}
+    assert problem.searchable == (1, 2)
     observations = [env.reset()[0]]
     for action, last in ((1.0, False), (-1.0, True)):
         observation, _, terminated, _, info = env.step(np.array([action], np.float32))
@@ -134,8 +134,8 @@ def test_a_callable_indicator_sees_the_searched_layers(tiny: nn.Module, batches:
 
 def test_completion_is_the_best_within_what_the_kept_layers_leave(tiny: nn.Module, batches: Batches) -> None:
     problem = problem_of(make(tiny, batches, budget=0.12))
-    costs = problem.distances[list(problem.free)]  # (2, 8)
-    completed = problem.with_kept(LayerTable(problem, costs).completion.complete(()))
+    costs = problem.distances[list(problem.searchable)]  # (2, 8)
+    completed = problem.with_kept(SensitivityTable(problem, costs).completion.complete(()))
     fitting = [
         (sum(costs[layer, b - 1] for layer, b in enumerate(bits)), problem.with_kept(bits))
         for bits in itertools.product(range(1, 9), repeat=2)

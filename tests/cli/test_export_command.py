@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from adrl_agents.options import Options
-from adrl_agents.postprocess.load_run import RunOptions, rebuild
+from adrl_agents.postprocess.load_run import RunOptions, load_run
 from adrl_agents.runs.result import SearchResult
 from adrl_agents.search.run import run_command_line
 from adrl_gym.export.packed import load_packed
@@ -63,7 +63,7 @@ def test_the_command_line_writes_the_packed_file_and_prints_the_sizes(run: Path)
     )
     assert {path.name for path in run.iterdir()} == {"result.json", "packed.safetensors"}
 
-    problem = rebuild(RunOptions(run=run)).problem
+    problem = load_run(RunOptions(run=run)).problem
     tiny = importlib.import_module("tiny_env")
     loaded = load_packed(file, tiny.Tiny())
     exported = problem.quantized(result.config.bits)

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from adrl_agents.options import Options
-from adrl_agents.postprocess.load_run import Run, RunOptions, rebuild
+from adrl_agents.postprocess.load_run import Run, RunOptions, load_run
 from adrl_agents.search.run import run_command_line
 from adrl_gym.datasets.distillation import Distillation, distill
 from adrl_gym.export.packed import load_packed
@@ -82,7 +82,7 @@ def log(run: Path) -> list[dict[str, str]]:
 
 def check_files(run: Path, pictures: Path) -> Run:
     """They are whole, and say the same."""
-    there = rebuild(RunOptions(run=run, data_root=pictures))
+    there = load_run(RunOptions(run=run, data_root=pictures))
     report, rows = json.loads((run / "finetune.json").read_text()), log(run)
     network = load_packed(run / "finetuned.safetensors", there.problem.network)
     assert there.problem.measure(network).accuracy == report["search_accuracy"]

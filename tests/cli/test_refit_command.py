@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from adrl_agents.options import SearchOptions
-from adrl_agents.postprocess.load_run import RunOptions, rebuild
+from adrl_agents.postprocess.load_run import RunOptions, load_run
 from adrl_agents.runs.result import SearchResult
 from adrl_agents.search.run import run_command_line
 from adrl_gym import AdrlGymError, QuantProblem
@@ -81,7 +81,7 @@ def logits(network: torch.nn.Module) -> torch.Tensor:
 
 
 def test_the_file_holds_the_refitted_network_and_the_report_says_what_it_is(run: Path) -> None:
-    tiny, there = importlib.import_module("tiny_env"), rebuild(RunOptions(run=run))
+    tiny, there = importlib.import_module("tiny_env"), load_run(RunOptions(run=run))
     expected = refit(there.problem, there.bits.bits, images=30, positions=200)
     loaded = load_packed(run / "refit.safetensors", tiny.Tiny())
     assert torch.equal(logits(loaded), logits(expected))
@@ -129,7 +129,7 @@ def test_export_takes_the_best_weights_there_are(
 ) -> None:
     tiny = importlib.import_module("tiny_env")
     expected = {
-        "direct": rebuild(RunOptions(run=run)).problem.quantized(SearchResult.load(run / "result.json").config.bits),
+        "direct": load_run(RunOptions(run=run)).problem.quantized(SearchResult.load(run / "result.json").config.bits),
         "refit": load_packed(run / "refit.safetensors", tiny.Tiny()),
     }
     assert not torch.equal(logits(expected["direct"]), logits(expected["refit"]))
@@ -239,7 +239,7 @@ def test_a_search_with_the_recipe_refit_measures_refitted_networks(
 ) -> None:
     tiny = importlib.import_module("tiny_env")
     direct, refitted = search(tmp_path / "direct"), search(tmp_path / "refit", recipe="refit")
-    result, there = SearchResult.load(refitted / "result.json"), rebuild(RunOptions(run=refitted))
+    result, there = SearchResult.load(refitted / "result.json"), load_run(RunOptions(run=refitted))
     assert result.options["recipe"] == "refit"
     assert "recipe" not in SearchResult.load(direct / "result.json").options
     network = refit(there.problem, there.bits.bits)

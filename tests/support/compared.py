@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from adrl_gym.datasets.images import ImageSet
 from adrl_gym.evaluation.engine import ACTIVATION_MEMORY, Engine
-from adrl_gym.evaluation.reference import PlainEvaluator
+from adrl_gym.evaluation.reference import ReferenceEvaluator
 from adrl_gym.layers import find_layers
-from adrl_gym.quantization.layerwise import prepare_layers
+from adrl_gym.quantization.layerwise import quantize_layers
 
 CPU = torch.device("cpu")
 
@@ -45,11 +45,11 @@ def images(count: int, shape: tuple[int, ...] = (3, 8, 8)) -> ImageSet:
 
 def engines(
     network: nn.Module, data: ImageSet, keep: int = ACTIVATION_MEMORY, bits: Sequence[int] = range(1, 9)
-) -> tuple[Engine, PlainEvaluator, int]:
+) -> tuple[Engine, ReferenceEvaluator, int]:
     layers = find_layers(network, tuple(data.images.shape[1:]))
-    versions = prepare_layers(network, layers, data.images, quantizer="linear", bits=bits, bias_correction=True)
+    versions = quantize_layers(network, layers, data.images, quantizer="linear", bits=bits, bias_correction=True)
     engine = Engine(network, layers, versions, data, [CPU], activation_memory=keep)
-    return engine, PlainEvaluator(network, layers, versions), len(layers)
+    return engine, ReferenceEvaluator(network, layers, versions), len(layers)
 
 
 def same_as_plain(network: nn.Module, cut: bool, shape: tuple[int, ...] = (3, 8, 8)) -> None:

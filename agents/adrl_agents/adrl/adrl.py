@@ -23,7 +23,7 @@ from adrl_gym import AdrlGymError
 from adrl_gym.bits import bits_from_action
 from adrl_gym.evaluation import Score
 
-BOLD = 0.5  # share of the exploration noise from which on an episode is the indicator's
+THOMPSON_NOISE = 0.5  # share of the exploration noise from which on an episode is the indicator's
 
 
 class ADRL(HAQ):
@@ -80,7 +80,7 @@ class ADRL(HAQ):
         self.indicator: Indicator = indicator
         self._has_scores = False  # the actor, of the indicator
         self._indicator_decides = False  # alone, in this episode
-        self._boldness = 1.0  # share of the exploration noise that this episode has
+        self._noise_scale = 1.0  # share of the exploration noise that this episode has
         self._training = EpisodeTrace()
         self._predicting: list[EpisodeTrace] = []
         super().__init__(policy, env, policy_kwargs=policy_kwargs, _init_setup_model=False, **kwargs)
@@ -88,9 +88,9 @@ class ADRL(HAQ):
             problem = self.problem
             self.policy_kwargs["candidates"] = {
                 "k": k,
-                "layers": len(problem.free),
-                "lowest": problem.lowest,
-                "highest": problem.highest,
+                "layers": len(problem.searchable),
+                "lowest": problem.min_bits,
+                "highest": problem.max_bits,
             }
         if _init_setup_model:
             self._setup_model()
@@ -101,13 +101,13 @@ class ADRL(HAQ):
         Much noise says little (see ``_explore``): in its place, where it can, the indicator tries what its errors leave
         open.
         """
-        self._boldness = max(float(torch.rand(())), 1e-3)
+        self._noise_scale = max(float(torch.rand(())), 1e-3)
         first = not self._has_scores
         if isinstance(self.indicator, ProfilingIndicator):
             problem = self.problem
-            every_width = self.k > problem.highest - problem.lowest  # or what was drawn could not be had
-            self._indicator_decides = self.indicator.has_news(problem) or (
-                every_width and self._boldness > BOLD and self.indicator.draws(problem)
+            every_width = self.k > problem.max_bits - problem.min_bits  # or what was drawn could not be had
+            self._indicator_decides = self.indicator.propose(problem) or (
+                every_width and self._noise_scale > THOMPSON_NOISE and self.indicator.thompson_sample(problem)
             )
         else:
             self._indicator_decides = first
@@ -142,7 +142,7 @@ class ADRL(HAQ):
             return super()._explore(proposed)
         # Each candidate explores its share of HAQ's range. An episode in which many layers cannot have the bits that
         # the indicator would choose is a bad one and says little, so some episodes stay closer than others.
-        return truncated_normal(proposed, self._boldness * 2 * self.current_sigma / self.k)
+        return truncated_normal(proposed, self._noise_scale * 2 * self.current_sigma / self.k)
 
     def _propose(self, observation: Tensor) -> Tensor:
         return self.actor.candidates(observation)[0]
@@ -161,8 +161,8 @@ class ADRL(HAQ):
         if self.k == 1:  # predict comes here without ``_choose``
             return candidates[0]
         problem = self.problem
-        decided = trace.follow(observation, len(problem.free), problem.lowest, problem.highest)
-        bits = [bits_from_action(float(a[0]), problem.lowest, problem.highest) for a in candidates]
+        decided = trace.follow(observation, len(problem.searchable), problem.min_bits, problem.max_bits)
+        bits = [bits_from_action(float(a[0]), problem.min_bits, problem.max_bits) for a in candidates]
         scores = self.indicator(problem, decided, bits)
         return candidates[max(range(self.k), key=lambda i: (scores[i], -bits[i]))]
 

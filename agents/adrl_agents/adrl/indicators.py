@@ -12,17 +12,23 @@ from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import Bits
 from adrl_gym.evaluation import SCORES, Score
 from adrl_gym.problem import ERROR_RATE
-from adrl_gym.sensitivity import CostsAround, LayerTable, costs_around, layer_costs, one_layer_costs
+from adrl_gym.sensitivity import (
+    IncumbentSensitivity,
+    SensitivityTable,
+    measure_around,
+    measure_layer,
+    measure_sensitivity,
+)
 
 # Standard errors that a change of a layer's bits is charged: one step more when the table has promised too much.
-CAUTION, MOST_CAUTION = 0.25, 4.0
+CONFIDENCE_STEP, MAX_CONFIDENCE = 0.25, 4.0
 DRAWS = 20  # of tables, in search of one whose answer was not tried
 
 Context = Literal["single", "prefix", "completed", "best"]
 CompletedBy = Literal["ip", "uniform"]
 
 #: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the searched layers before
-#: (``problem.free``), ``candidates`` the bit-widths proposed for the next one; one score for each, higher is better.
+#: (``problem.searchable``), ``candidates`` the bit-widths proposed for the next one; one score each, higher is better.
 Indicator = Callable[[QuantProblem, tuple[int, ...], Sequence[int]], Sequence[float]]
 
 
@@ -34,7 +40,7 @@ class DistanceIndicator:
     """
 
     def __init__(self) -> None:
-        self._known: LayerTable | None = None
+        self._known: SensitivityTable | None = None
 
     def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
         """Scores of the candidate bit-widths for the next layer, higher is better."""
@@ -44,9 +50,9 @@ class DistanceIndicator:
         """Scores for refining replayed states, ``(n, widths)``."""
         return -self._table(problem).priced
 
-    def _table(self, problem: QuantProblem) -> LayerTable:
+    def _table(self, problem: QuantProblem) -> SensitivityTable:
         if self._known is None or self._known.problem is not problem:
-            self._known = LayerTable(problem, problem.distances[list(problem.free)])
+            self._known = SensitivityTable(problem, problem.distances[list(problem.searchable)])
         return self._known
 
     def __getstate__(self) -> dict[str, Any]:
@@ -99,11 +105,11 @@ class ProfilingIndicator:
         self._best: tuple[int, ...] | None = None  # bits of all layers
         self._least = math.inf  # what the best costs, on all search images
         self._tried: set[tuple[int, ...]] = set()
-        self._around_images, self._caution = images, 0.0
-        self._around: CostsAround | None = None  # the best
-        self._alone: LayerTable | None = None
-        self._known: LayerTable | None = None  # what scores come from ...
-        self._drawn: LayerTable | None = None  # ... but in an episode that tries what the errors leave open
+        self._around_images, self._confidence = images, 0.0
+        self._around: IncumbentSensitivity | None = None  # the best
+        self._alone: SensitivityTable | None = None
+        self._known: SensitivityTable | None = None  # what scores come from ...
+        self._drawn: SensitivityTable | None = None  # ... but in an episode that tries what the errors leave open
 
     def tell(self, problem: QuantProblem, bits: tuple[int, ...]) -> None:
         """Take in that a configuration was tried, on all search images."""
@@ -115,7 +121,7 @@ class ProfilingIndicator:
                 self._best, self._least = bits, cost
                 self._around = self._known = None
 
-    def has_news(self, problem: QuantProblem) -> bool:
+    def propose(self, problem: QuantProblem) -> bool:
         """Whether the best configuration by the table is one that was not tried and of which this was not said before.
 
         In context ``best``, one is looked for. Where an answer was tried and was no better, the table has promised too
@@ -126,10 +132,10 @@ class ProfilingIndicator:
         if self.context in ("prefix", "completed"):  # what they answer takes measurements to know
             return not self._tried
         while (answer := self._answer(problem)) in self._tried and self._best is not None:
-            if answer != self._best and self._caution < MOST_CAUTION:
-                self._caution += CAUTION
+            if answer != self._best and self._confidence < MAX_CONFIDENCE:
+                self._confidence += CONFIDENCE_STEP
             elif self._around_images == self.images < problem.images:
-                self._around_images, self._caution = 2 * self.images, 0.0
+                self._around_images, self._confidence = 2 * self.images, 0.0
                 self._around = None
             else:
                 break
@@ -138,7 +144,7 @@ class ProfilingIndicator:
         self._tried.add(answer)  # once it has been told, also where the candidates do not allow it
         return new
 
-    def draws(self, problem: QuantProblem) -> bool:
+    def thompson_sample(self, problem: QuantProblem) -> bool:
         """Let the next configuration be the best of a table with random errors, if one is found that was not tried.
 
         Thompson sampling (Thompson 1933): each cost is drawn with its standard error, so that what the measurements
@@ -149,7 +155,7 @@ class ProfilingIndicator:
             return False
         for _ in range(DRAWS):
             errors = self._around.errors * torch.randn(self._around.errors.shape, dtype=torch.float64).numpy()
-            self._drawn = LayerTable(problem, self._around.costs + errors)
+            self._drawn = SensitivityTable(problem, self._around.costs + errors)
             if (answer := self._answer(problem)) not in self._tried:
                 self._tried.add(answer)
                 return True
@@ -167,11 +173,11 @@ class ProfilingIndicator:
             problem.forget()
         if self.context in ("single", "best"):
             if not self.memoization:
-                layer_costs(problem, layer, sorted(set(candidates)), self.score, self.images)
+                measure_layer(problem, layer, sorted(set(candidates)), self.score, self.images)
             return [-cost for cost in completion.least_costs(decided, candidates)]
-        unique, others = sorted(set(candidates)), len(problem.free) - layer - 1
+        unique, others = sorted(set(candidates)), len(problem.searchable) - layer - 1
         if self.context == "prefix":
-            rest = [completion.least_rest((*decided, b)) for b in unique]
+            rest = [completion.cost_to_go((*decided, b)) for b in unique]
             configurations: list[Bits] = [problem.with_kept((*decided, b, *[None] * others)) for b in unique]
         else:
             rest = [0.0] * len(unique)
@@ -187,17 +193,17 @@ class ProfilingIndicator:
         """Scores for refining replayed states, ``(n, widths)``: those of the table, by look-up."""
         return -self._table(problem).priced
 
-    def _table(self, problem: QuantProblem) -> LayerTable:
+    def _table(self, problem: QuantProblem) -> SensitivityTable:
         if self._alone is None or self._alone.problem is not problem:
-            self._alone = LayerTable(problem, one_layer_costs(problem, self.score, self.images))
+            self._alone = SensitivityTable(problem, measure_sensitivity(problem, self.score, self.images))
             self._around = self._known = None
         if self._best is None:
             return self._alone
         if self._around is None:
             alone = self._alone.costs
-            self._around = costs_around(problem, self._best, self.score, self._around_images, alone)
+            self._around = measure_around(problem, self._best, self.score, self._around_images, alone)
         if self._known is None:
-            self._known = LayerTable(problem, self._around.costs + self._caution * self._around.errors)
+            self._known = SensitivityTable(problem, self._around.costs + self._confidence * self._around.errors)
         return self._known
 
     def __getstate__(self) -> dict[str, Any]:
@@ -207,11 +213,11 @@ class ProfilingIndicator:
 
 def uniform_rest(problem: QuantProblem, decided: tuple[int, ...]) -> tuple[int, ...]:
     """``decided`` bits of the first searched layers, then the largest bit-width for all others that fits the budget."""
-    others = len(problem.free) - len(decided)
-    for b in range(problem.highest, problem.lowest, -1):
+    others = len(problem.searchable) - len(decided)
+    for b in range(problem.max_bits, problem.min_bits, -1):
         if problem.size_ratio(problem.with_kept((*decided, *[b] * others))) <= problem.budget:
             return (*decided, *[b] * others)
-    return (*decided, *[problem.lowest] * others)
+    return (*decided, *[problem.min_bits] * others)
 
 
 def score_table(indicator: Indicator, problem: QuantProblem) -> np.ndarray:
@@ -222,7 +228,7 @@ def score_table(indicator: Indicator, problem: QuantProblem) -> np.ndarray:
     """
     if isinstance(indicator, DistanceIndicator | ProfilingIndicator):
         return indicator.replay_scores(problem)
-    projected = problem.project([problem.highest] * len(problem.layers))
-    uniform = tuple(projected[index] for index in problem.free)
-    widths = list(range(problem.lowest, problem.highest + 1))
+    projected = problem.project([problem.max_bits] * len(problem.layers))
+    uniform = tuple(projected[index] for index in problem.searchable)
+    widths = list(range(problem.min_bits, problem.max_bits + 1))
     return np.array([indicator(problem, uniform[:layer], widths) for layer in range(len(uniform))])

@@ -15,7 +15,7 @@ def exhaustive(problem: QuantProblem, options: SearchOptions) -> Proposals:
     Raises:
         AdrlGymError: there are more than ``MOST``, or the options' limits would cut the search short.
     """
-    n, widths = len(problem.free), range(problem.lowest, problem.highest + 1)
+    n, widths = len(problem.searchable), range(problem.min_bits, problem.max_bits + 1)
     if len(widths) ** n > MOST:
         raise AdrlGymError(
             f"{len(widths)} bit-widths in {n} layers make {float(len(widths) ** n):.3g} configurations, and an "

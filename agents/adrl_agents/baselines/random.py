@@ -11,4 +11,4 @@ def random(problem: QuantProblem, options: SearchOptions) -> Proposals:
     """Every layer's bit-width drawn uniformly, projected onto the budget, as in HAQ's warm-up; endless."""
     generator = np.random.default_rng(options.seed)
     while True:
-        yield generator.integers(problem.lowest, problem.highest + 1, len(problem.free)).tolist()
+        yield generator.integers(problem.min_bits, problem.max_bits + 1, len(problem.searchable)).tolist()

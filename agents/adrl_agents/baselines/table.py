@@ -7,7 +7,7 @@ import numpy as np
 
 from adrl_agents.options import SearchOptions
 from adrl_gym import QuantProblem
-from adrl_gym.sensitivity import finite, left_to_search, one_layer_costs
+from adrl_gym.sensitivity import finite, measure_sensitivity, searchable_budget
 
 
 class Table(NamedTuple):
@@ -45,12 +45,12 @@ def measure_table(problem: QuantProblem, options: SearchOptions) -> Table:
         AdrlGymError: it leaves no evaluation of ``options.evaluations`` to try a configuration with.
     """
     most = math.inf if options.evaluations is None else options.evaluations - 1
-    costs = one_layer_costs(problem, options.score, options.profile_images, most=most)
+    costs = measure_sensitivity(problem, options.score, options.profile_images, most=most)
     return knapsack(problem, costs)
 
 
 def knapsack(problem: QuantProblem, costs: np.ndarray) -> Table:
     """The table of a problem's searched layers, from costs ``(n, widths)`` that may be infinite."""
-    parameters = [problem.parameters[index] for index in problem.free]
-    sizes = np.outer(parameters, np.arange(problem.lowest, problem.highest + 1))  # (n, widths)
-    return Table(finite(costs), sizes, left_to_search(problem), problem.lowest)
+    parameters = [problem.parameters[index] for index in problem.searchable]
+    sizes = np.outer(parameters, np.arange(problem.min_bits, problem.max_bits + 1))  # (n, widths)
+    return Table(finite(costs), sizes, searchable_budget(problem), problem.min_bits)

@@ -16,10 +16,10 @@ def tpe(problem: QuantProblem, options: SearchOptions) -> Proposals:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=options.seed))
-    searched = [problem.layers[index] for index in problem.free]
+    searched = [problem.layers[index] for index in problem.searchable]
     while True:
         trial = study.ask()
-        bits = [trial.suggest_int(layer.name, problem.lowest, problem.highest) for layer in searched]
+        bits = [trial.suggest_int(layer.name, problem.min_bits, problem.max_bits) for layer in searched]
         study.tell(trial, value((yield bits)))
 
 

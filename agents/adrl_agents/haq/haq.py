@@ -82,7 +82,7 @@ class HAQ(DDPG):
             _init_setup_model=False,
         )
         if self.env is not None:
-            layers = len(self.problem.free)
+            layers = len(self.problem.searchable)
             self.buffer_size = REPLAY_EPISODES * layers
             self.learning_starts = warmup_episodes * layers
         if _init_setup_model:

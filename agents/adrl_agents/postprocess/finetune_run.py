@@ -116,7 +116,7 @@ def log_csv(done: Finetuned) -> str:
     return text.getvalue()
 
 
-class FinetuneTracker:
+class FinetuneWandbLogger:
     """A finetuning in Weights & Biases: ``finetune/<metric>`` over ``epoch``; at the end picture, summary and files.
 
     Args:

@@ -67,7 +67,7 @@ class Run:
         return "agreement with the float network" if self.problem.splits.search.labels is None else "search accuracy"
 
 
-def rebuild(options: RunOptions) -> Run:
+def load_run(options: RunOptions) -> Run:
     """Read a run's result and make its problem anew.
 
     Raises:

@@ -19,7 +19,7 @@ from adrl_agents.search import run_search
 from adrl_gym.bits import check_bits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.problem import QuantProblem
-from adrl_gym.sensitivity import one_layer_costs
+from adrl_gym.sensitivity import measure_sensitivity
 
 TABLE = ("adrl", "ip", "greedy", "local")  # agents whose runs have measured every layer alone
 
@@ -73,7 +73,7 @@ def answer(options: NewBudgetOptions) -> SearchResult:
         configurations = candidates(read, wanted.profile_images, env)[: wanted.episodes]
         asked.append((problem, problem.memo_misses))
         for bits in configurations:
-            yield [bits[index] for index in problem.free]
+            yield [bits[index] for index in problem.searchable]
 
     wanted = _wanted(options, read, agent)
     found = run_search(agent, wanted, proposals)
@@ -113,10 +113,10 @@ def candidates(read: Recorded, profile_images: int | None, env: gym.Env[Any, Any
         env: of the new budget.
     """
     problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
-    free = list(problem.free)
+    free = list(problem.searchable)
     names = tuple(layer.name for layer in problem.layers)
     tried = _tried(read.folder, problem)
-    measured = None if profile_images is None else one_layer_costs(problem, "kl", profile_images)  # (n, widths)
+    measured = None if profile_images is None else measure_sensitivity(problem, "kl", profile_images)  # (n, widths)
     table = knapsack(problem, problem.distances[free] if measured is None else measured)
     solved = solve(table)  # (n,)
 
@@ -143,7 +143,7 @@ def _tried(folder: RunFolder, problem: QuantProblem) -> dict[tuple[int, ...], Ep
     def read(episode: Episode) -> tuple[int, ...]:
         try:
             bits = [int(b) for b in episode.bits.split()]
-            return check_bits(bits, len(problem.layers), problem.lowest, problem.highest, problem.kept)
+            return check_bits(bits, len(problem.layers), problem.min_bits, problem.max_bits, problem.fixed_bits)
         except (ValueError, AdrlGymError) as error:
             raise AdrlGymError(
                 f"cannot read the history {folder.history}: episode {episode.episode}: {error}"

@@ -61,10 +61,10 @@ def decide(agent: BaseAlgorithm, env: gym.Env[Any, Any]) -> tuple[int, ...]:
     while True:
         action, _ = agent.predict(observation, deterministic=True)
         if discrete:
-            bits.append(problem.lowest + int(action))
-            action = np.array([action_from_bits(bits[-1], problem.lowest, problem.highest)], np.float32)  # (1,)
+            bits.append(problem.min_bits + int(action))
+            action = np.array([action_from_bits(bits[-1], problem.min_bits, problem.max_bits)], np.float32)  # (1,)
         else:
-            bits.append(bits_from_action(float(action[0]), problem.lowest, problem.highest))
-        if len(bits) == len(problem.free):
+            bits.append(bits_from_action(float(action[0]), problem.min_bits, problem.max_bits))
+        if len(bits) == len(problem.searchable):
             return tuple(bits)
         observation, _, _, _, _ = env.step(action)

@@ -13,7 +13,7 @@ PROGRAMS = ("adrl_gym", "agents", "benchmarks/**/*.py", "pyproject.toml")  # wha
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of everything that had a part in the numbers."""
+    """ParamsByBits of everything that had a part in the numbers."""
     return {
         "python": platform.python_version(),
         **{name.replace("-", "_"): version(name) for name in PACKAGES},

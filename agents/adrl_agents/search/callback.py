@@ -4,11 +4,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from adrl_agents.runs import save_agent
-from adrl_agents.search.logger import Recorder
+from adrl_agents.search.logger import RunLogger
 
 
 class SearchCallback(BaseCallback):
-    """Hands every finished episode to a ``Recorder``, and ends ``learn`` when the search has ended.
+    """Hands every finished episode to a ``RunLogger``, and ends ``learn`` when the search has ended.
 
     The agent is saved before a rollout, after the training on the one before: there a search can be resumed
     exactly. An off-policy agent's rollout is an episode; PPO's are several, and what of them was tried but not yet
@@ -18,7 +18,7 @@ class SearchCallback(BaseCallback):
         recorder: of the search.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: RunLogger) -> None:
         super().__init__()
         self.recorder = recorder
         self._cut = False  # whether learn was ended within a rollout

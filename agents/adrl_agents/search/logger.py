@@ -8,14 +8,14 @@ from tqdm import tqdm
 
 from adrl_agents import interrupts
 from adrl_agents.runs import Episode, RunFolder, SearchResult, Status, draw_bits, draw_curve
-from adrl_agents.search.state import SearchRecord
-from adrl_agents.search.wandb import Tracker
+from adrl_agents.search.state import SearchState
+from adrl_agents.search.wandb import WandbLogger
 
 SAVE_SECONDS = 5.0  # between two savings of agent and pictures ...
 SAVE_SHARE = 0.05  # ... which may take at most this share of the time
 
 
-class Recorder:
+class RunLogger:
     """Writes the best so far after every configuration, pictures (and an agent) every few seconds.
 
     A kill at any moment leaves all files whole.
@@ -26,7 +26,7 @@ class Recorder:
         tracker: Weights & Biases, if wanted.
     """
 
-    def __init__(self, record: SearchRecord, folder: RunFolder, tracker: Tracker | None = None) -> None:
+    def __init__(self, record: SearchState, folder: RunFolder, tracker: WandbLogger | None = None) -> None:
         self.record, self.folder, self.tracker = record, folder, tracker
         self._saved = len(record.episodes)  # episodes when everything was last saved
         self._due = time.monotonic() + SAVE_SECONDS
@@ -80,7 +80,7 @@ class Recorder:
             self._due = time.monotonic() + max(SAVE_SECONDS, took / SAVE_SHARE)
 
     def save(self, status: Status, tested: tuple[float, float] | None = None) -> SearchResult:
-        """Write result, history and pictures; ``tested`` as for ``SearchRecord.result``."""
+        """Write result, history and pictures; ``tested`` as for ``SearchState.result``."""
         record, folder = self.record, self.folder
         result = record.result(status, tested)
         folder.save_result(result, record.history)

@@ -10,13 +10,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from adrl_agents.baselines import Proposals
 from adrl_agents.runs import Episode, Progress, RunFolder, SearchResult, load_agent
 from adrl_agents.search.callback import SearchCallback
-from adrl_agents.search.logger import Recorder
+from adrl_agents.search.logger import RunLogger
 from adrl_gym.bits import action_from_bits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.problem import QuantProblem
 
 
-class Driver(Protocol):
+class SearchLoop(Protocol):
     """Resumes a search, and runs it."""
 
     def resume(self, folder: RunFolder, previous: SearchResult) -> tuple[Progress, list[Episode]]:
@@ -28,11 +28,11 @@ class Driver(Protocol):
             AdrlGymError: its files do not allow it.
         """
 
-    def run(self, recorder: Recorder) -> None:
+    def run(self, recorder: RunLogger) -> None:
         """Search until the record says that the search has ended, or there is nothing more to try."""
 
 
-class AgentDriver:
+class AgentLoop:
     """An agent of Stable-Baselines3. It is resumed from agent.zip; without one, it begins anew.
 
     Args:
@@ -43,20 +43,20 @@ class AgentDriver:
         self._agent = agent
 
     def resume(self, folder: RunFolder, previous: SearchResult) -> tuple[Progress, list[Episode]]:
-        """See ``Driver``."""
+        """See ``SearchLoop``."""
         if not folder.agent.exists():
             return Progress(), folder.load_whole_history()
         self._agent, progress = load_agent(folder.agent, self._agent)
         return progress, folder.load_history(progress.episodes)
 
-    def run(self, recorder: Recorder) -> None:
-        """See ``Driver``."""
+    def run(self, recorder: RunLogger) -> None:
+        """See ``SearchLoop``."""
         record = recorder.record
-        steps = (record.options.episodes - len(record.episodes)) * len(record.problem.free)
+        steps = (record.options.episodes - len(record.episodes)) * len(record.problem.searchable)
         self._agent.learn(steps, SearchCallback(recorder), reset_num_timesteps=not record.episodes)
 
 
-class ProposalDriver:
+class ProposalLoop:
     """A method of ``adrl_agents.baselines``. It is resumed by telling it again what it was told the first time.
 
     Args:
@@ -70,7 +70,7 @@ class ProposalDriver:
         self._told: Episode | None = None
 
     def resume(self, folder: RunFolder, previous: SearchResult) -> tuple[Progress, list[Episode]]:
-        """See ``Driver``. What is repeated here was counted the first time."""
+        """See ``SearchLoop``. What is repeated here was counted the first time."""
         episodes = folder.load_whole_history()
         for episode in episodes:
             bits = self._next()
@@ -86,8 +86,8 @@ class ProposalDriver:
         spent = last.evaluations, previous.memo_hits, previous.memo_misses, last.seconds, last.cpu_seconds
         return Progress(len(episodes), *spent), episodes
 
-    def run(self, recorder: Recorder) -> None:
-        """See ``Driver``."""
+    def run(self, recorder: RunLogger) -> None:
+        """See ``SearchLoop``."""
         recorder.open()
         while not recorder.record.ended and (bits := self._next()) is not None:
             self._told = recorder.add(*self._try(bits))
@@ -110,17 +110,17 @@ class ProposalDriver:
         info: dict[str, Any] = {}
         reward = 0.0
         for b in bits:
-            action = np.array([action_from_bits(b, self._problem.lowest, self._problem.highest)], np.float32)
+            action = np.array([action_from_bits(b, self._problem.min_bits, self._problem.max_bits)], np.float32)
             _, reward, _, _, info = self._env.step(action)  # type: ignore[assignment]
         return info, reward
 
 
-def driver_of(made: object, env: gym.Env[Any, Any]) -> Driver:
+def loop_of(made: object, env: gym.Env[Any, Any]) -> SearchLoop:
     """The driver of an agent or of a method's proposals; raises ``AdrlGymError`` for anything else."""
     if isinstance(made, BaseAlgorithm):
-        return AgentDriver(made)
+        return AgentLoop(made)
     if isinstance(made, Generator):
-        return ProposalDriver(made, env)
+        return ProposalLoop(made, env)
     raise AdrlGymError(
         f"a {type(made).__name__} cannot search: give an algorithm of Stable-Baselines3 (a BaseAlgorithm), or a "
         "generator that yields configurations"

@@ -17,10 +17,10 @@ from adrl_agents import interrupts
 from adrl_agents.baselines import Proposals
 from adrl_agents.options import ActionType, Options, spec_of
 from adrl_agents.runs import LIMITS, Episode, Progress, RunFolder, SearchResult, layer_table, totals
-from adrl_agents.search.logger import Recorder
-from adrl_agents.search.loop import Driver, driver_of
-from adrl_agents.search.state import SearchRecord
-from adrl_agents.search.wandb import Tracker
+from adrl_agents.search.logger import RunLogger
+from adrl_agents.search.loop import SearchLoop, loop_of
+from adrl_agents.search.state import SearchState
+from adrl_agents.search.wandb import WandbLogger
 from adrl_gym.bits import parse_keep
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import shared_weights
@@ -99,10 +99,10 @@ def run_search(
         return _report(previous, folder)
     try:
         env, preparation_seconds = make_env(options, action_type)
-        driver = driver_of(make_search(env), env)
+        driver = loop_of(make_search(env), env)
         problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
         print(f"data: {problem.splits.source}. {problem.splits.hint}".strip())
-        for note in (*shared_weights(problem.layers), problem.left_float):
+        for note in (*shared_weights(problem.layers), problem.unquantized):
             if note is not None:
                 print(f"note: {note}")
         progress = Progress()
@@ -111,17 +111,17 @@ def run_search(
             _check_same(previous, problem, folder)
             progress, history = driver.resume(folder, previous)
             print(f"resuming {folder.path} after {progress.episodes} of {options.episodes} episodes")
-        record = SearchRecord(problem, agent_name, options, preparation_seconds, previous, progress, history)
+        record = SearchState(problem, agent_name, options, preparation_seconds, previous, progress, history)
         return _report(_search(driver, record, folder, env), folder)
     finally:
         folder.release_if_empty()
 
 
-def _search(driver: Driver, record: SearchRecord, folder: RunFolder, env: gym.Env[Any, Any]) -> SearchResult:
-    tracker = Tracker(record, folder) if record.options.track else None
+def _search(driver: SearchLoop, record: SearchState, folder: RunFolder, env: gym.Env[Any, Any]) -> SearchResult:
+    tracker = WandbLogger(record, folder) if record.options.track else None
     if tracker is not None:
         print(f"Weights & Biases: {tracker.where}")
-    recorder = Recorder(record, folder, tracker)
+    recorder = RunLogger(record, folder, tracker)
     try:
         driver.run(recorder)
         result = recorder.save("finished", _test(record, env))
@@ -138,7 +138,7 @@ def _search(driver: Driver, record: SearchRecord, folder: RunFolder, env: gym.En
     return result
 
 
-def _test(record: SearchRecord, env: gym.Env[Any, Any]) -> tuple[float, float] | None:
+def _test(record: SearchState, env: gym.Env[Any, Any]) -> tuple[float, float] | None:
     """Accuracy of the float network and of the best on the test images, if there are any."""
     problem = record.problem
     if problem.splits.test is None or record.best is None:

@@ -12,7 +12,7 @@ from adrl_agents.runs import Best, Episode, Progress, SearchResult, Status, git_
 from adrl_gym.problem import QuantProblem
 
 
-class SearchRecord:
+class SearchState:
     """Counts, history and best configuration of one search, across interruptions.
 
     Args:

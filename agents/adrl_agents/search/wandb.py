@@ -7,13 +7,13 @@ from types import ModuleType
 from typing import Any
 
 from adrl_agents.runs import Episode, RunFolder, SearchResult
-from adrl_agents.search.state import SearchRecord
+from adrl_agents.search.state import SearchState
 from adrl_gym.errors import AdrlGymError
 
 METRICS = ("reward", "accuracy", "best_accuracy", "agreement", "kl", "average_bits", "seconds")
 
 
-class Tracker:
+class WandbLogger:
     """One run in Weights & Biases.
 
     Logged after every episode: ``search/<metric>`` over ``episode``, and ``cost/best_accuracy`` over
@@ -28,7 +28,7 @@ class Tracker:
         AdrlGymError: wandb is not installed, or cannot start.
     """
 
-    def __init__(self, record: SearchRecord, folder: RunFolder) -> None:
+    def __init__(self, record: SearchState, folder: RunFolder) -> None:
         self._wandb = import_wandb()
         options, problem = record.options, record.problem
         name = options.run_name(record.agent)

@@ -21,7 +21,7 @@ from adrl_agents.haq.noise import truncated_normal
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import bits_from_action
 from adrl_gym.evaluation.metrics import SCORES
-from adrl_gym.sensitivity.table import LayerTable
+from adrl_gym.sensitivity.table import SensitivityTable
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -115,7 +115,7 @@ def test_both_learning_rates_are_used(env: gym.Env[np.ndarray, Any]) -> None:
 
 
 def best_by_exhaustion(problem: QuantProblem) -> float:
-    widths = range(problem.lowest, problem.highest + 1)
+    widths = range(problem.min_bits, problem.max_bits + 1)
     fitting = [b for b in itertools.product(widths, repeat=len(problem.layers)) if problem.project(b) == b]
     assert len(fitting) > 10
     return max(problem.evaluate(b).accuracy for b in fitting)
@@ -261,10 +261,10 @@ def test_gradients_reach_the_chosen_candidate_alone(env: gym.Env[np.ndarray, Any
 
 def test_price_of_size_meets_the_budget(env: gym.Env[np.ndarray, Any]) -> None:
     problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
-    table = LayerTable(problem, problem.distances)
-    chosen = [int(b) + problem.lowest for b in table.priced.argmin(1)]
+    table = SensitivityTable(problem, problem.distances)
+    chosen = [int(b) + problem.min_bits for b in table.priced.argmin(1)]
     assert problem.size_ratio(chosen) <= problem.budget
-    assert table.completion.least_rest(()) == pytest.approx(
+    assert table.completion.cost_to_go(()) == pytest.approx(
         sum(problem.distances[i, b - 2] for i, b in enumerate(table.completion.complete(())))
     )
     assert problem.project(table.completion.complete(())) == table.completion.complete(())

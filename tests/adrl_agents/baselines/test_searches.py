@@ -24,7 +24,7 @@ from adrl_agents.baselines.table import Table, measure_table
 from adrl_agents.options import Method, Options, SearchOptions
 from adrl_agents.runs.history import Episode, load_history
 from adrl_agents.runs.result import SearchResult
-from adrl_agents.search.loop import driver_of
+from adrl_agents.search.loop import loop_of
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.datasets.own import own_splits
 
@@ -283,7 +283,7 @@ def test_a_history_of_another_program_is_not_resumed(tmp_path: Path) -> None:
 
 def test_what_cannot_search_is_told_what_can() -> None:
     with pytest.raises(AdrlGymError, match=r"a list cannot search: .*a BaseAlgorithm.*, or a generator"):
-        driver_of([(2, 2, 2, 2)], gym.Env())
+        loop_of([(2, 2, 2, 2)], gym.Env())
 
 
 def test_every_method_is_there() -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from adrl_agents.options import ADRLOptions, Options, SB3Options, SearchOptions
-from adrl_agents.postprocess.load_run import RunOptions, rebuild
+from adrl_agents.postprocess.load_run import RunOptions, load_run
 from adrl_agents.postprocess.trained import decide, load_trained
 from adrl_agents.runs.history import load_history
 from adrl_agents.runs.result import SearchResult
-from adrl_agents.sb3 import make_stock_agent
+from adrl_agents.sb3 import make_sb3_agent
 from adrl_agents.search.run import make_env
 
 ROOT = Path(__file__).parents[3]
@@ -92,7 +92,7 @@ def test_a_run_answers_for_another_budget_and_says_what_it_evaluated(run: Path, 
     assert 0 < evaluated <= 12
     assert result.memo_misses == evaluated, "the one-layer table was known"
 
-    problem = rebuild(RunOptions(run=output)).problem
+    problem = load_run(RunOptions(run=output)).problem
     old = SearchResult.load(run / "result.json")
     projected = problem.evaluate(problem.project(old.config.bits))
     assert (result.search_agreement, -(result.search_kl or 0)) >= (projected.agreement, -projected.kl)
@@ -141,7 +141,7 @@ def test_an_answer_is_a_run_like_others(run: Path, search: Command) -> None:
     assert "partly" not in search.out, "the one-layer table is still known"
     third = SearchResult.load(run.parent / "third" / "result.json")
     assert (third.agent, third.options["from"]) == ("from-adrl", str(run.parent / "new"))
-    assert rebuild(RunOptions(run=run.parent / "third")).bits == third.config
+    assert load_run(RunOptions(run=run.parent / "third")).bits == third.config
 
 
 @pytest.mark.parametrize("name", ["dqn", "haq", "adrl"])
@@ -167,7 +167,7 @@ def test_the_agent_has_its_say_where_there_is_one(run: Path, search: Command) ->
     env, _ = make_env(dataclasses.replace(Options(**TINY), budget=0.2))
     values = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(json.dumps({**values, "agent": "sac"}))
-    agent = make_stock_agent("sac", env, 0)
+    agent = make_sb3_agent("sac", env, 0)
     bits = env.unwrapped.problem.project(decide(agent, env))  # type: ignore[attr-defined]
     agent.save(run / "agent.zip")
     tried = {}

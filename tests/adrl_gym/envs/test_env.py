@@ -18,7 +18,7 @@ from adrl_gym import AdrlGymError, MixedPrecisionQuantEnv
 from adrl_gym.bits import action_from_bits
 from adrl_gym.envs.registration import IDS
 from adrl_gym.evaluation.result_cache import Memo
-from adrl_gym.quantization.layerwise import prepare_layers
+from adrl_gym.quantization.layerwise import quantize_layers
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 GENERIC = "adrl_gym/MixedPrecisionQuant-v0"
@@ -82,7 +82,7 @@ def test_the_reward_is_a_tenth_of_the_accuracy_lost(tiny: nn.Module, batches: Ba
     assert info["bits"] == info["chosen_bits"] == (8, 3, 2, 1)
     # measured by hand: the quantized network on all search images
     images, labels = (torch.cat(part) for part in zip(*batches, strict=True))
-    versions = prepare_layers(
+    versions = quantize_layers(
         tiny, problem.layers, images, quantizer=problem.quantizer, bits=range(1, 9), bias_correction=True
     )
     for layer, table, b in zip(problem.layers, versions, (8, 3, 2, 1), strict=True):

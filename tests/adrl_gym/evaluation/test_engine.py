@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from adrl_gym.datasets.cifar10 import cifar10_splits
 from adrl_gym.datasets.splits import Splits
 from adrl_gym.evaluation.engine import Engine, slice_size
-from adrl_gym.evaluation.reference import PlainEvaluator
+from adrl_gym.evaluation.reference import ReferenceEvaluator
 from adrl_gym.layers import find_layers
 from adrl_gym.models.named import load_network
 from adrl_gym.problem import QuantProblem
-from adrl_gym.quantization.layerwise import prepare_layers
+from adrl_gym.quantization.layerwise import quantize_layers
 from compared import CPU, Depends, engines, images, trained
 
 
@@ -118,7 +118,7 @@ def test_an_interrupted_question_leaves_no_thread_behind(monkeypatch: pytest.Mon
 def test_several_devices_share_the_images(tiny: nn.Module) -> None:
     search = images(130)
     layers = find_layers(tiny, (3, 8, 8))
-    versions = prepare_layers(tiny, layers, search.images, quantizer="gptq", bits=(2, 8), bias_correction=True)
+    versions = quantize_layers(tiny, layers, search.images, quantizer="gptq", bits=(2, 8), bias_correction=True)
     one, three = (Engine(tiny, layers, versions, search, [CPU] * count) for count in (1, 3))
     configurations = [[2, 8, 2, 8], [8, 8, 8, 2]]
     for a, b in zip(*(e.measure(configurations, range(e.slices)) for e in (one, three)), strict=True):
@@ -148,7 +148,7 @@ def test_slices_shrink_with_the_images(side: int) -> None:
 def test_cuda_predicts_as_the_cpu_does() -> None:
     network, search = load_network("resnet20").network, images(500, (3, 32, 32))
     layers = find_layers(network, (3, 32, 32))
-    versions = prepare_layers(network, layers, search.images, quantizer="gptq", bits=(2, 4), bias_correction=True)
+    versions = quantize_layers(network, layers, search.images, quantizer="gptq", bits=(2, 4), bias_correction=True)
     cpu, cuda = (Engine(network, layers, versions, search, [torch.device(d)]) for d in ("cpu", "cuda:0"))
     bits = [2, 4] * 10
     torch.testing.assert_close(cuda.logits(search, bits), cpu.logits(search, bits), rtol=1e-4, atol=1e-4)
@@ -160,8 +160,8 @@ def test_predictions_on_real_images_are_the_plain_ones(name: str, quantizer: str
     network = load_network(name).network
     search = cifar10_splits(cifar_root, 500).search
     layers = find_layers(network, (3, 32, 32))
-    versions = prepare_layers(network, layers, search.images, quantizer=quantizer, bits=(2, 5), bias_correction=True)
-    engine, plain = Engine(network, layers, versions, search, [CPU]), PlainEvaluator(network, layers, versions)
+    versions = quantize_layers(network, layers, search.images, quantizer=quantizer, bits=(2, 5), bias_correction=True)
+    engine, plain = Engine(network, layers, versions, search, [CPU]), ReferenceEvaluator(network, layers, versions)
     for seed in range(2):
         draw = torch.randint(2, (len(layers),), generator=torch.Generator().manual_seed(seed))
         bits = [2 + 3 * int(d) for d in draw]

@@ -24,7 +24,7 @@ from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.datasets.images import ImageSet
 from adrl_gym.datasets.splits import Splits
 from adrl_gym.evaluation.fingerprint import fingerprint
-from adrl_gym.evaluation.metrics import Outcomes
+from adrl_gym.evaluation.metrics import SampleMetrics
 from adrl_gym.evaluation.result_cache import Memo, pack, unpack
 from adrl_gym.layers import find_layers
 
@@ -33,14 +33,14 @@ OWN = Path(__file__).parents[2] / "support" / "own_network"
 Batches = list[tuple[Tensor, Tensor]]
 
 
-def outcomes(seed: int, count: int = 50) -> Outcomes:
+def outcomes(seed: int, count: int = 50) -> SampleMetrics:
     random = np.random.default_rng(seed)
     flags = random.random((2, count)) < 0.5
-    return Outcomes(flags[0], flags[1], *random.random((2, count), np.float32))
+    return SampleMetrics(flags[0], flags[1], *random.random((2, count), np.float32))
 
 
-def same(a: Outcomes, b: Outcomes) -> bool:
-    columns = [field.name for field in dataclasses.fields(Outcomes)]
+def same(a: SampleMetrics, b: SampleMetrics) -> bool:
+    columns = [field.name for field in dataclasses.fields(SampleMetrics)]
     return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in columns)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adrl_gym.bits import BitConfig, Bits
 from adrl_gym.datasets.splits import Splits
-from adrl_gym.evaluation.runner import CutRunner
+from adrl_gym.evaluation.runner import SubgraphRunner
 from adrl_gym.layers import find_layers
 from adrl_gym.models.named import load_network
 from adrl_gym.problem import QuantProblem
@@ -132,11 +132,11 @@ def test_writing_over_changes_not_a_bit(monkeypatch: pytest.MonkeyPatch) -> None
     network, search = load_network("resnet20").network, images(100, (3, 32, 32))
     there, _, n = engines(network, search, bits=(2, 4))
     runner = there._runners[0]
-    assert isinstance(runner, CutRunner)
+    assert isinstance(runner, SubgraphRunner)
     written = "".join(str(segment.run.code) for segment in runner._segments)
     assert written.count("torch.relu_") == 19
     assert written.count("_add_into") == 9
-    monkeypatch.setattr("adrl_gym.graph.partition.write_over", lambda segment: None)
+    monkeypatch.setattr("adrl_gym.graph.partition.reinplace", lambda segment: None)
     elsewhere, _, _ = engines(network, search, bits=(2, 4))
     for bits in ([2] * n, [4] * n, [2, 4] * (n // 2)):
         assert torch.equal(there.search_logits([bits]), elsewhere.search_logits([bits]))

@@ -23,7 +23,7 @@ from adrl_agents.search.run import run_command_line
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.datasets.find import find_splits
 from adrl_gym.datasets.own import own_splits
-from adrl_gym.layers import find_layers, left_float, quantizable, shared_weights
+from adrl_gym.layers import find_layers, quantizable, shared_weights, unquantized
 from adrl_gym.models.named import load_network
 from adrl_gym.quantization.base import quantize
 
@@ -183,7 +183,7 @@ def test_shared_weights_are_quantized_once_for_all_their_uses(make: Any) -> None
         network, own_splits([(x, torch.zeros(6, dtype=torch.long))]), quantizer="linear", bias_correction=False
     )
     assert len(shared_weights(problem.layers)) == 1
-    assert problem.left_float is None
+    assert problem.unquantized is None
     measured = problem.evaluate([2])
     with torch.no_grad():
         reference = network(x)
@@ -200,7 +200,7 @@ def test_attention_with_bare_parameters_is_left_float_and_said() -> None:
     layers = find_layers(network, (3, 16, 16))
     names = [f"encoder.layers.encoder_layer_{layer}.mlp.{index}" for layer in range(2) for index in (0, 3)]
     assert [layer.name for layer in layers] == ["conv_proj", *names, "heads.head"]
-    note = left_float(network, layers)
+    note = unquantized(network, layers)
     assert note is not None
     inputs, outputs = 2 * 3 * 16 * 16, 2 * 16 * 16
     assert note.startswith(f"{inputs + outputs + 16 + 5 * 16:,} of ")
@@ -225,7 +225,7 @@ def test_weights_that_are_computed_anew_in_every_pass_are_left_float() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3)), nn.Flatten())
     layers = find_layers(network, (3, 8, 8))
     assert [layer.name for layer in layers] == ["0"]
-    assert "1.parametrizations.weight.original1" in str(left_float(network, layers))
+    assert "1.parametrizations.weight.original1" in str(unquantized(network, layers))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from adrl_gym.export.packed import load_packed, save_packed
 from adrl_gym.qat.loader import Feed
 from adrl_gym.qat.loop import Finetuned, finetune
 from adrl_gym.qat.settings import Finetuning
-from adrl_gym.qat.teacher import Predictor
+from adrl_gym.qat.teacher import FloatTeacher
 from adrl_gym.qat.trainer import Trainer
 from adrl_gym.qat.weights import QuantizedWeights
 from adrl_gym.quantization.base import QUANTIZERS
@@ -221,7 +221,7 @@ def test_augmented_images_are_shifted_by_at_most_an_eighth_and_perhaps_flipped()
 def test_the_float_network_teaches_by_image_and_mirror_image_together(tiny: nn.Module, mirror: bool) -> None:
     seen: list[Tensor] = []
 
-    class Teacher(Predictor):
+    class Teacher(FloatTeacher):
         def logits(self, images: Images) -> Tensor:
             seen.append(next(images.batches(len(images)))[0])
             return super().logits(images)

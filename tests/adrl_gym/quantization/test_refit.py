@@ -18,7 +18,7 @@ from adrl_gym.layers import find_layers, quantizable
 from adrl_gym.models.named import load_network
 from adrl_gym.quantization.least_squares import Inputs
 from adrl_gym.quantization.patches import output_size, patches_at
-from adrl_gym.quantization.sequential import Refitter
+from adrl_gym.quantization.sequential import SequentialQuantizer
 from adrl_gym.refit import refit
 
 ROOT = Path(__file__).parents[3]
@@ -171,8 +171,10 @@ def test_configurations_that_share_their_first_layers_are_as_if_refitted_alone(
     network = make(kind)
     layers = find_layers(network, (3, 8, 8))
 
-    def refitter(memory: int) -> Refitter:
-        return Refitter(network, layers, images(130), quantizer="linear", positions=500, activation_memory=memory)
+    def refitter(memory: int) -> SequentialQuantizer:
+        return SequentialQuantizer(
+            network, layers, images(130), quantizer="linear", positions=500, activation_memory=memory
+        )
 
     used, n = refitter(memory), len(layers)
     for bits in ([2] * n, [2] * (n - 1) + [4], [2] * 2 + [3] * (n - 2), [5] * n, [2, None, *[2] * (n - 2)], [2] * n):
@@ -184,15 +186,15 @@ def test_configurations_that_share_their_first_layers_are_as_if_refitted_alone(
 def test_what_is_shared_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     network = make(Branches)
     layers = find_layers(network, (3, 8, 8))
-    refitter = Refitter(network, layers, images(130), quantizer="linear", activation_memory=1 << 30)
+    refitter = SequentialQuantizer(network, layers, images(130), quantizer="linear", activation_memory=1 << 30)
     refitted: list[int] = []
-    whole = Refitter._refit
+    whole = SequentialQuantizer._refit
 
-    def counted(self: Refitter, index: int, *rest: Any) -> Any:
+    def counted(self: SequentialQuantizer, index: int, *rest: Any) -> Any:
         refitted.append(index)
         return whole(self, index, *rest)
 
-    monkeypatch.setattr(Refitter, "_refit", counted)
+    monkeypatch.setattr(SequentialQuantizer, "_refit", counted)
     for bits in ([2, 2, 2, 2, 2, 2], [2, 2, 2, 2, 4, 2], [2, 2, 2, 2, 2, 3]):
         refitter.versions(bits)
     assert refitted == [0, 1, 2, 3, 4, 5, 4, 5, 5]

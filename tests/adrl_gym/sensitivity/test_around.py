@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from adrl_agents import ADRL
 from adrl_agents.adrl.indicators import ProfilingIndicator
 from adrl_gym import QuantProblem
-from adrl_gym.sensitivity.incumbent import costs_around
-from adrl_gym.sensitivity.measured import one_layer_costs
+from adrl_gym.sensitivity.incumbent import measure_around
+from adrl_gym.sensitivity.measured import measure_sensitivity
 
 Batches = list[tuple[Tensor, Tensor]]
 KEPT = {"fc2": 8}
@@ -31,11 +31,11 @@ def problem(env: gym.Env[np.ndarray, Any]) -> QuantProblem:
 
 
 def test_costs_around_are_differences_to_the_configuration(problem: QuantProblem) -> None:
-    alone, bits = one_layer_costs(problem, "kl", 200), (2, 5, 8, 8)
-    costs, errors = costs_around(problem, bits, "kl", 200, alone)
+    alone, bits = measure_sensitivity(problem, "kl", 200), (2, 5, 8, 8)
+    costs, errors = measure_around(problem, bits, "kl", 200, alone)
     assert costs.shape == errors.shape == (3, 8)
     (own,) = problem.costs([bits], "kl", 0, 200)  # (200,)
-    for row, layer in enumerate(problem.free):
+    for row, layer in enumerate(problem.searchable):
         near = range(max(1, bits[layer] - 2), min(8, bits[layer] + 2) + 1)
         for b in range(1, 9):
             edge = min(max(b, near[0]), near[-1])
@@ -59,12 +59,12 @@ def test_bit_widths_that_break_the_network_are_never_the_answer(
     monkeypatch.setattr(problem, "costs", broken)
     indicator = ProfilingIndicator("best", images=100)
     for _ in range(20):
-        if not (indicator.has_news(problem) or indicator.draws(problem)):
+        if not (indicator.propose(problem) or indicator.thompson_sample(problem)):
             break
         answer = indicator._answer(problem)
         assert answer[1] > 2
         indicator.tell(problem, answer)
-    around = costs_around(problem, (2, 4, 2, 8), "kl", 100, one_layer_costs(problem, "kl", 100))
+    around = measure_around(problem, (2, 4, 2, 8), "kl", 100, measure_sensitivity(problem, "kl", 100))
     assert not np.isnan(around.costs).any()
     assert np.isfinite(around.errors).all()
 
@@ -73,7 +73,7 @@ def test_scores_are_those_around_the_best(problem: QuantProblem) -> None:
     indicator, single = (ProfilingIndicator(context, images=200) for context in ("best", "single"))
     widths = list(range(1, 9))
     assert indicator(problem, (), widths) == single(problem, (), widths)  # nothing is known yet
-    assert indicator.has_news(problem)
+    assert indicator.propose(problem)
     poor, good = (1, 1, 1, 8), (4, 4, 3, 8)
     indicator.tell(problem, poor)
     around_poor = indicator(problem, (), widths)
@@ -87,7 +87,7 @@ def test_scores_are_those_around_the_best(problem: QuantProblem) -> None:
 def test_news_come_to_an_end_and_nothing_is_proposed_twice(problem: QuantProblem) -> None:
     indicator = ProfilingIndicator("best", images=100)
     tried: list[tuple[int, ...]] = []
-    while indicator.has_news(problem):
+    while indicator.propose(problem):
         bits = indicator._answer(problem)
         assert bits not in tried
         assert problem.size_ratio(bits) <= problem.budget
@@ -100,13 +100,13 @@ def test_news_come_to_an_end_and_nothing_is_proposed_twice(problem: QuantProblem
 
 def test_draws_try_what_was_not_tried_and_leave_the_table_as_it_was(problem: QuantProblem) -> None:
     indicator = ProfilingIndicator("best", images=20)
-    assert not indicator.draws(problem), "nothing was measured around a best yet"
-    while indicator.has_news(problem):
+    assert not indicator.thompson_sample(problem), "nothing was measured around a best yet"
+    while indicator.propose(problem):
         indicator.tell(problem, indicator._answer(problem))
     known, tried = indicator(problem, (), range(1, 9)), set(indicator._tried)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        assert indicator.draws(problem)
+        assert indicator.thompson_sample(problem)
     drawn = indicator._answer(problem)
     assert indicator._tried - tried == {drawn}
     assert problem.size_ratio(drawn) <= problem.budget
@@ -117,14 +117,14 @@ def test_draws_try_what_was_not_tried_and_leave_the_table_as_it_was(problem: Qua
 
 def test_a_table_drawn_for_an_interrupted_episode_is_no_news(problem: QuantProblem) -> None:
     indicator = ProfilingIndicator("best", images=20)
-    while indicator.has_news(problem):
+    while indicator.propose(problem):
         indicator.tell(problem, indicator._answer(problem))
-    caution = indicator._caution
+    caution = indicator._confidence
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        assert indicator.draws(problem)
-    assert not indicator.has_news(problem)
-    assert indicator._caution == caution
+        assert indicator.thompson_sample(problem)
+    assert not indicator.propose(problem)
+    assert indicator._confidence == caution
 
 
 def test_the_actor_learns_with_the_newest_scores(env: gym.Env[np.ndarray, Any], problem: QuantProblem) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from adrl_gym.sensitivity.knapsack import Completion, price_of_size
+from adrl_gym.sensitivity.knapsack import Knapsack, lagrange_multiplier
 
 
 @settings(deadline=None, max_examples=60)
@@ -18,7 +18,7 @@ def test_completion_is_the_best_by_exhaustion(seed: int, layers: int, lowest: in
     costs = random.random((layers, 3))
     allowed = int(share * lowest * sum(parameters))
     decided = tuple(int(b) for b in random.integers(lowest, lowest + 3, random.integers(0, layers)))
-    completed = Completion(costs, parameters, allowed, lowest).complete(decided)
+    completed = Knapsack(costs, parameters, allowed, lowest).complete(decided)
     assert completed[: len(decided)] == decided
     best = np.inf
     for rest in itertools.product(range(lowest, lowest + 3), repeat=layers - len(decided)):
@@ -37,7 +37,7 @@ def test_completion_equals_highs_on_the_sizes_of_resnet20() -> None:
     costs = np.sort(random.random((20, 8)), axis=1)[:, ::-1] * np.array(parameters)[:, None]
     for budget in (0.0625, 0.1):
         allowed = int(budget * 32 * sum(parameters))
-        bits = Completion(costs, parameters, allowed, 1).complete(())
+        bits = Knapsack(costs, parameters, allowed, 1).complete(())
         ours = sum(costs[i, b - 1] for i, b in enumerate(bits))
         sizes = np.outer(parameters, np.arange(1, 9)).reshape(1, -1)
         one_width_a_layer = np.kron(np.eye(20), np.ones((1, 8)))
@@ -55,7 +55,7 @@ def test_a_coarse_unit_never_breaks_the_budget() -> None:
     parameters = [1_000_003, 7, 2_345_677]  # no common divisor: sizes are counted in coarser units
     costs = np.array([[3.0, 2.0, 1.0]] * 3)
     allowed = int(2.1 * sum(parameters))
-    bits = Completion(costs, parameters, allowed, 1).complete(())
+    bits = Knapsack(costs, parameters, allowed, 1).complete(())
     assert sum(b * p for b, p in zip(bits, parameters, strict=True)) <= allowed
     assert max(bits) > 1
 
@@ -66,6 +66,6 @@ def test_price_of_size_is_the_least_that_keeps_the_budget() -> None:
     parameters = random.integers(1, 100, 10).tolist()
     sizes = np.outer(parameters, np.arange(1, 5))
     allowed = 2.5 * sum(parameters)
-    price = price_of_size(costs, parameters, allowed, 1)
+    price = lagrange_multiplier(costs, parameters, allowed, 1)
     taken = [int(sizes[np.arange(10), (costs + p * sizes).argmin(1)].sum()) for p in (price, price * 0.999)]
     assert taken[0] <= allowed < taken[1]
