@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from adrl_agents.runs.history import Episode, history_csv, load_history
 from adrl_agents.runs.plots import png
+from adrl_agents.runs.result import SearchResult
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.files import write_whole
-from adrl_agents.runs.result import SearchResult
 
 LIMITS = ("episodes", "evaluations")  # of a search; they may be raised on resume
 FREE = ("device", *LIMITS)  # options that may change on resume

@@ -12,10 +12,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from adrl_agents.runs.history import Episode
+from adrl_agents.runs.result import SearchResult
 from adrl_agents.runs.summary import accuracy
 from adrl_gym.costs import FLOAT_BITS
 from adrl_gym.qat import Finetuned
-from adrl_agents.runs.result import SearchResult
 
 # Told apart by the colour-blind too (Paul Tol's bright scheme).
 BLUE, CYAN, RED, GREY = "#4477AA", "#66CCEE", "#EE6677", "#999999"

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adrl_agents.runs.result import SearchResult
 from adrl_gym import AdrlGymError
 from adrl_gym.costs import average_bits, size_ratio
 from adrl_gym.files import write_whole
-from adrl_agents.runs.result import SearchResult
 
 percent = st.floats(0, 100)
 positive = st.floats(0, 1e9)

@@ -1,0 +1,31 @@
+"""The folder of one run: results, history, checkpoints, pictures."""
+
+from adrl_agents.runs.best import Best
+from adrl_agents.runs.checkpoint import Progress, load_agent, save_agent
+from adrl_agents.runs.folder import LIMITS, RunFolder
+from adrl_agents.runs.history import Episode, load_history
+from adrl_agents.runs.plots import draw_bits, draw_curve, draw_finetuning, png
+from adrl_agents.runs.provenance import git_commit, package_versions
+from adrl_agents.runs.result import SearchResult, Status
+from adrl_agents.runs.summary import layer_table, totals
+
+__all__ = [
+    "LIMITS",
+    "Best",
+    "Episode",
+    "Progress",
+    "RunFolder",
+    "SearchResult",
+    "Status",
+    "draw_bits",
+    "draw_curve",
+    "draw_finetuning",
+    "git_commit",
+    "layer_table",
+    "load_agent",
+    "load_history",
+    "package_versions",
+    "png",
+    "save_agent",
+    "totals",
+]
