@@ -20,4 +20,4 @@ def _usable(name: str) -> torch.device:
     try:
         return torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
-        raise AdrlGymError(f"--device {name} cannot be used here; choose auto or cpu") from error
+        raise AdrlGymError(f"device {name} cannot be used here: choose auto or cpu", parameter="device") from error

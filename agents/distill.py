@@ -1,53 +1,8 @@
-"""Distil images from your own network, for a search without any real image.
-
-    python agents/distill.py --network FILE.py:FACTORY --output FILE.npz
-    python agents/train_adrl.py --network FILE.py:FACTORY --data FILE.npz
-
-Works for networks with batch norm. Resumable: the same command goes on where an interrupted one stopped.
-"""
+"""Distil images from a network of your own. The same as ``adrl-gym distill``."""
 
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
-from adrl_agents.search import run_command_line
-from adrl_gym.datasets import Distillation, distill
-from adrl_gym.devices import check_device
-from adrl_gym.errors import AdrlGymError
-from adrl_gym.models import load_network
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options(Distillation):
-    """Options of the distillation."""
-
-    network: str
-    """torchvision:NAME, timm:NAME, FILE.py:FACTORY (a function without arguments), or a name as resnet20."""
-    output: Path
-    """The .npz file to write."""
-    weights: Path | None = None
-    """File of the network's weights (.safetensors, .pt), instead of its library's own."""
-    device: str = "cpu"
-    """Device that the network runs on; auto takes CUDA where there is one."""
-
-
-def main(options: Options) -> None:
-    """One data-free set."""
-    options.check()
-    if "," in options.device:
-        raise AdrlGymError(f"--device {options.device}: one device distils, so name one")
-    device = check_device(options.device)[0]
-    if options.output.suffix != ".npz":
-        raise AdrlGymError(f"--output {options.output}: a file that ends in .npz is needed")
-    if options.output.exists():
-        raise AdrlGymError(f"--output {options.output} exists already: remove it, or choose another")
-    loaded = load_network(options.network, options.weights)
-    distill(loaded, options.output, options, device=device, progress=sys.stderr.isatty())
-    size = options.output.stat().st_size / 1e6
-    print(f"{options.output}: {options.images:,} images, {size:.2f} MB; to search on them:")
-    weights = "" if options.weights is None else f" --weights {options.weights}"
-    print(f"--network {options.network}{weights} --data {options.output}")
-
+from adrl_agents.cli import run
 
 if __name__ == "__main__":
-    sys.exit(run_command_line(main, Options, __doc__))
+    sys.exit(run("distill"))

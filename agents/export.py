@@ -1,45 +1,8 @@
-"""Write the network that a search found as a file that is really small: bit-packed, or ONNX."""
+"""Write the network that a search found to a small file. The same as ``adrl-gym export``."""
 
 import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-from adrl_agents.postprocess import Made, RunOptions, load_run, quantized_network
-from adrl_agents.search import run_command_line
-from adrl_gym.export import ExportSizes, save_onnx, save_packed
-
-FILES = {"packed": "packed.safetensors", "onnx": "network.onnx"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportOptions(RunOptions):
-    """Options of the export."""
-
-    format: Literal["packed", "onnx"]
-    """packed: weights at their own widths, for PyTorch; onnx: INT4 and INT8 weights, for other runtimes."""
-    recipe: Literal["auto"] | Made = "auto"
-    """Which weights: direct (every layer quantized by itself), refit, finetuned, or auto: those with the best measured
-    accuracy on the search images."""
-    output: Path | None = None
-    """The file; without it, packed.safetensors or network.onnx in the run's folder."""
-
-
-def main(options: ExportOptions) -> ExportSizes:
-    """One file from one run."""
-    run = load_run(options)
-    problem, file = run.problem, options.output or run.folder.path / FILES[options.format]
-    network, recipe, why = quantized_network(run, options.recipe)
-    if why:
-        print(why)
-    origin = {"quantizer": problem.quantizer, "name": problem.name, "checkpoint": problem.checkpoint}
-    if options.format == "packed":
-        sizes = save_packed(file, network, run.bits, **origin)
-    else:
-        sizes = save_onnx(file, network, run.bits, problem.splits.search.images, **origin)
-    print(f"{file} ({recipe} weights): {sizes}")
-    return sizes
-
+from adrl_agents.cli import run
 
 if __name__ == "__main__":
-    sys.exit(run_command_line(main, ExportOptions, __doc__))
+    sys.exit(run("export"))

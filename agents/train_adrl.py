@@ -1,36 +1,8 @@
-"""Search bit-widths with ADRL: the actor proposes k candidates a layer, an indicator chooses."""
+"""Search bit-widths with ADRL. The same as ``adrl-gym adrl``."""
 
 import sys
-from typing import Any
 
-import gymnasium as gym
-
-from adrl_agents import ADRL
-from adrl_agents.options import ADRLOptions
-from adrl_agents.runs import SearchResult
-from adrl_agents.search import run_command_line, run_search
-
-
-def main(options: ADRLOptions) -> SearchResult:
-    """One search with ADRL."""
-
-    def make_agent(env: gym.Env[Any, Any]) -> ADRL:
-        return ADRL(
-            "MlpPolicy",
-            env,
-            k=options.k,
-            indicator=options.indicator,
-            context=options.context,
-            score=options.score,
-            profile_images=options.profile_images,
-            early_termination=options.early_termination,
-            completion=options.completion,
-            memoization=options.memoization,
-            seed=options.seed,
-        )
-
-    return run_search("adrl", options, make_agent)
-
+from adrl_agents.cli import run
 
 if __name__ == "__main__":
-    sys.exit(run_command_line(main, ADRLOptions, __doc__))
+    sys.exit(run("adrl"))

@@ -1,17 +1,8 @@
-"""Search bit-widths with HAQ: DDPG with truncated-normal exploration and one reward an episode."""
+"""Search bit-widths with HAQ. The same as ``adrl-gym haq``."""
 
 import sys
 
-from adrl_agents import HAQ
-from adrl_agents.options import Options
-from adrl_agents.runs import SearchResult
-from adrl_agents.search import run_command_line, run_search
-
-
-def main(options: Options) -> SearchResult:
-    """One search with HAQ."""
-    return run_search("haq", options, lambda env: HAQ("MlpPolicy", env, seed=options.seed))
-
+from adrl_agents.cli import run
 
 if __name__ == "__main__":
-    sys.exit(run_command_line(main, Options, __doc__))
+    sys.exit(run("haq"))

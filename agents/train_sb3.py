@@ -1,20 +1,8 @@
-"""Search bit-widths with one of Stable-Baselines3's own agents, untouched: the baselines below HAQ and ADRL."""
+"""Search bit-widths with an agent of Stable-Baselines3. The same as ``adrl-gym sb3``."""
 
 import sys
 
-from adrl_agents.options import SB3Options
-from adrl_agents.runs import SearchResult
-from adrl_agents.sb3 import ACTION_TYPES, make_sb3_agent
-from adrl_agents.search import run_command_line, run_search
-
-
-def main(options: SB3Options) -> SearchResult:
-    """One search with ``options.algo``."""
-    algo = options.algo
-    return run_search(
-        algo, options, lambda env: make_sb3_agent(algo, env, options.seed), action_type=ACTION_TYPES[algo]
-    )
-
+from adrl_agents.cli import run
 
 if __name__ == "__main__":
-    sys.exit(run_command_line(main, SB3Options, __doc__))
+    sys.exit(run("sb3"))

@@ -11,14 +11,14 @@ import gymnasium as gym
 import tyro
 from gymnasium.envs.registration import EnvSpec
 
-from adrl_gym.bits import parse_keep
+from adrl_gym.bits import check_range, parse_keep
 from adrl_gym.devices import check_device as check_device
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Precision, Score
-from adrl_gym.quantization import Recipe
 
 Algo = Literal["ddpg", "td3", "sac", "ppo", "dqn"]
 ActionType = Literal["continuous", "discrete"]
+Calibration = Literal["independent", "sequential"]
 Method = Literal["uniform", "random", "greedy", "ip", "tpe", "local", "exhaustive"]
 
 DEFAULT_ID = "adrl_gym/ResNet20-Cifar10-v0"
@@ -28,8 +28,8 @@ Switch: TypeAlias = Annotated[bool, tyro.conf.FlagCreatePairsOff]  # --resume, w
 # Options that say where things lie or what is done beside the search; all others make a run what it is. The algorithm
 # or method is recorded as the agent's name.
 ASIDE = (
-    *("data_root", "download", "memo", "activation_gib", "output", "resume"),
-    *("track", "wandb_project", "wandb_group", "algo", "method"),
+    *("data_root", "download", "cache", "activation_gib", "output", "resume"),
+    *("track", "tensorboard", "wandb_project", "wandb_group", "algo", "method"),
 )
 
 
@@ -46,7 +46,7 @@ class Options:
     budget: float = 0.0625
     """Largest size of the weights over their size in 32 bits; 0.0625 is 16 times smaller."""
     data: str = "auto"
-    """Images to search on: cifar10, imagenet, data-free, a FILE.npz of agents/distill.py, or auto: what is found."""
+    """Images to search on: cifar10, imagenet, data-free, a FILE.npz of adrl-gym distill, or auto: what is found."""
     data_root: Path | None = None
     """Folder of the data set, else $ADRL_GYM_DATA; for your own network, of one folder of images a class."""
     download: Switch = False
@@ -57,8 +57,10 @@ class Options:
     """How weights are rounded: error-compensating, to the nearest level, or to a codebook."""
     bias_correction: bool = True
     """Let each layer's bias absorb the mean error of its quantized weights."""
-    recipe: Recipe = "direct"
-    """How bits become the network that is measured: direct, every layer by itself, or refit (some seconds each)."""
+    bits: tuple[int, int] | None = None
+    """Smallest and largest bit-width to search; without them, those of the environment, 1 and 8."""
+    calibration: Calibration = "independent"
+    """How layers are quantized: each by itself, or in sequence, against quantized inputs (some seconds each)."""
     finetune_images: int = 0
     """Finetune on so many training images before a configuration is measured, as HAQ does; 0 for none (much faster)."""
     weights: Path | None = None
@@ -75,8 +77,8 @@ class Options:
     """Seed of everything random; the same seed gives the same search."""
     device: str = "auto"
     """Device that measures configurations, or several with commas; auto takes every CUDA device, else the CPU."""
-    memo: str | None = None
-    """File of what is known of configurations, shared by runs; or none. Without it, memo.sqlite beside the output."""
+    cache: str | None = None
+    """File of what was measured before, shared by runs; or none. Without it, cache.sqlite beside the output."""
     activation_gib: float = 2.0
     """Memory for activations that later configurations can begin from, in GiB; 0 keeps none."""
     profile_precision: Precision = "float32"
@@ -87,6 +89,8 @@ class Options:
     """Go on where an earlier run of the same options stopped; --episodes and --evaluations may be larger than there."""
     track: Switch = False
     """Log to Weights & Biases (WANDB_MODE=offline keeps it on this machine)."""
+    tensorboard: Switch = False
+    """Log to TensorBoard, into the folder tensorboard of the run."""
     wandb_project: str = "adrl-gym"
     """Project in Weights & Biases."""
     wandb_group: str | None = None
@@ -96,31 +100,40 @@ class Options:
         """Refuse impossible values before anything is done; raises ``AdrlGymError``."""
         self._at_least_one("episodes", "images", *(["evaluations"] if self.evaluations is not None else []))
         if not self.budget <= 1:
-            raise AdrlGymError(f"--budget {self.budget:g}: a share of the 32-bit size, so at most 1; 0.0625 is 1/16")
+            raise AdrlGymError(
+                f"budget must be in (0, 1], got {self.budget:g}: give the share of the 32-bit size, e.g. 0.0625",
+                parameter="budget",
+            )
+        if self.bits is not None:
+            check_range(self.bits)
         if self.finetune_images != 0:
             self._at_least_one("finetune_images")
         if self.seed < 0:
-            raise AdrlGymError(f"--seed {self.seed}: it starts at 0")
+            raise AdrlGymError(f"seed must be at least 0, got {self.seed}", parameter="seed")
         if self.window < 2:
-            raise AdrlGymError(f"--window {self.window}: a spread needs at least 2 episodes")
-        if not 0 <= self.tolerance < math.inf:
-            raise AdrlGymError(f"--tolerance {self.tolerance}: 0 (never end early) or more, and finite, is needed")
-        if not 0 <= self.activation_gib < math.inf:
             raise AdrlGymError(
-                f"--activation-gib {self.activation_gib:g}: 0 (keep nothing) or more, and finite, is needed"
+                f"window must be at least 2, got {self.window}: a deviation needs 2 episodes", parameter="window"
             )
+        for name, remedy in (("tolerance", "0 never ends the search early"), ("activation_gib", "0 keeps none")):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise AdrlGymError(f"{name} must be finite and at least 0, got {value:g}: {remedy}", parameter=name)
         if self.network is not None and self.env_id not in (DEFAULT_ID, GENERIC_ID):
-            raise AdrlGymError(f"--network {self.network}, --env-id {self.env_id}: these are two networks, give one")
+            raise AdrlGymError(
+                f"network {self.network} and env_id {self.env_id} are two networks: give one",
+                parameter=("network", "env_id"),
+            )
         parse_keep(self.keep)
         spec = spec_of(self.environment)
         if self.network is None and "network" not in spec.kwargs:
-            raise AdrlGymError(f"--env-id {self.env_id}: this is for any network, so name one with --network")
+            raise AdrlGymError(f"env_id {self.env_id} is for any network: name one", parameter="network")
         check_device(self.device)
 
     def _at_least_one(self, *names: str) -> None:
         for name in names:
-            if getattr(self, name) < 1:
-                raise AdrlGymError(f"--{name.replace('_', '-')} {getattr(self, name)}: at least 1 is needed")
+            value = getattr(self, name)
+            if value < 1:
+                raise AdrlGymError(f"{name} must be at least 1, got {value}", parameter=name)
 
     @property
     def environment(self) -> str:
@@ -134,19 +147,35 @@ class Options:
             env = self.network.rpartition(":")[2].replace("/", "-")
         return f"{env}-{agent}-{self.budget:g}"
 
-    def memo_file(self) -> Path | None:
-        """Of this run, if it has one."""
-        if self.memo is None:
-            return (self.output.parent if self.output else Path("runs")) / "memo.sqlite"
-        return None if self.memo == "none" else Path(self.memo)
+    def cache_file(self) -> Path | None:
+        """Return the evaluation cache of this run, if it has one; an older ``memo.sqlite`` is gone on with."""
+        return cache_beside(self.output or Path("runs") / "run") if self.cache is None else cache_named(self.cache)
 
     def recorded(self) -> dict[str, Any]:
-        """The options that make the run what it is, as JSON values; those that say nothing are left out."""
+        """Return the options that make the run what it is, as JSON values, without those that are unset."""
         values = {**dataclasses.asdict(self), "env_id": self.environment, "keep": parse_keep(self.keep)}
-        if self.recipe == "direct":
-            del values["recipe"]  # what runs did before there was a choice
+        if self.calibration == "independent":
+            del values["calibration"]  # what runs did before there was a choice
         values = {k: v for k, v in values.items() if k not in ASIDE and v not in (None, {})}
-        return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+        return {k: json_value(v) for k, v in values.items()}
+
+
+def json_value(value: Any) -> Any:
+    """Return an option's value as JSON gives it back."""
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def cache_named(name: str) -> Path | None:
+    """Return the cache file of the option ``cache``; ``none`` is none."""
+    return None if name == "none" else Path(name)
+
+
+def cache_beside(folder: Path) -> Path:
+    """Return the default cache file of the runs in the folder above this one."""
+    new, old = folder.parent / "cache.sqlite", folder.parent / "memo.sqlite"
+    return old if old.exists() and not new.exists() else new
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,14 +199,16 @@ class ADRLOptions(Options):
     completion: Literal["ip", "uniform"] = "ip"
     """What the context completed completes with: integer programming, or one bit-width for all layers to come."""
     memoization: bool = True
-    """Never measure the same thing twice; --no-memoization shows what that saves, and takes no --memo."""
+    """Never measure the same thing twice; --no-memoization shows what that saves, and takes no cache on disk."""
 
     def check(self) -> None:
         """As for all agents, and ADRL's own."""
         super().check()
         self._at_least_one("k", "profile_images")
-        if not self.memoization and self.memo != "none":
-            raise AdrlGymError("--no-memoization: a memo on disk remembers all the same, so give --memo none as well")
+        if not self.memoization and self.cache != "none":
+            raise AdrlGymError(
+                "memoization is off, but a cache on disk remembers all the same: set cache to none", parameter="cache"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +244,10 @@ def spec_of(env_id: str) -> EnvSpec:
     """
     module, _, name = env_id.rpartition(":")
     if module.startswith("."):
-        raise AdrlGymError(f"--env-id {env_id}: give the whole name of the module, for example my_package.module:id")
+        raise AdrlGymError(
+            f"env_id {env_id} begins with a dot: give the whole name of the module, e.g. my_package.module:id",
+            parameter="env_id",
+        )
     entry_point = gym.spec(GENERIC_ID).entry_point
     try:
         if module:
@@ -225,4 +259,4 @@ def spec_of(env_id: str) -> EnvSpec:
     except (gym.error.Error, ModuleNotFoundError) as error:
         problem = f"unknown environment {env_id} ({error})"
     known = sorted(known for known, spec in gym.registry.items() if spec.entry_point == entry_point)
-    raise AdrlGymError(f"{problem}; choose one of {', '.join(known)}, or module:id of your own")
+    raise AdrlGymError(f"{problem}; choose one of {', '.join(known)}, or module:id of your own", parameter="env_id")

@@ -109,7 +109,7 @@ def searches(options: Options) -> Iterator[Row]:
                 # A new folder for every run, so that none is resumed.
                 return lambda: search(root, Path(tempfile.mkdtemp(dir=folder)) / "run", options, [*more, *memory])
 
-            works = [run(now, ["--memo", "none"]), run(now, ["--memo", str(memo)])]
+            works = [run(now, ["--cache", "none"]), run(now, ["--cache", str(memo)])]
             works += [] if options.before is None else [run(options.before.resolve(), [])]
             works[1]()  # fills the memo
             cold, warm, *before = alternate(options.repeats, *works, first=False)

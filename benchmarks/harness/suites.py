@@ -109,7 +109,7 @@ class Run:
             "budget": self.budget,
             "seed": self.seed,
             "output": output,
-            "memo": "none",  # or evaluations and seconds would hang on what ran before
+            "cache": "none",  # or evaluations and seconds would hang on what ran before
             **own,
             **self.varied,
         }

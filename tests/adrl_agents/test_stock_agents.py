@@ -1,13 +1,15 @@
 """Stable-Baselines3's own agents in this package's environments."""
 
 import importlib
+import runpy
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from stable_baselines3 import DQN, PPO
 
-from adrl_agents.options import Algo, Options, SB3Options
+from adrl_agents.options import Algo, SB3Options
 from adrl_agents.runs.history import load_history
 from adrl_agents.runs.result import SearchResult
 from adrl_agents.sb3 import ACTION_TYPES, PPO_EPISODES
@@ -18,8 +20,8 @@ pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def train(algo: Algo, output: Path, **changes: Any) -> SearchResult:
-    options = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "output": output, "memo": "none", **changes}
-    return importlib.import_module("train_sb3").main(SB3Options(algo=algo, **options))
+    options = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "output": output, "cache": "none", **changes}
+    return importlib.import_module("adrl_agents.cli.sb3").main(SB3Options(algo=algo, **options))
 
 
 def tried(output: Path) -> list[tuple[int, float, float, str]]:
@@ -51,10 +53,16 @@ def test_agents_begin_to_learn_within_a_short_search(tmp_path: Path) -> None:
     assert dqn.action_space.shape == ()
 
 
-def test_train_ddpg_is_the_shortest_form(tmp_path: Path) -> None:
+def test_train_ddpg_is_the_shortest_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = train("ddpg", tmp_path / "run", episodes=30)
-    options = Options(env_id="tiny_env:Tiny-v0", budget=0.1, images=40, episodes=30, output=tmp_path / "short")
-    short = importlib.import_module("train_ddpg").main(options)
+    given = (
+        f"--env-id tiny_env:Tiny-v0 --budget 0.1 --images 40 --episodes 30 --output {tmp_path / 'short'} --cache none"
+    )
+    monkeypatch.setattr(sys, "argv", ["train_ddpg.py", *given.split()])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "agents" / "train_ddpg.py"), run_name="__main__")
+    assert ended.value.code == 0
+    short = SearchResult.load(tmp_path / "short" / "result.json")
     assert tried(tmp_path / "run") == tried(tmp_path / "short")
     assert (short.agent, short.options) == (there.agent, there.options)
 

@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 
 from adrl_agents import ADRL, HAQ
-from adrl_agents.options import ADRLOptions, Options
+from adrl_agents.cli import run as run_command
+from adrl_agents.options import Options, SB3Options
 from adrl_agents.runs import plots
 from adrl_agents.runs.result import SearchResult
 from adrl_agents.search import logger as recorder
-from adrl_agents.search.run import run_command_line
 
 ROOT = Path(__file__).parents[2]
 FILES = {"result.json", "episodes.csv", "agent.zip", "bits.png", "curve.png"}
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("scripts")
 
 def train(script: str, options: Options) -> SearchResult:
     """What the script does with these options."""
-    return importlib.import_module(script).main(options)
+    return importlib.import_module(f"adrl_agents.cli.{script}").main(options)
 
 
 def arguments(output: Path, **changes: object) -> list[str]:
@@ -48,9 +48,7 @@ def run(script: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
 
 def run_here(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> int:
     """As ``run`` of train_adrl, but without the seconds that a new interpreter takes."""
-    script = importlib.import_module("train_adrl")
-    monkeypatch.setattr(sys, "argv", ["train_adrl.py", *arguments])
-    return run_command_line(script.main, ADRLOptions, script.__doc__)
+    return run_command("adrl", arguments)
 
 
 def test_a_run_leaves_its_folder_and_prints_the_bits(tmp_path: Path) -> None:
@@ -82,7 +80,7 @@ def test_a_run_leaves_its_folder_and_prints_the_bits(tmp_path: Path) -> None:
     assert float(rows[-1]["reward"]) == pytest.approx(0.1 * (accuracies[-1] - result.float_search_accuracy), abs=1e-5)
 
     for layer, bits in result.bits.items():
-        assert re.search(rf"{layer} .* {bits} ", done.stdout)
+        assert re.search(rf" {bits} +=+ +{layer} ", done.stdout)
     assert "4 layers, 996 weights" in done.stdout
     assert "own data: 40 search images" in done.stdout
 
@@ -96,8 +94,10 @@ def test_a_run_leaves_its_folder_and_prints_the_bits(tmp_path: Path) -> None:
 @pytest.mark.parametrize("agent", ["haq", "ddpg"])
 def test_the_baselines_share_the_options(tmp_path: Path, agent: str) -> None:
     result = train(
-        f"train_{agent}",
-        Options(env_id="tiny_env:Tiny-v0", budget=0.08, images=40, episodes=22, output=tmp_path / "run"),
+        {"haq": "haq", "ddpg": "sb3"}[agent],
+        {"haq": Options, "ddpg": SB3Options}[agent](
+            env_id="tiny_env:Tiny-v0", budget=0.08, images=40, episodes=22, output=tmp_path / "run"
+        ),
     )
     assert result.agent == agent
     assert result == SearchResult.load(tmp_path / "run" / "result.json")
@@ -107,7 +107,7 @@ def test_the_baselines_share_the_options(tmp_path: Path, agent: str) -> None:
 def test_the_same_seed_gives_the_same_search(tmp_path: Path) -> None:
     def bits(seed: int, folder: str) -> list[str]:
         options = Options(env_id="tiny_env:Tiny-v0", images=40, episodes=22, seed=seed, output=tmp_path / folder)
-        train("train_haq", options)
+        train("haq", options)
         with (tmp_path / folder / "episodes.csv").open(newline="") as file:
             return [row["bits"] for row in csv.DictReader(file)]
 
@@ -118,11 +118,11 @@ def test_early_termination_ends_a_settled_search(tmp_path: Path) -> None:
     options = Options(
         env_id="tiny_env:Tiny-v0", images=40, episodes=50, window=5, tolerance=1000.0, output=tmp_path / "run"
     )
-    result = train("train_haq", options)
+    result = train("haq", options)
     assert (result.episodes, result.status) == (5, "finished")
     agent = HAQ.load(tmp_path / "run" / "agent.zip")
     assert agent._episode_num == 5, "the agent is saved as it was after the last episode"
-    assert train("train_haq", dataclasses.replace(options, episodes=60, resume=True)).episodes == 6
+    assert train("haq", dataclasses.replace(options, episodes=60, resume=True)).episodes == 6
 
 
 def test_a_result_on_the_shipped_network_needs_no_download(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_result_on_the_shipped_network_needs_no_download(tmp_path: Path) -> No
         episodes=2,
         output=tmp_path / "run",
     )
-    result = train("train_haq", options)
+    result = train("haq", options)
     assert result.data == "data-free"
     assert list(result.bits) == ["conv1", "conv2", "fc1", "fc2", "fc3"]
     assert "test_accuracy" not in json.loads((tmp_path / "run" / "result.json").read_text())
@@ -142,18 +142,24 @@ def test_a_result_on_the_shipped_network_needs_no_download(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"k": 0}, "--k 0: at least 1"),
-        ({"episodes": 0}, "--episodes 0: at least 1"),
-        ({"images": 0}, "--images 0: at least 1"),
-        ({"profile_images": -1}, "--profile-images -1: at least 1"),
-        ({"seed": -1}, "--seed -1"),
-        ({"window": 1}, "--window 1: a spread needs at least 2"),
-        ({"tolerance": "nan"}, "--tolerance nan"),
-        ({"tolerance": "inf"}, "--tolerance inf: 0 .never end early. or more, and finite, is needed"),
-        ({"activation_gib": "inf"}, "--activation-gib inf: 0 .keep nothing. or more, and finite, is needed"),
-        ({"device": "abacus"}, "--device abacus cannot be used here; choose auto or cpu"),
-        ({"budget": 16}, "--budget 16: a share of the 32-bit size"),
-        ({"budget": "nan"}, "--budget nan: a share of the 32-bit size"),
+        ({"k": 0}, r"k must be at least 1, got 0 \(--k\)"),
+        ({"episodes": 0}, r"episodes must be at least 1, got 0 \(--episodes\)"),
+        ({"images": 0}, "images must be at least 1, got 0"),
+        ({"profile_images": -1}, r"profile_images must be at least 1, got -1 \(--profile-images\)"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"window": 1}, "window must be at least 2, got 1"),
+        ({"tolerance": "nan"}, "tolerance must be finite and at least 0, got nan"),
+        ({"tolerance": "inf"}, r"tolerance must be finite and at least 0, got inf: .* \(--tolerance\)"),
+        (
+            {"activation_gib": "inf"},
+            r"activation_gib must be finite and at least 0, got inf: 0 keeps none \(--activation-gib\)",
+        ),
+        ({"device": "abacus"}, r"device abacus cannot be used here: choose auto or cpu \(--device\)"),
+        (
+            {"budget": 16},
+            r"budget must be in \(0, 1\], got 16: give the share of the 32-bit size, e.g. 0.0625 \(--budget\)",
+        ),
+        ({"budget": "nan"}, r"budget must be in \(0, 1\], got nan"),
         ({"budget": 0.001}, "the smallest possible is 0.03125"),
         ({"budget": -1}, "the smallest possible is 0.03125"),
         (
@@ -164,10 +170,13 @@ def test_a_result_on_the_shipped_network_needs_no_download(tmp_path: Path) -> No
             {"env_id": "no_module:Tiny-v0"},
             "unknown environment no_module:Tiny-v0 .*no_module.*; choose one of",
         ),
-        ({"env_id": ".foo:x"}, "--env-id .foo:x: give the whole name of the module, for example my_package.module:id"),
+        (
+            {"env_id": ".foo:x"},
+            r"env_id .foo:x begins with a dot: give the whole name of the module, .* \(--env-id\)",
+        ),
         (
             {"env_id": "adrl_gym/MixedPrecisionQuant-v0"},
-            "--env-id adrl_gym/MixedPrecisionQuant-v0: this is for any network, so name one with --network",
+            r"env_id adrl_gym/MixedPrecisionQuant-v0 is for any network: name one \(--network\)",
         ),
         ({"env_id": "CartPole-v1"}, "CartPole-v1 is no quantization environment; choose one of"),
         ({"data_root": "/nowhere", "data": "cifar10", "env_id": "adrl_gym/CifarNet-Cifar10-v0"}, "/nowhere"),

@@ -15,10 +15,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from adrl_agents.cli import run as run_command
 from adrl_agents.options import Options
 from adrl_agents.postprocess.load_run import RunOptions, load_run
 from adrl_agents.runs.result import SearchResult
-from adrl_agents.search.run import run_command_line
 from adrl_gym.export.packed import load_packed
 from adrl_gym.models.named import load_network
 
@@ -32,7 +32,7 @@ def searched(scripts: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of one's own network."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     options = Options(env_id="tiny_env:Tiny-v0", budget=0.1, images=40, episodes=3, output=folder)
-    importlib.import_module("train_haq").main(options)
+    importlib.import_module("adrl_agents.cli.haq").main(options)
     return folder
 
 
@@ -45,9 +45,7 @@ def run(searched: Path, tmp_path: Path) -> Path:
 
 def export(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     """The command line, without the seconds that a new interpreter takes."""
-    script = importlib.import_module("export")
-    monkeypatch.setattr(sys, "argv", ["export.py", *map(str, arguments)])
-    return run_command_line(script.main, script.ExportOptions, script.__doc__)
+    return run_command("export", [*map(str, arguments)])
 
 
 def test_the_command_line_writes_the_packed_file_and_prints_the_sizes(run: Path) -> None:
@@ -143,7 +141,7 @@ def test_other_weights_than_the_searched_ones_are_refused(
     options = Options(
         env_id="adrl_gym/CifarNet-Cifar10-v0", quantizer="linear", images=20, episodes=1, output=tmp_path / "run"
     )
-    importlib.import_module("train_haq").main(options)
+    importlib.import_module("adrl_agents.cli.haq").main(options)
     before = {path.name for path in (tmp_path / "run").iterdir()}
     state = load_network("cifarnet").network.state_dict()
     state["fc3.bias"] += 1

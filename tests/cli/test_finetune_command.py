@@ -17,9 +17,9 @@ import pytest
 import torch
 from PIL import Image
 
+from adrl_agents.cli import run as run_command
 from adrl_agents.options import Options
 from adrl_agents.postprocess.load_run import Run, RunOptions, load_run
-from adrl_agents.search.run import run_command_line
 from adrl_gym.datasets.distillation import Distillation, distill
 from adrl_gym.export.packed import load_packed
 from adrl_gym.models.named import load_network
@@ -47,7 +47,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def search(output: Path, **changes: Any) -> Path:
     """The folder of a search of one's own network."""
     options: dict[str, Any] = {"network": NETWORK, "quantizer": "linear", "budget": 0.1, "images": 12, "episodes": 1}
-    importlib.import_module("train_haq").main(Options(**{**options, "output": output, **changes}))
+    importlib.import_module("adrl_agents.cli.haq").main(Options(**{**options, "output": output, **changes}))
     return output
 
 
@@ -71,9 +71,7 @@ def arguments(run: Path, pictures: Path, *more: object, epochs: int = 3) -> list
 
 def finetune(monkeypatch: pytest.MonkeyPatch, given: list[str], script: str = "finetune") -> int:
     """The command line, without the seconds that a new interpreter takes."""
-    module = importlib.import_module(script)
-    monkeypatch.setattr(sys, "argv", [f"{script}.py", *given])
-    return run_command_line(module.main, getattr(module, f"{script.capitalize()}Options"), module.__doc__)
+    return run_command(script, given)
 
 
 def log(run: Path) -> list[dict[str, str]]:

@@ -158,7 +158,7 @@ def test_what_cannot_be_trusted_is_refused_by_all(
         script, *options = goes_on
         assert command(script, *(["--from"] if script == "search" else []), run, *options, *arguments) == 2
         assert content(run) == before
-        assert [path.name for path in run.parent.iterdir() if not path.name.startswith("memo.")] == ["run"]
+        assert [path.name for path in run.parent.iterdir() if not path.name.startswith("cache.")] == ["run"]
         assert command.err.count("\n") == 1
         return command.err
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from adrl_agents.cli import run as run_command
 from adrl_agents.options import SearchOptions
 from adrl_agents.postprocess.load_run import RunOptions, load_run
 from adrl_agents.runs.result import SearchResult
-from adrl_agents.search.run import run_command_line
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.datasets.images import ImageSet
 from adrl_gym.datasets.splits import Splits
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def search(folder: Path, **options: Any) -> Path:
-    importlib.import_module("search").main(
+    importlib.import_module("adrl_agents.cli.search").main(
         SearchOptions(
             **{
                 "env_id": "tiny_env:Tiny-v0",
@@ -69,10 +69,7 @@ def run(searched: Path, tmp_path: Path) -> Path:
 
 def command(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: object) -> int:
     """A command line, without the seconds that a new interpreter takes."""
-    module = importlib.import_module(script)
-    options = {"refit": "RefitOptions", "export": "ExportOptions"}[script]
-    monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, arguments)])
-    return run_command_line(module.main, getattr(module, options), module.__doc__)
+    return run_command(script, [*map(str, arguments)])
 
 
 def logits(network: torch.nn.Module) -> torch.Tensor:
@@ -204,7 +201,7 @@ def test_a_refit_that_made_it_worse_says_so(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     accuracies = {"search_accuracy": {"direct": 95.3, "refit": 92.6, "float": 100.0}}
-    monkeypatch.setattr(importlib.import_module("refit"), "_measured", lambda *_: accuracies)
+    monkeypatch.setattr(importlib.import_module("adrl_agents.cli.refit"), "_measured", lambda *_: accuracies)
     assert command(monkeypatch, "refit", run) == 0
     assert capsys.readouterr().out.endswith(
         "note: refitting made it worse (search accuracy 95.30 -> 92.60 (float 100.00)); "
@@ -238,10 +235,10 @@ def test_a_search_with_the_recipe_refit_measures_refitted_networks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = importlib.import_module("tiny_env")
-    direct, refitted = search(tmp_path / "direct"), search(tmp_path / "refit", recipe="refit")
+    direct, refitted = search(tmp_path / "direct"), search(tmp_path / "refit", calibration="sequential")
     result, there = SearchResult.load(refitted / "result.json"), load_run(RunOptions(run=refitted))
-    assert result.options["recipe"] == "refit"
-    assert "recipe" not in SearchResult.load(direct / "result.json").options
+    assert result.options["calibration"] == "sequential"
+    assert "calibration" not in SearchResult.load(direct / "result.json").options
     network = refit(there.problem, there.bits.bits)
     assert torch.equal(logits(there.problem.quantized(there.bits.bits)), logits(network))
     assert result.search_accuracy == pytest.approx(there.problem.measure(network).accuracy)
@@ -255,8 +252,8 @@ def test_a_search_with_the_recipe_refit_measures_refitted_networks(
     plain = there.problem.quantized(there.bits.bits, recipe="direct")
     assert torch.equal(logits(load_packed(refitted / "packed.safetensors", tiny.Tiny())), logits(plain))
 
-    with pytest.raises(AdrlGymError, match="belongs to another run, with --recipe None"):
-        search(direct, recipe="refit", resume=True)
+    with pytest.raises(AdrlGymError, match="belongs to another run, with --calibration None"):
+        search(direct, calibration="sequential", resume=True)
 
 
 def test_the_memo_keeps_recipes_apart_and_profiling_is_direct(tmp_path: Path) -> None:

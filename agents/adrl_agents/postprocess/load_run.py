@@ -110,7 +110,9 @@ def _recorded(result: SearchResult, options: RunOptions, folder: RunFolder) -> O
     values = {name: value for name, value in result.options.items() if name in names}
     weights = options.weights or values.get("weights")
     values |= {"data_root": options.data_root, "device": options.device, "weights": weights and Path(weights)}
-    values |= {"memo": "none", "keep": tuple(f"{name}={bits}" for name, bits in values.get("keep", {}).items())}
+    if "bits" in values:
+        values["bits"] = tuple(values["bits"])
+    values |= {"cache": "none", "keep": tuple(f"{name}={bits}" for name, bits in values.get("keep", {}).items())}
     if values.get("data", "auto") == "auto" and result.data in DATA:
         values["data"] = result.data  # auto may find other images now
     try:

@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import tyro
 
 from adrl_agents.baselines import Proposals, knapsack, neighbours, rank, solve
-from adrl_agents.options import Options, SearchOptions, Switch
+from adrl_agents.options import Options, SearchOptions, Switch, cache_beside
 from adrl_agents.postprocess.load_run import Recorded, RunOptions, check_weights, read_run
 from adrl_agents.postprocess.trained import decide, load_trained
 from adrl_agents.runs import Episode, RunFolder, SearchResult
@@ -28,14 +28,14 @@ TABLE = ("adrl", "ip", "greedy", "local")  # agents whose runs have measured eve
 class NewBudgetOptions(RunOptions):
     """Options of an answer from a run; all others are that run's own."""
 
-    run: Annotated[Path, tyro.conf.arg(name="from")]
+    run: tyro.conf.Positional[Path]
     """Folder of a run of any agent or method; its agent.zip, where there is one, is loaded as --resume does."""
     budget: float
     """Largest size of the weights over their size in 32 bits, in place of the run's."""
     episodes: int = 12
     """Bit configurations to measure at most, the most promising ones."""
-    memo: str | None = None
-    """File of what is known of configurations, or none; without it, memo.sqlite beside the run."""
+    cache: str | None = None
+    """File of what was measured before, or none; without it, cache.sqlite beside the run."""
     output: Path | None = None
     """Folder of the answer, an ordinary run; without it, <env>-from-<agent>-<budget>-s<seed> beside the run."""
     resume: Switch = False
@@ -164,7 +164,7 @@ def _wanted(options: NewBudgetOptions, read: Recorded, agent: str) -> _Options:
             "episodes": options.episodes,
             "evaluations": None,
             "tolerance": 0.0,  # settled or not: everything that was chosen is measured
-            "memo": options.memo or str(options.run.parent / "memo.sqlite"),
+            "cache": options.cache or str(cache_beside(options.run)),
             "resume": options.resume,
         },
         source=options.run,
@@ -175,7 +175,7 @@ def _wanted(options: NewBudgetOptions, read: Recorded, agent: str) -> _Options:
 
 
 def refuse_options_of_the_run(arguments: list[str]) -> None:
-    """Raises ``AdrlGymError`` where a command line with ``--from`` says again what the run has decided."""
+    """Raise ``AdrlGymError`` where a command line says again what the run has decided."""
     own, here = (
         {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(options)}
         for options in (SearchOptions, NewBudgetOptions)
@@ -184,6 +184,4 @@ def refuse_options_of_the_run(arguments: list[str]) -> None:
         name for name in (argument.partition("=")[0].replace("_", "-") for argument in arguments) if name in own - here
     ]
     if given:
-        raise AdrlGymError(
-            f"{', '.join(given)}: with --from, this is as in the run; leave it out, or search anew without --from"
-        )
+        raise AdrlGymError(f"{', '.join(given)}: this is as in the run; leave it out, or search anew")

@@ -7,7 +7,7 @@ from adrl_agents.runs.history import Episode, load_history
 from adrl_agents.runs.plots import draw_bits, draw_curve, draw_finetuning, png
 from adrl_agents.runs.provenance import git_commit, package_versions
 from adrl_agents.runs.result import SearchResult, Status
-from adrl_agents.runs.summary import layer_table, totals
+from adrl_agents.runs.summary import print_result
 
 __all__ = [
     "LIMITS",
@@ -21,11 +21,10 @@ __all__ = [
     "draw_curve",
     "draw_finetuning",
     "git_commit",
-    "layer_table",
     "load_agent",
     "load_history",
     "package_versions",
     "png",
+    "print_result",
     "save_agent",
-    "totals",
 ]

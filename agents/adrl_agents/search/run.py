@@ -1,75 +1,26 @@
-"""One search from options to files: what the command lines have in common."""
+"""One search from options to files."""
 
-import itertools
 import sys
-import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_origin, get_type_hints
+from typing import Any
 
 import gymnasium as gym
-import tyro
-from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from adrl_agents import interrupts
 from adrl_agents.baselines import Proposals
 from adrl_agents.options import ActionType, Options, spec_of
-from adrl_agents.runs import LIMITS, Episode, Progress, RunFolder, SearchResult, layer_table, totals
+from adrl_agents.runs import LIMITS, Episode, Progress, RunFolder, SearchResult, print_result
+from adrl_agents.search.environment import make_env
 from adrl_agents.search.logger import RunLogger
 from adrl_agents.search.loop import SearchLoop, loop_of
 from adrl_agents.search.state import SearchState
 from adrl_agents.search.wandb import WandbLogger
-from adrl_gym.bits import parse_keep
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import shared_weights
 from adrl_gym.problem import QuantProblem
-from adrl_gym.wrappers import FinetunedReward
 
-AnyOptions = TypeVar("AnyOptions")
 MakeSearch = Callable[[gym.Env[Any, Any]], BaseAlgorithm | Proposals]
-
-
-def run_command_line(main: Callable[[AnyOptions], object], options: type[AnyOptions], description: str | None) -> int:
-    """Read ``options`` from the command line, run ``main`` on them, and give the exit status: see ``exit_status``."""
-
-    def run() -> None:
-        _refuse_repeated(sys.argv[1:], options)
-        main(tyro.cli(options, description=description, config=(tyro.conf.DisallowNone,)))
-
-    return exit_status(run)
-
-
-def _refuse_repeated(arguments: list[str], options: type[Any]) -> None:
-    """Raise ``AdrlGymError`` for values that are given twice, as only the last would count; switches may be."""
-    name = ""
-    given: dict[str, list[list[str]]] = {name: [[]]}  # option -> the values behind it, each time
-    for argument in arguments:
-        option, _, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-        if option:
-            name = option.replace("_", "-")
-            given.setdefault(name, []).append([])
-        given[name][-1] += [value] if value else []
-    for name, times in given.items():
-        if len(times) > 1 and any(times):
-            kind = get_type_hints(options).get(name.removeprefix("--").replace("-", "_"))
-            whole = f"all its values behind one: {name} {' '.join(itertools.chain(*times))}"
-            raise AdrlGymError(f"{name} is given twice; give {whole if get_origin(kind) is tuple else 'it once'}")
-
-
-def exit_status(run: Callable[[], object]) -> int:
-    """Of a command: 0 is success, 2 bad input (one line on standard error says what and what to do), 130 Ctrl-C."""
-    try:
-        with interrupts.remembered():
-            run()
-    except AdrlGymError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
 
 
 def run_search(
@@ -144,7 +95,7 @@ def _test(record: SearchState, env: gym.Env[Any, Any]) -> tuple[float, float] | 
     if problem.splits.test is None or record.best is None:
         return None
     print(f"measuring the best on {len(problem.splits.test):,} test images")
-    measure = env.test if isinstance(env, FinetunedReward) else problem.test
+    measure = env.test if record.options.finetune_images else problem.test  # type: ignore[attr-defined]
     float_test, best = problem.float_test, measure(record.best.bits)
     assert float_test is not None
     assert best is not None
@@ -167,38 +118,6 @@ def _check_data(previous: SearchResult, options: Options, folder: RunFolder) -> 
         )
 
 
-def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[gym.Env[Any, Any], float]:
-    """The environment of these options, and the seconds that it took to make it."""
-    keywords: dict[str, Any] = {
-        "budget": options.budget,
-        "quantizer": options.quantizer,
-        "bias_correction": options.bias_correction,
-        "recipe": options.recipe,
-        "images": options.images,
-        "keep": parse_keep(options.keep),
-        "device": options.device,
-        "memo": options.memo_file(),
-        "activation_memory": int(options.activation_gib * 2**30),
-        "profile_precision": options.profile_precision,
-        "action_type": action_type,
-        "progress": sys.stderr.isatty(),
-    }
-    own = spec_of(options.environment).kwargs
-    if options.network is not None:
-        keywords["network"] = options.network
-    if isinstance(own.get("network", ""), str):  # a named network; one's own brings its data and weights along
-        keywords |= {"data_root": options.data_root, "download": options.download, "weights": options.weights}
-        if options.data != "auto" or "data" not in own:
-            keywords["data"] = options.data
-    start = time.monotonic()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".* stay float", UserWarning)  # said later, as a note
-        env = gym.make(options.environment, **keywords)
-    if options.finetune_images:
-        env = FinetunedReward(env, options.finetune_images)
-    return env, time.monotonic() - start
-
-
 def _check_same(previous: SearchResult, problem: QuantProblem, folder: RunFolder) -> None:
     if previous.data != problem.splits.name:
         raise AdrlGymError(
@@ -213,8 +132,6 @@ def _check_same(previous: SearchResult, problem: QuantProblem, folder: RunFolder
 
 
 def _report(result: SearchResult, folder: RunFolder) -> SearchResult:
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(layer_table(result))
-    console.print(totals(result))
-    console.print(f"written to {folder.path}")
+    print_result(result)
+    print(f"written to {folder.path}")
     return result

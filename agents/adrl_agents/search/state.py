@@ -38,7 +38,7 @@ class SearchState:
         self.problem, self.agent, self.options = problem, agent, options
         self.preparation_seconds = preparation_seconds
         self._before = progress or Progress()
-        self._earlier, self._remembers = history, options.memo_file() is not None
+        self._earlier, self._remembers = history, options.cache_file() is not None
         self.episodes = list(history[: self._before.episodes])
         self._resumed_at = len(self.episodes)
         self.best: Best | None = None

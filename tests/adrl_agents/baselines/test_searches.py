@@ -42,7 +42,7 @@ def problem(tiny: nn.Module, batches: Batches) -> QuantProblem:
 
 
 def options(method: Method, output: Path | None = None, **changes: Any) -> SearchOptions:
-    defaults = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "profile_images": 20, "memo": "none"}
+    defaults = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "profile_images": 20, "cache": "none"}
     return SearchOptions(method=method, output=output, **{**defaults, **changes})
 
 
@@ -50,7 +50,7 @@ def search(method: Method, output: Path, **changes: Any) -> SearchResult:
     """What the command line does with these options."""
     if method == "exhaustive":
         changes = {"episodes": 1000, **changes}
-    return importlib.import_module("search").main(options(method, output, **changes))
+    return importlib.import_module("adrl_agents.cli.search").main(options(method, output, **changes))
 
 
 def tried(output: Path) -> list[tuple[int, float, float, str]]:
@@ -214,7 +214,7 @@ def test_evaluations_are_not_exceeded(tmp_path: Path, method: Method) -> None:
 
 def test_agents_keep_to_their_evaluations_too(tmp_path: Path) -> None:
     given = Options(env_id="tiny_env:Tiny-v0", budget=0.1, images=40, evaluations=9, output=tmp_path / "run")
-    result = importlib.import_module("train_haq").main(given)
+    result = importlib.import_module("adrl_agents.cli.haq").main(given)
     assert (result.evaluations, result.status) == (9, "finished")
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from adrl_agents.cli import run as run_command
 from adrl_agents.options import ADRLOptions, Options, SB3Options, SearchOptions
 from adrl_agents.postprocess.load_run import RunOptions, load_run
 from adrl_agents.postprocess.trained import decide, load_trained
 from adrl_agents.runs.history import load_history
 from adrl_agents.runs.result import SearchResult
 from adrl_agents.sb3 import make_sb3_agent
-from adrl_agents.search.run import make_env
+from adrl_agents.search import make_env
 
 ROOT = Path(__file__).parents[3]
 OWN = Path(__file__).parents[2] / "support" / "own_network"
@@ -29,14 +30,14 @@ pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def train(script: str, options: Options) -> SearchResult:
-    return importlib.import_module(script).main(options)
+    return importlib.import_module(f"adrl_agents.cli.{script}").main(options)
 
 
 @pytest.fixture(scope="module")
 def searched(scripts: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an ADRL run, its memo beside it."""
     folder = tmp_path_factory.mktemp("runs") / "adrl"
-    train("train_adrl", ADRLOptions(**TINY, episodes=6, k=3, profile_images=20, output=folder))
+    train("adrl", ADRLOptions(**TINY, episodes=6, k=3, profile_images=20, output=folder))
     return folder
 
 
@@ -56,10 +57,9 @@ class Command:
 
     def __call__(self, run: Path, *arguments: object) -> int:
         words = ["--from", str(run), *map(str, arguments)]
-        self._patch.setattr(sys, "argv", ["search.py", *words])
         self._capsys.readouterr()
         try:
-            return importlib.import_module("search").command_line(words)
+            return run_command("search", words)
         finally:
             self.out, self.err = self._capsys.readouterr()
 
@@ -107,7 +107,7 @@ def test_a_run_answers_for_another_budget_and_says_what_it_evaluated(run: Path, 
 
 def test_without_a_memo_the_answer_is_the_same_and_the_table_is_measured_again(run: Path, search: Command) -> None:
     assert search(run, "--budget", 0.08, "--output", run.parent / "a") == 0
-    assert search(run, "--budget", 0.08, "--output", run.parent / "b", "--memo", "none") == 0
+    assert search(run, "--budget", 0.08, "--output", run.parent / "b", "--cache", "none") == 0
     assert re.search(r"0 of 12 configurations were known; evaluated 12, and \d+ partly quantized ones", search.out)
     a, b = (SearchResult.load(run.parent / name / "result.json") for name in "ab")
     assert a.bits == b.bits
@@ -117,8 +117,8 @@ def test_without_a_memo_the_answer_is_the_same_and_the_table_is_measured_again(r
 @pytest.mark.parametrize(
     ("script", "options"),
     [
-        ("train_sb3", SB3Options(**TINY, episodes=4, algo="dqn")),
-        ("train_adrl", ADRLOptions(**TINY, episodes=2, indicator="distance")),
+        ("sb3", SB3Options(**TINY, episodes=4, algo="dqn")),
+        ("adrl", ADRLOptions(**TINY, episodes=2, indicator="distance")),
         ("search", SearchOptions(**TINY, episodes=4, method="random")),
     ],
 )
@@ -150,7 +150,7 @@ def test_the_trained_agent_decides_as_in_its_own_environment(tmp_path: Path, nam
     options = {"dqn": SB3Options, "adrl": ADRLOptions}.get(name, Options)(
         **TINY, **kind.get(name, {}), episodes=22, output=tmp_path / "run"
     )
-    train({"dqn": "train_sb3"}.get(name, f"train_{name}"), options)
+    train({"dqn": "sb3"}.get(name, name), options)
     here, _ = make_env(options)
     own, _ = make_env(options, "discrete" if name == "dqn" else "continuous")
     agent = load_trained(tmp_path / "run" / "agent.zip", name, here)
@@ -216,14 +216,14 @@ def rewrite(name: str, pattern: str, by: str) -> Callable[[Path], None]:
             "cannot read the search result .*adrl/result.json: .*No such",
         ),
         (None, ["--budget", 0.001], "the smallest possible is 0.03125"),
-        (None, ["--budget", "nan"], "--budget nan: a share of the 32-bit size"),
-        (None, ["--budget", 2], "--budget 2: a share of the 32-bit size, so at most 1"),
-        (None, ["--budget", 0.08, "--episodes", 0], "--episodes 0: at least 1"),
-        (None, ["--budget", 0.08, "--device", "abacus"], "--device abacus cannot be used here"),
+        (None, ["--budget", "nan"], r"budget must be in \(0, 1\], got nan"),
+        (None, ["--budget", 2], r"budget must be in \(0, 1\], got 2"),
+        (None, ["--budget", 0.08, "--episodes", 0], "episodes must be at least 1, got 0"),
+        (None, ["--budget", 0.08, "--device", "abacus"], "device abacus cannot be used here"),
         (
             None,
             ["--budget", 0.08, "--method", "ip", "--keep=fc2=8", "--profile_images", 3],
-            r"--method, --keep, --profile-images: with --from, this is as in the run; leave it out, or search anew",
+            r"--method, --keep, --profile-images: this is as in the run; leave it out, or search anew",
         ),
         (
             change(checkpoint="0" * 64),
@@ -259,7 +259,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
 ) -> None:
     if damage is not None:
         damage(run)
-    there = {path.name for path in run.parent.iterdir()} | {"memo.sqlite-shm", "memo.sqlite-wal"}
+    there = {path.name for path in run.parent.iterdir()} | {"cache.sqlite-shm", "cache.sqlite-wal"}
     assert search(run, *arguments) == 2
     assert re.fullmatch(rf"error: .*{message}.*\n", search.err)
     assert {path.name for path in run.parent.iterdir()} <= there
@@ -274,14 +274,14 @@ def test_the_run_itself_is_never_overwritten(run: Path, search: Command, resume:
 
 
 def test_a_damaged_memo_is_set_aside(run: Path, search: Command) -> None:
-    memo = run.parent / "memo.sqlite"
+    memo = run.parent / "cache.sqlite"
     memo.write_bytes(b"no memo")
     for suffix in ("-wal", "-shm"):
         memo.with_name(memo.name + suffix).unlink(missing_ok=True)
-    with pytest.warns(UserWarning, match=r"memo.sqlite is not a memo or damaged .*renamed"):
+    with pytest.warns(UserWarning, match=r"cache.sqlite is not a memo or damaged .*renamed"):
         assert search(run, "--budget", 0.08, "--episodes", 3) == 0
     assert "0 of 3 configurations were known" in search.out
-    assert [path.read_bytes() for path in run.parent.glob("memo.sqlite.aside-*")] == [b"no memo"]
+    assert [path.read_bytes() for path in run.parent.glob("cache.sqlite.aside-*")] == [b"no memo"]
 
 
 def test_a_budget_is_asked_for(run: Path, search: Command) -> None:

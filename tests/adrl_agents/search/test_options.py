@@ -5,13 +5,12 @@ import dataclasses
 import inspect
 import itertools
 import re
-import sys
 from collections.abc import Iterator
 
 import pytest
 
+from adrl_agents.cli.command_line import run_command_line
 from adrl_agents.options import ADRLOptions, Options, SB3Options, SearchOptions
-from adrl_agents.search.run import run_command_line
 from adrl_gym.quantization.base import QUANTIZERS
 
 
@@ -21,9 +20,8 @@ def test_help_explains_every_option(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["train.py", "--help"])
     with pytest.raises(SystemExit) as ended:
-        run_command_line(print, options, "About.")
+        run_command_line(print, options, "About.", ["--help"])
     assert ended.value.code == 0
     text = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
     helps = dict(pair for kind in reversed(options.__mro__[:-1]) for pair in help_texts(kind))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from adrl_agents import interrupts
-from adrl_agents.options import ADRLOptions, Options
+from adrl_agents.options import ADRLOptions, Options, SB3Options
 from adrl_agents.runs.checkpoint import MEMBER
 from adrl_agents.runs.history import load_history
 from adrl_agents.runs.plots import draw_curve
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("scripts")
 
 def train(script: str, options: Options) -> SearchResult:
     """What the script does with these options."""
-    return importlib.import_module(script).main(options)
+    return importlib.import_module(f"adrl_agents.cli.{script}").main(options)
 
 
 def options(kind: type[Options], output: Path, **changes: Any) -> Any:
@@ -39,13 +39,11 @@ def tried(output: Path) -> list[tuple[int, float, float, float, str]]:
     return [(e.episode, e.reward, e.accuracy, e.best_accuracy, e.bits) for e in load_history(output / "episodes.csv")]
 
 
-@pytest.mark.parametrize(
-    ("script", "kind"), [("train_adrl", ADRLOptions), ("train_haq", Options), ("train_ddpg", Options)]
-)
+@pytest.mark.parametrize(("script", "kind"), [("adrl", ADRLOptions), ("haq", Options), ("sb3", SB3Options)])
 def test_a_resumed_search_is_the_uninterrupted_one(tmp_path: Path, script: str, kind: type[Options]) -> None:
-    whole = train(script, options(kind, tmp_path / "whole", episodes=30, memo="none"))
-    train(script, options(kind, tmp_path / "parts", episodes=27, memo="none"))
-    parts = train(script, options(kind, tmp_path / "parts", episodes=30, memo="none", resume=True))
+    whole = train(script, options(kind, tmp_path / "whole", episodes=30, cache="none"))
+    train(script, options(kind, tmp_path / "parts", episodes=27, cache="none"))
+    parts = train(script, options(kind, tmp_path / "parts", episodes=30, cache="none", resume=True))
     assert tried(tmp_path / "parts") == tried(tmp_path / "whole")
     assert (parts.bits, parts.search_accuracy, parts.episodes) == (whole.bits, whole.search_accuracy, 30)
     assert parts.options == whole.options
@@ -54,15 +52,15 @@ def test_a_resumed_search_is_the_uninterrupted_one(tmp_path: Path, script: str, 
 
 def test_processor_time_goes_on_and_stays_unknown_where_it_was_not_measured(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    first = train("train_haq", options(Options, folder, episodes=3))
-    second = train("train_haq", options(Options, folder, episodes=6, resume=True))
+    first = train("haq", options(Options, folder, episodes=3))
+    second = train("haq", options(Options, folder, episodes=6, resume=True))
     spent = [episode.cpu_seconds for episode in load_history(folder / "episodes.csv")]
     assert 0 < spent[0] < spent[2] == first.cpu_seconds
     assert first.cpu_seconds < spent[3] < spent[5] == second.cpu_seconds
     history, result = folder / "episodes.csv", folder / "result.json"  # as version 0.1 left them
     history.write_text("".join(f"{line.rpartition(',')[0]}\n" for line in history.read_text().splitlines()))
     result.write_text("".join(line for line in result.read_text().splitlines(True) if "cpu_seconds" not in line))
-    third = train("train_haq", options(Options, folder, episodes=8, resume=True))
+    third = train("haq", options(Options, folder, episodes=8, resume=True))
     assert (third.cpu_seconds, third.episodes) == (None, 8)
     assert "cpu_seconds" not in result.read_text()
 
@@ -86,21 +84,21 @@ def test_a_killed_search_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
     assert killed.status == "running"
     assert 4 <= killed.episodes < 24
     assert killed.search_agreement >= best
-    result = train("train_haq", options(Options, output, episodes=24, resume=True))
+    result = train("haq", options(Options, output, episodes=24, resume=True))
     assert (result.status, result.episodes) == ("finished", 24)
-    train("train_haq", options(Options, tmp_path / "whole", episodes=24))
+    train("haq", options(Options, tmp_path / "whole", episodes=24))
     assert tried(output) == tried(tmp_path / "whole")
 
 
 def test_the_best_of_episodes_that_the_agent_does_not_know_is_kept(tmp_path: Path) -> None:
     """Killed between two savings of the agent: later rows are tried again, but nothing found is lost."""
     output = tmp_path / "run"
-    first = train("train_haq", options(Options, output, episodes=3))
+    first = train("haq", options(Options, output, episodes=3))
     agent = (output / "agent.zip").read_bytes()
-    second = train("train_haq", options(Options, output, episodes=20, resume=True))
+    second = train("haq", options(Options, output, episodes=20, resume=True))
     (output / "agent.zip").write_bytes(agent)  # as it was after 3 episodes
-    third = train("train_haq", options(Options, output, episodes=21, resume=True))
-    train("train_haq", options(Options, tmp_path / "whole", episodes=21))
+    third = train("haq", options(Options, output, episodes=21, resume=True))
+    train("haq", options(Options, tmp_path / "whole", episodes=21))
     assert tried(output) == tried(tmp_path / "whole")
     assert first.search_agreement <= second.search_agreement <= third.search_agreement
     assert third.episodes == 21
@@ -114,8 +112,8 @@ def test_what_the_memo_answers_again_was_counted_the_first_time(
 
     def part(name: str, episodes: int) -> SearchResult:
         memo = str(tmp_path / f"{name}.sqlite")
-        given = options(Options, tmp_path / name, episodes=episodes, evaluations=16, memo=memo, resume=True)
-        return train("train_haq", given)
+        given = options(Options, tmp_path / name, episodes=episodes, evaluations=16, cache=memo, resume=True)
+        return train("haq", given)
 
     def press() -> None:
         raise KeyboardInterrupt
@@ -138,13 +136,13 @@ def test_what_the_memo_answers_again_was_counted_the_first_time(
 
 
 def test_resuming_nothing_begins_anew(tmp_path: Path) -> None:
-    assert train("train_haq", options(Options, tmp_path / "new", episodes=2, resume=True)).episodes == 2
+    assert train("haq", options(Options, tmp_path / "new", episodes=2, resume=True)).episodes == 2
 
 
 def test_resuming_a_finished_run_shows_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = train("train_haq", options(Options, tmp_path / "run", episodes=2))
+    first = train("haq", options(Options, tmp_path / "run", episodes=2))
     capsys.readouterr()
-    assert train("train_haq", options(Options, tmp_path / "run", episodes=2, resume=True)) == first
+    assert train("haq", options(Options, tmp_path / "run", episodes=2, resume=True)) == first
     shown = capsys.readouterr().out
     assert "raise --episodes" in shown
     assert "conv1" in shown
@@ -152,18 +150,18 @@ def test_resuming_a_finished_run_shows_it_again(tmp_path: Path, capsys: pytest.C
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:
     output = tmp_path / "run"
-    train("train_haq", options(Options, output, episodes=2))
+    train("haq", options(Options, output, episodes=2))
     text = (output / "result.json").read_text()
     checkpoint = SearchResult.from_json(text).checkpoint
     (output / "result.json").write_text(text.replace(checkpoint, "0" * len(checkpoint)))
     with pytest.raises(AdrlGymError, match="made with other weights of the network"):
-        train("train_haq", options(Options, output, episodes=3, resume=True))
+        train("haq", options(Options, output, episodes=3, resume=True))
 
 
 @pytest.mark.parametrize("where", ["all", "in the middle of what is deflated"])
 def test_a_damaged_agent_is_named(tmp_path: Path, where: str) -> None:
     output = tmp_path / "run"
-    train("train_haq", options(Options, output, episodes=2))
+    train("haq", options(Options, output, episodes=2))
     agent = output / "agent.zip"
     content = bytearray(b"PK\x03\x04 and no more" if where == "all" else agent.read_bytes())
     if where != "all":
@@ -172,16 +170,16 @@ def test_a_damaged_agent_is_named(tmp_path: Path, where: str) -> None:
         content[start : start + 16] = b"\xff" * 16
     agent.write_bytes(content)
     with pytest.raises(AdrlGymError, match=r"cannot resume from .*agent\.zip"):
-        train("train_haq", options(Options, output, episodes=3, resume=True))
+        train("haq", options(Options, output, episodes=3, resume=True))
 
 
 def test_a_search_without_an_episode_yet_can_be_drawn(tmp_path: Path) -> None:
     """Interrupted twice before its agent was first saved: a best is known, and no episode."""
-    assert draw_curve(train("train_haq", options(Options, tmp_path / "run", episodes=1)), []).axes
+    assert draw_curve(train("haq", options(Options, tmp_path / "run", episodes=1)), []).axes
 
 
 def test_what_a_data_free_search_was_tested_on_is_told(tmp_path: Path) -> None:
-    result = train("train_haq", options(Options, tmp_path / "run", episodes=1))
+    result = train("haq", options(Options, tmp_path / "run", episodes=1))
     free = dataclasses.replace(result, data="data-free", test_accuracy=None)
     assert accuracy(free).startswith("agreement with the float network")
     tested = dataclasses.replace(free, test_accuracy=86.1, float_test_accuracy=91.28)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("scripts")
 
 def train(script: str, options: Options) -> SearchResult:
     """What the script does with these options."""
-    return importlib.import_module(script).main(options)
+    return importlib.import_module(f"adrl_agents.cli.{script}").main(options)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def items(pairs: Any) -> dict[str, Any]:
 
 
 def test_a_tracked_run_can_be_read_back(options: Options, capfd: pytest.CaptureFixture[str]) -> None:
-    result = train("train_haq", options)
+    result = train("haq", options)
     assert options.output is not None
     (path,) = options.output.glob("wandb/offline-run-*/*.wandb")
     found = read_back(path)
@@ -119,19 +119,19 @@ def test_a_tracked_run_can_be_read_back(options: Options, capfd: pytest.CaptureF
 
 
 def test_a_resumed_search_goes_on_in_its_own_run(options: Options) -> None:
-    first = train("train_haq", options)
-    second = train("train_haq", dataclasses.replace(options, episodes=6, resume=True))
+    first = train("haq", options)
+    second = train("haq", dataclasses.replace(options, episodes=6, resume=True))
     assert first.wandb_run == second.wandb_run is not None
 
 
 def test_what_is_tried_again_is_not_logged_again(options: Options) -> None:
     assert options.output is not None
-    train("train_haq", dataclasses.replace(options, episodes=2))
+    train("haq", dataclasses.replace(options, episodes=2))
     agent = (options.output / "agent.zip").read_bytes()
-    train("train_haq", dataclasses.replace(options, resume=True))
+    train("haq", dataclasses.replace(options, resume=True))
     (options.output / "agent.zip").write_bytes(agent)  # as it was after 2 of the 4 episodes
     before = set(options.output.glob("wandb/offline-run-*"))
-    train("train_haq", dataclasses.replace(options, episodes=6, resume=True))
+    train("haq", dataclasses.replace(options, episodes=6, resume=True))
     (folder,) = set(options.output.glob("wandb/offline-run-*")) - before
     (path,) = folder.glob("*.wandb")
     history = [items(record.history.item) for record in read_back(path) if record.HasField("history")]
@@ -139,8 +139,8 @@ def test_what_is_tried_again_is_not_logged_again(options: Options) -> None:
 
 
 def test_a_finished_run_says_that_it_is_not_logged(options: Options, capsys: pytest.CaptureFixture[str]) -> None:
-    train("train_haq", dataclasses.replace(options, track=False))
-    train("train_haq", dataclasses.replace(options, resume=True))
+    train("haq", dataclasses.replace(options, track=False))
+    train("haq", dataclasses.replace(options, resume=True))
     assert "note: a finished run is not logged to Weights & Biases\n" in capsys.readouterr().out
 
 
@@ -162,10 +162,10 @@ def test_searches_that_do_not_learn_log_the_same(options: Options) -> None:
 def test_agents_of_one_group_can_be_compared(options: Options, tmp_path: Path) -> None:
     """The page of the group draws them in the same panels, over the same axes."""
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Options)}
-    given |= {"wandb_group": "paper", "memo": "none"}
+    given |= {"wandb_group": "paper", "cache": "none"}
     kinds: dict[str, tuple[str, type[Options], dict[str, Any]]] = {
-        "adrl": ("train_adrl", ADRLOptions, {"k": 3}),
-        "haq": ("train_haq", Options, {}),
+        "adrl": ("adrl", ADRLOptions, {"k": 3}),
+        "haq": ("haq", Options, {}),
         "random": ("search", SearchOptions, {"method": "random"}),
     }
     runs, panels, axes = [], [], []
@@ -194,10 +194,10 @@ def test_agents_of_one_group_can_be_compared(options: Options, tmp_path: Path) -
 def test_without_wandb_only_track_fails(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(AdrlGymError, match='--track needs wandb: pip install "adrl-gym'):
-        train("train_haq", options)
+        train("haq", options)
     assert options.output is not None
     assert not (options.output / "result.json").exists()
-    assert train("train_haq", dataclasses.replace(options, track=False)).wandb_run is None
+    assert train("haq", dataclasses.replace(options, track=False)).wandb_run is None
 
 
 def test_a_finetuning_is_tracked_in_a_run_of_its_own(
@@ -208,8 +208,8 @@ def test_a_finetuning_is_tracked_in_a_run_of_its_own(
     distill(load_network(network), images, Distillation(images=20, batch_size=20, steps=1))
     searched = tmp_path / "searched"
     untracked = dataclasses.replace(options, env_id=DEFAULT_ID, network=network, data=str(images), track=False)
-    train("train_haq", dataclasses.replace(untracked, images=20, output=searched, episodes=1, quantizer="linear"))
-    module = importlib.import_module("finetune")
+    train("haq", dataclasses.replace(untracked, images=20, output=searched, episodes=1, quantizer="linear"))
+    module = importlib.import_module("adrl_agents.cli.finetune")
     finetuning = module.FinetuneOptions(run=searched, epochs=2, batch_size=10, precision="float32", track=True)
     report = module.main(finetuning)
     (path,) = searched.glob("wandb/offline-run-*/*.wandb")

@@ -1,6 +1,5 @@
 """Distilling images from one's own network: the file, the command line, and networks that cannot be distilled."""
 
-import importlib
 import os
 import re
 import runpy
@@ -17,8 +16,8 @@ import timm
 import torch
 from torch import nn
 
+from adrl_agents.cli import run as run_command
 from adrl_agents.runs.result import SearchResult
-from adrl_agents.search.run import run_command_line
 from adrl_gym import AdrlGymError
 from adrl_gym.datasets import datafree, distillation
 from adrl_gym.datasets.datafree import load_datafree
@@ -186,11 +185,9 @@ def test_the_options_of_a_search_on_the_file_name_the_weights(
     network, weights, output = f"{FILE}:make", tmp_path / "own.pt", tmp_path / "set.npz"
     torch.save(load_network(network).network.state_dict(), weights)
     given = ["--network", network, "--weights", str(weights), "--output", str(output), "--images", "2", "--steps", "1"]
-    script = importlib.import_module("distill")
 
     def run_on(device: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["distill.py", *given, "--device", device])
-        return run_command_line(script.main, script.Options, script.__doc__)
+        return run_command("distill", [*given, "--device", device])
 
     assert run_on("cpu,cpu") == 2
     assert capsys.readouterr().err == "error: --device cpu,cpu: one device distils, so name one\n"

@@ -1,6 +1,5 @@
 """One's own network by name, from torchvision, timm or a file, with images from a folder; all that can be wrong."""
 
-import importlib
 import re
 import sys
 from collections.abc import Iterator
@@ -17,9 +16,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from adrl_agents.options import ADRLOptions
+from adrl_agents.cli import run as run_command
 from adrl_agents.runs.result import SearchResult
-from adrl_agents.search.run import run_command_line
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.datasets.find import find_splits
 from adrl_gym.datasets.own import own_splits
@@ -81,10 +79,7 @@ def search(monkeypatch: pytest.MonkeyPatch, **options: object) -> int:
     """``agents/train_adrl.py`` with these options, in this process."""
     options = {"episodes": 2, "images": 8, "profile_images": 4, "quantizer": "linear", **options}
     arguments = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", *_words(value))]
-    monkeypatch.syspath_prepend(ROOT / "agents")
-    monkeypatch.setattr(sys, "argv", ["train_adrl.py", *arguments])
-    script = importlib.import_module("train_adrl")
-    return run_command_line(script.main, ADRLOptions, script.__doc__)
+    return run_command("adrl", arguments)
 
 
 def _words(value: object) -> list[str]:

@@ -70,8 +70,8 @@ def test_too_few_training_images_are_refused(env: gym.Env[Any, Any]) -> None:
 def test_agents_search_with_it(tmp_path: Path, cifar_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "agents")
     common: dict[str, Any] = {"env_id": "adrl_gym/CifarNet-Cifar10-v0", "data": "cifar10", "data_root": cifar_root}
-    given = {**common, "images": 100, "quantizer": "linear", "budget": 0.0625, "episodes": 2, "memo": "none"}
-    result: SearchResult = importlib.import_module("train_adrl").main(
+    given = {**common, "images": 100, "quantizer": "linear", "budget": 0.0625, "episodes": 2, "cache": "none"}
+    result: SearchResult = importlib.import_module("adrl_agents.cli.adrl").main(
         ADRLOptions(**given, finetune_images=256, output=tmp_path / "run")
     )
     assert (result.status, result.episodes, result.options["finetune_images"]) == ("finished", 2, 256)

@@ -1,0 +1,53 @@
+"""Distil images from a network of your own.
+
+A search on them needs no real image:
+
+    adrl-gym distill --network FILE.py:FACTORY --output FILE.npz
+    adrl-gym adrl --network FILE.py:FACTORY --data FILE.npz
+
+Works for networks with batch norm. Resumable: the same command goes on where an interrupted one stopped.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from adrl_gym.datasets import Distillation, distill
+from adrl_gym.devices import check_device
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.models import load_network
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillOptions(Distillation):
+    """Options of the distillation."""
+
+    network: str
+    """torchvision:NAME, timm:NAME, FILE.py:FACTORY (a function without arguments), or a name as resnet20."""
+    output: Path
+    """The .npz file to write."""
+    weights: Path | None = None
+    """File of the network's weights (.safetensors, .pt), instead of its library's own."""
+    device: str = "cpu"
+    """Device that the network runs on; auto takes CUDA where there is one."""
+
+
+OPTIONS = DistillOptions
+
+
+def main(options: DistillOptions) -> None:
+    """One data-free set."""
+    options.check()
+    if "," in options.device:
+        raise AdrlGymError(f"--device {options.device}: one device distils, so name one")
+    device = check_device(options.device)[0]
+    if options.output.suffix != ".npz":
+        raise AdrlGymError(f"--output {options.output}: a file that ends in .npz is needed")
+    if options.output.exists():
+        raise AdrlGymError(f"--output {options.output} exists already: remove it, or choose another")
+    loaded = load_network(options.network, options.weights)
+    distill(loaded, options.output, options, device=device, progress=sys.stderr.isatty())
+    size = options.output.stat().st_size / 1e6
+    print(f"{options.output}: {options.images:,} images, {size:.2f} MB; to search on them:")
+    weights = "" if options.weights is None else f" --weights {options.weights}"
+    print(f"--network {options.network}{weights} --data {options.output}")

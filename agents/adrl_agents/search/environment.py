@@ -1,0 +1,47 @@
+"""The environment that a search's options ask for."""
+
+import sys
+import time
+import warnings
+from typing import Any
+
+import gymnasium as gym
+
+from adrl_agents.options import ActionType, Options, spec_of
+from adrl_gym.bits import parse_keep
+
+
+def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[gym.Env[Any, Any], float]:
+    """The environment of these options, and the seconds that it took to make it."""
+    keywords: dict[str, Any] = {
+        "budget": options.budget,
+        "quantizer": options.quantizer,
+        "bias_correction": options.bias_correction,
+        "recipe": {"independent": "direct", "sequential": "refit"}[options.calibration],
+        "images": options.images,
+        "keep": parse_keep(options.keep),
+        "device": options.device,
+        "memo": options.cache_file(),
+        "activation_memory": int(options.activation_gib * 2**30),
+        "profile_precision": options.profile_precision,
+        "action_type": action_type,
+        "progress": sys.stderr.isatty(),
+    }
+    own = spec_of(options.environment).kwargs
+    if options.bits is not None:
+        keywords["bits"] = options.bits
+    if options.network is not None:
+        keywords["network"] = options.network
+    if isinstance(own.get("network", ""), str):  # a named network; one's own brings its data and weights along
+        keywords |= {"data_root": options.data_root, "download": options.download, "weights": options.weights}
+        if options.data != "auto" or "data" not in own:
+            keywords["data"] = options.data
+    start = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* stay float", UserWarning)  # said later, as a note
+        env = gym.make(options.environment, **keywords)
+    if options.finetune_images:
+        from adrl_gym.wrappers import FinetunedReward  # a search without it imports no training
+
+        env = FinetunedReward(env, options.finetune_images)
+    return env, time.monotonic() - start
