@@ -12,7 +12,15 @@ from typing import Any, Literal
 
 from adrl_agents import interrupts
 from adrl_agents.options import Switch
-from adrl_agents.postprocess import FinetuneFolder, FinetuneWandbLogger, RunOptions, load_run, quantized_network
+from adrl_agents.postprocess import (
+    FinetuneFolder,
+    FinetuneTensorboardLogger,
+    FinetuneTracker,
+    FinetuneWandbLogger,
+    RunOptions,
+    load_run,
+    quantized_network,
+)
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.qat import Finetuned, Finetuning, finetune
 
@@ -27,6 +35,8 @@ class FinetuneOptions(Finetuning, RunOptions):
     """Go on after the last whole epoch of a finetuning of the same options."""
     track: Switch = False
     """Log to Weights & Biases (WANDB_MODE=offline keeps it on this machine)."""
+    tensorboard: Switch = False
+    """Log to TensorBoard, into the folder tensorboard of the run."""
     wandb_project: str = "adrl-gym"
     """Project in Weights & Biases."""
     wandb_group: str | None = None
@@ -55,13 +65,13 @@ def main(options: FinetuneOptions) -> dict[str, Any]:
     print(f"begins with the {'refitted' if recipe == 'refit' else 'directly quantized'} weights")
     train = problem.splits.train()
     print(f"data: {len(train):,} training images; {problem.splits.source}")
-    tracker = FinetuneWandbLogger(folder, options.wandb_project, options.wandb_group) if options.track else None
-    if tracker is not None:
-        print(f"Weights & Biases: {tracker.where}")
+    trackers = _trackers(folder, options)
+    for tracker in trackers:
+        print(tracker.where)
 
     def keep(done: Finetuned) -> None:
         folder.save(done)
-        if tracker is not None:
+        for tracker in trackers:
             tracker.log(done)
         interrupts.check()
 
@@ -84,11 +94,20 @@ def main(options: FinetuneOptions) -> dict[str, Any]:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and folder.network.exists():
             print(f"the best so far is in {folder.network}; go on with --resume", file=sys.stderr)
-        if tracker is not None:
+        for tracker in trackers:
             tracker.close(exit_code=1)
         raise
     report = folder.save(done)
-    if tracker is not None:
+    for tracker in trackers:
         tracker.finish(report)
     print(f"{folder.network}: {folder.summary(done)}")
     return report
+
+
+def _trackers(folder: FinetuneFolder, options: FinetuneOptions) -> list[FinetuneTracker]:
+    trackers: list[FinetuneTracker] = []
+    if options.track:
+        trackers.append(FinetuneWandbLogger(folder, options.wandb_project, options.wandb_group))
+    if options.tensorboard:
+        trackers.append(FinetuneTensorboardLogger(folder))
+    return trackers

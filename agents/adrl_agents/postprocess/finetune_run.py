@@ -4,14 +4,12 @@ import csv
 import dataclasses
 import io
 import json
-import secrets
 import time
 from typing import Any
 
 from adrl_agents.postprocess.load_run import Run
 from adrl_agents.postprocess.weights import recipe_file
 from adrl_agents.runs import draw_finetuning, git_commit, package_versions, png
-from adrl_agents.search import import_wandb, start_run, where
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export import save_packed
 from adrl_gym.files import write_whole
@@ -114,71 +112,3 @@ def log_csv(done: Finetuned) -> str:
     writer.writeheader()
     writer.writerows(dataclasses.asdict(epoch) for epoch in done.epochs)
     return text.getvalue()
-
-
-class FinetuneWandbLogger:
-    """A finetuning in Weights & Biases: ``finetune/<metric>`` over ``epoch``; at the end picture, summary and files.
-
-    Args:
-        folder: of the finetuning; a resumed one goes on in its own run.
-        project, group: in W&B; without a group, the run's own name.
-
-    Raises:
-        AdrlGymError: wandb is not installed, or cannot start.
-    """
-
-    def __init__(self, folder: FinetuneFolder, project: str, group: str | None) -> None:
-        self._wandb, self._folder, self._logged = import_wandb(), folder, -1
-        run, problem = folder.run, folder.run.problem
-        name = f"{run.folder.path.resolve().name}-finetune"
-        folder.wandb_run = folder.wandb_run or secrets.token_hex(4)
-        self._run = start_run(
-            self._wandb,
-            run.folder,
-            project=project,
-            group=group or name,
-            name=f"{name}-s{folder.settings.seed}",
-            tags=["finetune", run.result.agent, problem.name, problem.quantizer, folder.start, problem.splits.name],
-            config={
-                **{field.name: getattr(folder.settings, field.name) for field in dataclasses.fields(Finetuning)},
-                "start": folder.start,
-                "agent": run.result.agent,
-                "budget": problem.budget,
-                "bits": run.bits.as_dict(),
-                "data_source": problem.splits.source,
-                "checkpoint": problem.checkpoint,
-            },
-            id=folder.wandb_run,
-        )
-        self._run.define_metric("epoch", hidden=True)
-        self._run.define_metric("finetune/*", step_metric="epoch")
-
-    @property
-    def where(self) -> str:
-        """The run's address, or how to upload it later."""
-        return where(self._run)
-
-    def log(self, done: Finetuned) -> None:
-        """The epochs that were not logged yet; of those that an earlier call trained, none."""
-        if self._logged < 0 and len(done.epochs) > 1:
-            self._logged = len(done.epochs) - 1
-        for epoch in done.epochs[self._logged + 1 :]:
-            values = {f"finetune/{name}": value for name, value in dataclasses.asdict(epoch).items() if name != "epoch"}
-            self._run.log({"epoch": epoch.epoch, **{name: v for name, v in values.items() if v is not None}})
-            self._logged = epoch.epoch
-
-    def finish(self, report: dict[str, Any]) -> None:
-        """Picture, summary and files, and the end of the run."""
-        folder = self._folder
-        self._run.log({"finetune": self._wandb.Image(str(folder.curve))})
-        summary = ("test_accuracy", "float_test_accuracy", "search_accuracy", "best_epoch", "status")
-        self._run.summary.update({name: report[name] for name in summary})
-        artifact = self._wandb.Artifact(f"finetuned-{self._run.id}", type="network")
-        for path in (folder.network, folder.report, folder.log):
-            artifact.add_file(str(path))
-        self._run.log_artifact(artifact)
-        self.close()
-
-    def close(self, exit_code: int = 0) -> None:
-        """End the run; what is logged stays."""
-        self._run.finish(exit_code=exit_code)

@@ -1,18 +1,34 @@
 """Keeps a search on disk and on the screen while it goes on, whatever it is that searches."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
 from adrl_agents import interrupts
 from adrl_agents.runs import Episode, RunFolder, SearchResult, Status, draw_bits, draw_curve
 from adrl_agents.search.state import SearchState
-from adrl_agents.search.wandb import WandbLogger
 
 SAVE_SECONDS = 5.0  # between two savings of agent and pictures ...
 SAVE_SHARE = 0.05  # ... which may take at most this share of the time
+
+
+class Tracker(Protocol):
+    """A place outside the run's own files that a search is logged to."""
+
+    @property
+    def where(self) -> str:
+        """One line for the user."""
+
+    def log(self, episode: Episode) -> None:
+        """Log one episode's metrics."""
+
+    def finish(self, result: SearchResult, folder: RunFolder) -> None:
+        """Log what is known at the end, and end."""
+
+    def close(self, exit_code: int = 0) -> None:
+        """End; what is logged stays."""
 
 
 class RunLogger:
@@ -23,11 +39,11 @@ class RunLogger:
     Args:
         record: of the search; may already hold episodes.
         folder: of the run.
-        tracker: Weights & Biases, if wanted.
+        trackers: where else it is logged.
     """
 
-    def __init__(self, record: SearchState, folder: RunFolder, tracker: WandbLogger | None = None) -> None:
-        self.record, self.folder, self.tracker = record, folder, tracker
+    def __init__(self, record: SearchState, folder: RunFolder, trackers: Sequence[Tracker] = ()) -> None:
+        self.record, self.folder, self.trackers = record, folder, trackers
         self._saved = len(record.episodes)  # episodes when everything was last saved
         self._due = time.monotonic() + SAVE_SECONDS
         self._bar: tqdm[Any] | None = None
@@ -52,8 +68,9 @@ class RunLogger:
         """
         episode = self.record.add(info, reward)
         self.folder.save_result(self.record.result("running"), self.record.history)
-        if self.tracker is not None and not self.record.repeated:  # or it is there already
-            self.tracker.log(episode)
+        if not self.record.repeated:  # or it is there already
+            for tracker in self.trackers:
+                tracker.log(episode)
         if self._bar is not None:
             self._bar.update()
             self._show_best()

@@ -12,9 +12,10 @@ from adrl_agents.baselines import Proposals
 from adrl_agents.options import ActionType, Options, spec_of
 from adrl_agents.runs import LIMITS, Episode, Progress, RunFolder, SearchResult, print_result
 from adrl_agents.search.environment import make_env
-from adrl_agents.search.logger import RunLogger
+from adrl_agents.search.logger import RunLogger, Tracker
 from adrl_agents.search.loop import SearchLoop, loop_of
 from adrl_agents.search.state import SearchState
+from adrl_agents.search.tensorboard import TensorboardLogger
 from adrl_agents.search.wandb import WandbLogger
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import shared_weights
@@ -44,8 +45,8 @@ def run_search(
     previous = folder.claim(agent_name, options.recorded(), options.resume)
     if previous is not None and _is_finished(previous, options):
         _check_data(previous, options, folder)
-        if options.track:
-            print("note: a finished run is not logged to Weights & Biases")
+        if options.track or options.tensorboard:
+            print("note: a finished run is not logged again")
         print(f"{folder.path} is finished; to go on, raise {' or '.join(f'--{name}' for name in LIMITS)}")
         return _report(previous, folder)
     try:
@@ -69,10 +70,11 @@ def run_search(
 
 
 def _search(driver: SearchLoop, record: SearchState, folder: RunFolder, env: gym.Env[Any, Any]) -> SearchResult:
-    tracker = WandbLogger(record, folder) if record.options.track else None
-    if tracker is not None:
-        print(f"Weights & Biases: {tracker.where}")
-    recorder = RunLogger(record, folder, tracker)
+    trackers: list[Tracker] = [WandbLogger(record, folder)] if record.options.track else []
+    trackers += [TensorboardLogger(record, folder)] if record.options.tensorboard else []
+    for tracker in trackers:
+        print(tracker.where)
+    recorder = RunLogger(record, folder, trackers)
     try:
         driver.run(recorder)
         result = recorder.save("finished", _test(record, env))
@@ -81,10 +83,10 @@ def _search(driver: SearchLoop, record: SearchState, folder: RunFolder, env: gym
         if isinstance(error, KeyboardInterrupt) and record.best is not None:
             recorder.save("interrupted")
             print(f"the best so far is in {folder.path}; go on with --resume", file=sys.stderr)
-        if tracker is not None:
+        for tracker in trackers:
             tracker.close(exit_code=1)
         raise
-    if tracker is not None:
+    for tracker in trackers:
         tracker.finish(result, folder)
     return result
 

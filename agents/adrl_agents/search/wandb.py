@@ -64,7 +64,7 @@ class WandbLogger:
     @property
     def where(self) -> str:
         """The run's address, or how to upload it later."""
-        return where(self._run)
+        return f"Weights & Biases: {where(self._run)}"
 
     def log(self, episode: Episode) -> None:
         """One episode's metrics."""
@@ -126,5 +126,7 @@ def import_wandb() -> ModuleType:
     try:
         import wandb
     except ImportError as error:
-        raise AdrlGymError('--track needs wandb: pip install "adrl-gym[agents]", or leave --track out') from error
+        raise AdrlGymError(
+            'wandb is not installed: pip install "adrl-gym[agents]", or leave it out', parameter="track"
+        ) from error
     return wandb

@@ -141,7 +141,7 @@ def test_what_is_tried_again_is_not_logged_again(options: Options) -> None:
 def test_a_finished_run_says_that_it_is_not_logged(options: Options, capsys: pytest.CaptureFixture[str]) -> None:
     train("haq", dataclasses.replace(options, track=False))
     train("haq", dataclasses.replace(options, resume=True))
-    assert "note: a finished run is not logged to Weights & Biases\n" in capsys.readouterr().out
+    assert "note: a finished run is not logged again\n" in capsys.readouterr().out
 
 
 def test_searches_that_do_not_learn_log_the_same(options: Options) -> None:
@@ -193,7 +193,7 @@ def test_agents_of_one_group_can_be_compared(options: Options, tmp_path: Path) -
 
 def test_without_wandb_only_track_fails(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(AdrlGymError, match='--track needs wandb: pip install "adrl-gym'):
+    with pytest.raises(AdrlGymError, match='wandb is not installed: pip install "adrl-gym'):
         train("haq", options)
     assert options.output is not None
     assert not (options.output / "result.json").exists()
@@ -240,3 +240,46 @@ def test_a_finetuning_is_tracked_in_a_run_of_its_own(
 
     again = module.main(dataclasses.replace(finetuning, resume=True))
     assert again["wandb_run"] == report["wandb_run"]
+
+
+def events(folder: Path) -> Any:
+    """What TensorBoard reads from a folder."""
+    accumulator = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
+    found = accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0})
+    return found.Reload()
+
+
+def test_a_search_and_its_finetuning_are_logged_to_tensorboard(
+    options: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / "images.npz"
+    network = f"{OWN / 'branches.py'}:make"
+    distill(load_network(network), images, Distillation(images=20, batch_size=20, steps=1))
+    given = dataclasses.replace(options, env_id=DEFAULT_ID, network=network, data=str(images), track=False)
+    given = dataclasses.replace(given, tensorboard=True, images=20, quantizer="linear")
+    assert given.output is not None
+    train("haq", given)
+    train("haq", dataclasses.replace(given, episodes=6, resume=True))
+    assert f"tensorboard --logdir {given.output / 'tensorboard'}" in capsys.readouterr().out
+    found = events(given.output / "tensorboard")
+    rows = load_history(given.output / "episodes.csv")
+    for metric in ("reward", "accuracy", "best_accuracy", "agreement", "kl", "average_bits"):
+        logged = {scalar.step: scalar.value for scalar in found.Scalars(f"search/{metric}")}
+        assert logged == pytest.approx({row.episode: getattr(row, metric) for row in rows})
+    assert {"bits", "curve"} == set(found.Tags()["images"])
+
+    module = importlib.import_module("adrl_agents.cli.finetune")
+    module.main(
+        module.FinetuneOptions(run=given.output, epochs=2, batch_size=10, precision="float32", tensorboard=True)
+    )
+    with (given.output / "finetune.csv").open(newline="") as file:
+        epochs = {int(row["epoch"]): float(row["search_accuracy"]) for row in csv.DictReader(file)}
+    logged = {s.step: s.value for s in events(given.output / "tensorboard").Scalars("finetune/search_accuracy")}
+    assert logged == pytest.approx(epochs)
+
+
+def test_a_missing_tensorboard_is_named(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(AdrlGymError, match='TensorBoard is not installed: pip install "adrl-gym') as raised:
+        train("haq", dataclasses.replace(options, track=False, tensorboard=True))
+    assert raised.value.parameter == "tensorboard"
