@@ -1,13 +1,19 @@
-"""Refit: a bit configuration's weights once more, without training, so that the quantized network loses less."""
+"""Refit: sequential calibration of one bit configuration, without labels and training."""
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from adrl_gym.bits import check_bits
 from adrl_gym.layers import quantized_copy
 from adrl_gym.problem import QuantProblem
-from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS, SequentialQuantizer
+from adrl_gym.quantization import (
+    CALIBRATION_IMAGES,
+    POSITIONS,
+    QuantizedNetwork,
+    SequentialQuantizer,
+    find_quantizer,
+)
 
 __all__ = ["refit"]
 
@@ -20,15 +26,15 @@ def refit(
     positions: int = POSITIONS,
     seed: int = 0,
     progress: bool = False,
-) -> nn.Module:
-    """The network with these bits, each layer refitted to what the quantized layers before it really deliver.
+) -> QuantizedNetwork:
+    """Calibrate the network with these bits layer after layer, against what the quantized layers before deliver.
 
-    No labels and no training: closed forms, layer after layer; ``evaluation/refit.py`` says how and names the sources.
+    Closed forms; ``SequentialQuantizer`` explains them and names the sources.
     The same arguments give the same weights, on the same machine and number of threads.
 
     Args:
         problem: network, quantizer and search images.
-        bits: of all layers, kept ones included.
+        bits: of all layers, fixed ones included.
         images: how many of the search images, the first ones, to refit on (all, if there are fewer); or the images
             themselves, ``(N, C, H, W)`` as the network takes them.
         positions: inputs sampled for each layer, over all images.
@@ -36,19 +42,21 @@ def refit(
         progress: show a bar.
 
     Returns:
-        What ``problem.quantized(bits)`` gives, with other weights on the same kind of grid and other biases; on the
-        CPU.
+        The same as ``problem.quantized(bits)``, with other weights on the same kind of grid and other biases.
 
     Raises:
         AdrlGymError: bits that do not fit, no images, a network that torch.fx cannot trace.
     """
     whole = check_bits(bits, len(problem.layers), problem.min_bits, problem.max_bits, problem.fixed_bits)
     chosen = images if isinstance(images, Tensor) else problem.splits.search.images[: max(0, images)]
-    refitter = SequentialQuantizer(
-        *(problem.network, problem.layers, chosen),
-        quantizer=problem.quantizer,
+    quantizer = SequentialQuantizer(
+        problem.network,
+        problem.layers,
+        chosen,
+        quantizer=find_quantizer(problem.quantizer),
         bias_correction=problem.bias_correction,
         positions=positions,
         seed=seed,
     )
-    return quantized_copy(problem.network, problem.layers, refitter.versions(whole, progress=progress))
+    params = quantizer.quantize(whole, progress=progress)
+    return problem.quantized_network(whole, quantized_copy(problem.network, problem.layers, params))

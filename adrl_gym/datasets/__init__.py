@@ -8,11 +8,12 @@ from adrl_gym.datasets.find import DATA, default_cache, find_splits, load_splits
 from adrl_gym.datasets.fit import check_fit
 from adrl_gym.datasets.images import Batch, Images, ImageSet
 from adrl_gym.datasets.own import own_splits
-from adrl_gym.datasets.splits import Splits
+from adrl_gym.datasets.splits import SEARCH_IMAGES, Splits
 
 __all__ = [
     "DATA",
     "FOLDER",
+    "SEARCH_IMAGES",
     "Batch",
     "Distillation",
     "ImageSet",

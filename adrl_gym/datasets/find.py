@@ -13,7 +13,7 @@ from adrl_gym.datasets.datafree import distilled_splits, shipped_splits
 from adrl_gym.datasets.fit import count_outputs
 from adrl_gym.datasets.folder import folder_splits
 from adrl_gym.datasets.imagenet import imagenet_splits, is_imagenet
-from adrl_gym.datasets.splits import Splits
+from adrl_gym.datasets.splits import SEARCH_IMAGES, Splits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.models import LoadedNetwork, NetworkSpec, find_network, load_network, preprocessing
 
@@ -26,7 +26,7 @@ def find_splits(
     *,
     data_root: str | Path | None = None,
     download: bool = False,
-    images: int = 1000,
+    images: int = SEARCH_IMAGES,
 ) -> Splits:
     """Search and test images for any network.
 
@@ -71,7 +71,7 @@ def load_splits(
     *,
     data_root: str | Path | None = None,
     download: bool = False,
-    images: int = 1000,
+    images: int = SEARCH_IMAGES,
     checkpoint: str | None = None,
 ) -> Splits:
     """Search and test images for a named network.

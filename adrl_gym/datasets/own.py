@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from adrl_gym.datasets.images import ImageSet
-from adrl_gym.datasets.splits import Splits
+from adrl_gym.datasets.splits import SEARCH_IMAGES, Splits
 from adrl_gym.errors import AdrlGymError
 
 
-def own_splits(batches: Iterable[tuple[Tensor, Tensor]], images: int = 1000) -> Splits:
+def own_splits(batches: Iterable[tuple[Tensor, Tensor]], images: int = SEARCH_IMAGES) -> Splits:
     """The first ``images`` images (all, if there are fewer) of any iterable of batches, as search images.
 
     Args:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from adrl_gym.datasets.images import Images, ImageSet
 from adrl_gym.errors import AdrlGymError
 
+SEARCH_IMAGES = 1000  # by default
+
 
 @dataclass(frozen=True)
 class Splits:

@@ -1,25 +1,24 @@
 """The Gymnasium environment: one step a layer, one episode a bit configuration."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
 from adrl_gym.bits import bits_from_action, natural
-from adrl_gym.datasets import find_splits, own_splits
+from adrl_gym.config import ProblemConfig
+from adrl_gym.datasets import SEARCH_IMAGES, find_splits, own_splits
 from adrl_gym.envs.rendering import render_ansi, render_image
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import ACTIVATION_MEMORY, Precision
 from adrl_gym.layers import FEATURES, layer_features
 from adrl_gym.models import load_network, own_network
 from adrl_gym.problem import QuantProblem
-from adrl_gym.quantization import Recipe
 
+ActionType = Literal["continuous", "discrete"]
 PREVIOUS_ACTION = 9  # the observation's last feature; only this one changes from episode to episode
 
 
@@ -77,10 +76,9 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         the network's weights or its attribute ``pretrained_cfg`` say.
     download, weights: leave to download the data set, and a file of weights; for data and a network given by name.
     images: how many search images.
-    budget, quantizer, bits, bias_correction, keep, device, memo, activation_memory, profile_precision: see
-        ``QuantProblem``.
-    recipe: how bits become the network that is measured: ``direct``, every layer quantized by itself, or ``refit``,
-        layer after layer against what the quantized layers before deliver (see ``QuantProblem``).
+    config: settings of the problem; see ``ProblemConfig``.
+    budget, quantizer, bits, bias_correction, calibration, keep, device, cache, activation_memory, profile_precision:
+        the settings that differ from ``config``, as keywords.
     action_type: ``continuous`` or ``discrete``.
     render_mode: ``ansi`` (a text table) or ``rgb_array`` (the same as a picture).
     progress: show a bar while the layers are quantized.
@@ -101,20 +99,12 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         data_root: str | Path | None = None,
         download: bool = False,
         weights: str | Path | None = None,
-        images: int = 1000,
-        budget: float = 0.0625,
-        quantizer: str = "gptq",
-        bits: tuple[int, int] = (1, 8),
-        bias_correction: bool = True,
-        recipe: Recipe = "direct",
-        keep: Mapping[str, int] | None = None,
-        device: str | torch.device = "auto",
-        action_type: Literal["continuous", "discrete"] = "continuous",
-        memo: str | Path | None = None,
-        activation_memory: int = ACTIVATION_MEMORY,
-        profile_precision: Precision = "float32",
+        images: int = SEARCH_IMAGES,
+        config: ProblemConfig | None = None,
+        action_type: ActionType = "continuous",
         render_mode: Literal["ansi", "rgb_array"] | None = None,
         progress: bool = False,
+        **settings: Any,
     ) -> None:
         if action_type not in ("continuous", "discrete"):
             raise AdrlGymError(f"unknown action_type {action_type!r}: choose continuous or discrete")
@@ -122,6 +112,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
             raise AdrlGymError(f"unknown render_mode {render_mode!r}: choose ansi or rgb_array")
         if not natural(images):
             raise AdrlGymError(f"images={images!r}: an integer of at least 1 is needed")
+        config = (config or ProblemConfig()).replace(**settings)
         if isinstance(network, str | Path):
             loaded = load_network(str(network), weights)
         elif weights is not None:
@@ -134,22 +125,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
             raise AdrlGymError("data_root and download say where named data are; leave them out with your own batches")
         else:
             splits = own_splits(data, images)
-        self.problem = QuantProblem(
-            loaded.network,
-            splits,
-            quantizer=quantizer,
-            budget=budget,
-            bits=bits,
-            bias_correction=bias_correction,
-            recipe=recipe,
-            keep=keep,
-            device=device,
-            name=loaded.name,
-            memo=memo,
-            activation_memory=activation_memory,
-            profile_precision=profile_precision,
-            progress=progress,
-        )
+        self.problem = QuantProblem(loaded.network, splits, config, name=loaded.name, progress=progress)
         if self.problem.unquantized is not None:
             gym.logger.warn(self.problem.unquantized)
         searched = tuple(self.problem.layers[index] for index in self.problem.searchable)
@@ -183,9 +159,29 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         self._chosen.append(bits)
         if len(self._chosen) < len(self.problem.searchable):
             return self._observation(share), 0.0, False, False, {}
-        self._last = self._measure()
-        reward = 0.1 * (self._last["accuracy"] - self.problem.float_search.accuracy)
-        return self._observation(share), reward, True, False, dict(self._last)
+        reward, info = self.measure(self.problem.with_fixed(self._chosen))
+        return self._observation(share), reward, True, False, info
+
+    def measure(self, bits: Sequence[int]) -> tuple[float, dict[str, Any]]:
+        """Project a configuration of all layers onto the budget and measure it: reward and ``info`` of the last step.
+
+        For searches that choose whole configurations instead of actions.
+        """
+        problem = self.problem
+        projected = problem.project(bits)
+        metrics = problem.evaluate(projected)
+        self._last = {
+            "bits": projected,
+            "chosen_bits": tuple(bits),
+            "accuracy": metrics.accuracy,
+            "agreement": metrics.agreement,
+            "kl": metrics.kl,
+            "size_ratio": problem.size_ratio(projected),
+            "average_bits": problem.average_bits(projected),
+            "evaluations": problem.evaluations,
+            "memo_hits": problem.memo_hits,
+        }
+        return 0.1 * (metrics.accuracy - problem.float_search.accuracy), dict(self._last)
 
     def render(self) -> Any:
         """The last finished configuration: bit-widths per layer, accuracy, size; text or ``(H, W, 3)`` uint8."""
@@ -223,20 +219,3 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         observation = self._features[layer].copy()  # a copy: no episode may leak into the next
         observation[PREVIOUS_ACTION] = previous
         return observation
-
-    def _measure(self) -> dict[str, Any]:
-        problem = self.problem
-        chosen = problem.with_kept(self._chosen)
-        bits = problem.project(chosen)
-        metrics = problem.evaluate(bits)
-        return {
-            "bits": bits,
-            "chosen_bits": chosen,
-            "accuracy": metrics.accuracy,
-            "agreement": metrics.agreement,
-            "kl": metrics.kl,
-            "size_ratio": problem.size_ratio(bits),
-            "average_bits": problem.average_bits(bits),
-            "evaluations": problem.evaluations,
-            "memo_hits": problem.memo_hits,
-        }

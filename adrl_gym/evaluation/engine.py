@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from adrl_gym.bits import Bits
 from adrl_gym.datasets import Images
-from adrl_gym.evaluation.metrics import SampleMetrics, compare
+from adrl_gym.evaluation.metrics import SampleMetrics, sample_metrics
+from adrl_gym.evaluation.placed_params import PlacedParams
 from adrl_gym.evaluation.precision import DTYPES, Precision
 from adrl_gym.evaluation.runner import ModuleRunner, Runner, SubgraphRunner
-from adrl_gym.graph import ActivationCache, ParamsByBits, TraceError, cut, fast_layout, placed
+from adrl_gym.graph import ActivationCache, BatchNorm, TraceError, fast_layout, partition_network, placed
 from adrl_gym.layers import LayerSpec, QuantizedParams, quantizable
 
-ACTIVATION_MEMORY = 2 << 30  # of kept activations
 PIXELS = 50 * 32 * 32  # of a slice: larger slices fall out of the processor's cache
 SMALLEST_SLICE, LARGEST_SLICE = 8, 50
 
@@ -43,7 +43,7 @@ class Engine:
     Args:
         network: in evaluation mode; copied, never changed.
         layers: its quantizable layers.
-        versions: for every layer, bit-width -> what it computes with.
+        params: of every layer, bit-width -> quantized weights; looked up when they are first needed.
         search: the search images.
         devices: where it runs; slices are shared out evenly. One CPU device stands for all its threads.
         precision: ``float32`` or ``bfloat16``.
@@ -58,29 +58,21 @@ class Engine:
         self,
         network: nn.Module,
         layers: Sequence[LayerSpec],
-        versions: Sequence[dict[int, QuantizedParams]],
+        params: Sequence[Mapping[int, QuantizedParams]],
         search: Images,
         devices: Sequence[torch.device],
         *,
         precision: Precision = "float32",
-        activation_memory: int = ACTIVATION_MEMORY,
+        activation_memory: int = 0,
     ) -> None:
         network = copy.deepcopy(network).eval().requires_grad_(False).cpu()
-        everything: list[ParamsByBits] = []
-        for layer, table in zip(layers, versions, strict=True):
-            module = quantizable(network, layer)
-            table = {
-                b: QuantizedParams(w.cpu(), None if bias is None else bias.cpu()) for b, (w, bias) in table.items()
-            }
-            both: ParamsByBits = {None: QuantizedParams(module.weight.data, module.bias)}
-            both.update(table.items())
-            everything.append(both)
         batches = list(search.batches(slice_size(search_shape(search))))
         self.size, self.slices = len(batches[0][0]), len(batches)
         self._one_pass = len(search) * sum(layer.macs for layer in layers)
         self._dtype = DTYPES[precision]
         self._kept = ActivationCache(activation_memory)
-        self._runners = self._make_runners(network, layers, everything, devices, batches[0][0])
+        self._params: list[list[PlacedParams]] = []  # [device][layer]
+        self._runners = self._make_runners(network, layers, params, devices, batches[0][0])
         # Slice s always runs on runner s modulo their number, so that what is kept of it lies on that device.
         self._batches = [
             (self._placed(images, self._home(s)), None if labels is None else labels.to(self._home(s)))
@@ -99,11 +91,13 @@ class Engine:
         """SampleMetrics of every configuration on every one of ``slices`` (indices into the search images)."""
         if not configurations or not slices:
             return [[] for _ in configurations]
+        self._prepare(configurations)
         by_slice = self._spread(slices, lambda runner, s: self._slice(runner, s, configurations))
         return [[by_slice[s][c] for s in slices] for c in range(len(configurations))]
 
     def search_logits(self, configurations: Sequence[Bits]) -> Tensor:
         """Logits ``(M, N, K)`` of configurations on all search images, got as ``measure`` gets them; on the CPU."""
+        self._prepare(configurations)
         by_slice = self._spread(
             range(self.slices),
             lambda runner, s: runner.logits(self._batches[s][0], configurations, s, self._kept).float().cpu(),
@@ -112,6 +106,7 @@ class Engine:
 
     def logits(self, images: Images, bits: Bits) -> Tensor:
         """Logits ``(N, K)`` of one configuration on other images, which are read batch by batch; on the CPU."""
+        self._prepare([bits])
         nothing = ActivationCache(0)
 
         def run(job: tuple[Runner, torch.device, Tensor]) -> Tensor:
@@ -144,37 +139,48 @@ class Engine:
         self,
         network: nn.Module,
         layers: Sequence[LayerSpec],
-        versions: Sequence[ParamsByBits],
+        params: Sequence[Mapping[int, QuantizedParams]],
         devices: Sequence[torch.device],
         images: Tensor,
     ) -> list[Runner]:
+        modules = [quantizable(network, layer) for layer in layers]
+        own = [QuantizedParams(module.weight.data, module.bias) for module in modules]
+        norms: list[BatchNorm | None] = [None] * len(layers)
+        subgraphs = None
+        layout = torch.channels_last
         try:
-            segments, folded = cut(network, layers, versions, images)
+            subgraphs, norms = partition_network(network, layers, images)
         except TraceError as reason:
             warnings.warn(
-                f"torch.fx cannot cut {type(network).__name__} at its layers ({reason}), so every evaluation is a "
-                "whole pass: right, but slower",
+                f"torch.fx cannot partition {type(network).__name__} at its layers ({reason}), so every evaluation is "
+                "a whole pass: the same results, but slower",
                 stacklevel=2,
             )
-            segments = None
+            layout = fast_layout(network, images)
         self._devices, runners = [], []
         for device in devices:
             copies = torch.get_num_threads() if device.type == "cpu" and len(devices) == 1 else 1
-            if segments is None:
-                layout = fast_layout(network, images)
-                there = [{b: _to(v, device, self._dtype, layout) for b, v in table.items()} for table in versions]
+            there = [PlacedParams(*one, device, self._dtype, layout) for one in zip(params, own, norms, strict=True)]
+            if subgraphs is None:
                 module = copy.deepcopy(network).to(device, self._dtype).to(memory_format=layout)
                 runner: Runner = ModuleRunner(module, layers, there, layout)
             else:
-                there = [{b: _to(v, device, self._dtype) for b, v in table.items()} for table in folded]
-                moved = copy.deepcopy(segments)
-                for segment in moved:
-                    segment.run.to(device, self._dtype).to(memory_format=torch.channels_last)
+                moved = copy.deepcopy(subgraphs)
+                for subgraph in moved:
+                    subgraph.run.to(device, self._dtype).to(memory_format=layout)
                 runner = SubgraphRunner(moved, layers, there, self.slices)
             runners.append(runner)
             runners += [runner.replica() for _ in range(copies - 1)]
             self._devices += [device] * copies
+            self._params.append(there)
         return runners
+
+    def _prepare(self, configurations: Sequence[Bits]) -> None:
+        """Make the weights that configurations need, before threads ask for them."""
+        for layer, widths in enumerate(zip(*configurations, strict=True)):
+            for bits in dict.fromkeys(widths):
+                for there in self._params:
+                    there[layer][bits]
 
     def _home(self, slice_: int) -> torch.device:
         return self._devices[slice_ % len(self._devices)]
@@ -186,9 +192,9 @@ class Engine:
         self._slice_reference(runner, slice_)
         (images, labels), reference = self._batches[slice_], self._references[slice_]
         if configurations == [self._float]:
-            return compare(reference[None], reference, labels)
+            return sample_metrics(reference[None], reference, labels)
         logits = runner.logits(images, configurations, slice_, self._kept).float()  # (M, B, K)
-        return compare(logits, reference, labels)
+        return sample_metrics(logits, reference, labels)
 
     def _slice_reference(self, runner: Runner, slice_: int) -> None:
         if slice_ not in self._references:
@@ -233,17 +239,6 @@ def search_shape(images: Images) -> tuple[int, ...]:
     """``(C, H, W)`` of one image."""
     batch, _ = next(images.batches(1))
     return tuple(batch.shape[1:])
-
-
-def _to(
-    version: QuantizedParams,
-    device: torch.device,
-    dtype: torch.dtype,
-    layout: torch.memory_format = torch.channels_last,
-) -> QuantizedParams:
-    weight, bias = version
-    weight = placed(weight.detach().to(device, dtype), layout)
-    return QuantizedParams(weight, None if bias is None else bias.detach().to(device, dtype))
 
 
 def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

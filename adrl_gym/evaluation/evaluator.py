@@ -1,56 +1,82 @@
-"""Where outcomes come from: the memo where they are known, else the engine."""
+"""Metrics of configurations: the interface of what computes them, and the cache in front of it."""
 
 from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
 
 from adrl_gym.bits import Bits
-from adrl_gym.evaluation.engine import Engine
+from adrl_gym.datasets import Images
 from adrl_gym.evaluation.metrics import SampleMetrics
-from adrl_gym.evaluation.result_cache import Memo
-from adrl_gym.evaluation.sequential_engine import SequentialEngine
+from adrl_gym.evaluation.result_cache import ResultCache
+
+
+class Evaluator(Protocol):
+    """Runs bit configurations of one network; ``Engine`` and ``SequentialEngine`` are two.
+
+    Attributes:
+        size: images in a slice; the last slice may be smaller.
+    """
+
+    size: int
+
+    @property
+    def passes(self) -> float:
+        """Work done on search images, in passes of all of them through the whole network."""
+
+    def measure(self, configurations: Sequence[Bits], slices: Sequence[int]) -> list[list[SampleMetrics]]:
+        """Return the metrics of every configuration on every one of ``slices`` (indices into the search images)."""
+
+    def logits(self, images: Images, bits: Bits) -> Tensor:
+        """Return the logits ``(N, K)`` of one configuration on other images; on the CPU."""
+
+    def forget(self) -> None:
+        """Drop everything that is kept for later questions."""
+
+    def close(self) -> None:
+        """Drop everything that is kept, and end threads; a later question starts new ones."""
 
 
 class CachedEvaluator:
-    """Answers questions about configurations on the search images, and computes the same one once.
+    """Cached evaluator of configurations on the search images: the same question is computed once.
 
     Args:
-        engine: what computes.
-        memo: what is known.
+        evaluator: computes what is not known.
+        cache: what is known.
         images: how many search images there are.
-        slice_size: how many of them run at a time.
 
     Attributes:
-        hits, misses: questions answered from the memo, and those that had to be computed.
+        hits, misses: configurations answered from the cache, and those that had to be computed.
     """
 
-    def __init__(self, engine: Engine | SequentialEngine, memo: Memo, images: int, slice_size: int) -> None:
-        self.engine, self.memo = engine, memo
+    def __init__(self, evaluator: Evaluator, cache: ResultCache, images: int) -> None:
+        self.evaluator, self.cache = evaluator, cache
         self.hits = self.misses = 0
-        self._images, self._slice_size = images, slice_size
+        self._images = images
 
-    def ask(self, configurations: Sequence[Bits], begin: int, end: int) -> list[SampleMetrics]:
-        """SampleMetrics of configurations on search images ``begin`` to ``end``."""
-        size = self._slice_size
-        slices = range(begin // size, -(-min(end, self._images) // size))
+    def evaluate(self, configurations: Sequence[Bits], begin: int, end: int) -> list[SampleMetrics]:
+        """Return the metrics of configurations on search images ``begin`` to ``end``."""
+        size = self.evaluator.size
+        end = min(end, self._images)
+        slices = range(begin // size, -(-end // size))
         missing: dict[tuple[int, ...], list[Bits]] = {}  # slices -> configurations that are not known there
         for bits in dict.fromkeys(map(tuple, configurations)):
-            lacking = tuple(s for s in slices if s not in self.memo.get(bits))
+            lacking = tuple(s for s in slices if s not in self.cache.get(bits))
             if any(b is not None for b in bits):  # the float network is a reference, not a question
                 self.hits += not lacking
                 self.misses += bool(lacking)
             if lacking:
                 missing.setdefault(lacking, []).append(bits)
-        for lacking, asked in missing.items():
-            found = self.engine.measure(asked, lacking)  # [configuration][slice]
-            self.memo.put(
-                (bits, s, outcomes)
-                for bits, row in zip(asked, found, strict=True)
-                for s, outcomes in zip(lacking, row, strict=True)
+        for lacking, unknown in missing.items():
+            found = self.evaluator.measure(unknown, lacking)  # [configuration][slice]
+            self.cache.put(
+                (bits, s, metrics)
+                for bits, row in zip(unknown, found, strict=True)
+                for s, metrics in zip(lacking, row, strict=True)
             )
         offset = begin - slices.start * size
         answers = []
-        for asked_bits in configurations:
-            known = self.memo.get(asked_bits)
-            answers.append(
-                SampleMetrics.join([known[s] for s in slices], offset, offset + min(end, self._images) - begin)
-            )
+        for bits in map(tuple, configurations):
+            known = self.cache.get(bits)
+            answers.append(SampleMetrics.join([known[s] for s in slices], offset, offset + end - begin))
         return answers

@@ -75,7 +75,7 @@ class SampleMetrics:
         )
 
 
-def compare(logits: Tensor, reference: Tensor, labels: Tensor | None) -> list[SampleMetrics]:
+def sample_metrics(logits: Tensor, reference: Tensor, labels: Tensor | None) -> list[SampleMetrics]:
     """SampleMetrics of ``M`` configurations on one slice of images.
 
     Args:

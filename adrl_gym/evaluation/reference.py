@@ -1,13 +1,14 @@
 """The plain way to evaluate a configuration: what the fast ``Engine`` is compared with."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from adrl_gym.bits import Bits
 from adrl_gym.datasets import Images
+from adrl_gym.evaluation.placed_params import PlacedParams
 from adrl_gym.evaluation.runner import ModuleRunner
 from adrl_gym.graph import ActivationCache
 from adrl_gym.layers import LayerSpec, QuantizedParams, quantizable
@@ -21,17 +22,16 @@ class ReferenceEvaluator:
     Args:
         network: in evaluation mode; copied, never changed.
         layers: its quantizable layers.
-        versions: for every layer, bit-width -> what it computes with.
+        params: of every layer, bit-width -> quantized weights.
     """
 
     def __init__(
-        self, network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[dict[int, QuantizedParams]]
+        self, network: nn.Module, layers: Sequence[LayerSpec], params: Sequence[Mapping[int, QuantizedParams]]
     ) -> None:
         network = copy.deepcopy(network).eval().requires_grad_(False).cpu()
         modules = [quantizable(network, layer) for layer in layers]
-        original = [QuantizedParams(module.weight.data, module.bias) for module in modules]
-        everything = [{None: own, **table} for own, table in zip(original, versions, strict=True)]
-        self._runner = ModuleRunner(network, layers, everything)
+        own = [QuantizedParams(module.weight.data, module.bias) for module in modules]
+        self._runner = ModuleRunner(network, layers, [PlacedParams(*pair) for pair in zip(params, own, strict=True)])
 
     def logits(self, images: Images, bits: Bits) -> Tensor:
         """Logits ``(N, K)`` of one configuration."""

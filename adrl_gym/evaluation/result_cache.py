@@ -16,23 +16,23 @@ from adrl_gym.bits import Bits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation.metrics import SampleMetrics
 
-MAGIC = b"SQLite format 3\x00"
-APPLICATION = 0x4144524C  # "ADRL": SQLite's application_id of a memo
-FORMAT = 2  # SQLite's user_version of a memo
-WAIT = 60.0  # seconds that one process waits for another's write
+_MAGIC = b"SQLite format 3\x00"
+_APPLICATION = 0x4144524C  # "ADRL": SQLite's application_id of an evaluation cache
+_FORMAT = 2  # SQLite's user_version of an evaluation cache
+_WAIT = 60.0  # seconds that one process waits for another's write
 
-TABLES = f"""
+_TABLES = f"""
 CREATE TABLE problems (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE);
 CREATE TABLE outcomes (
     problem INTEGER NOT NULL REFERENCES problems(id),
     bits BLOB NOT NULL,          -- one byte a layer, 0 for float
     slice INTEGER NOT NULL,      -- of the search images
-    outcomes BLOB NOT NULL,      -- see pack()
+    outcomes BLOB NOT NULL,      -- see pack_metrics()
     checksum INTEGER NOT NULL,   -- CRC-32 of all of the above
     PRIMARY KEY (problem, bits, slice)
 ) WITHOUT ROWID;
-PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {FORMAT};
+PRAGMA application_id = {_APPLICATION};
+PRAGMA user_version = {_FORMAT};
 """
 
 
@@ -40,12 +40,12 @@ class NotACacheError(Exception):
     """The file is damaged or somebody else's; the message says what was found."""
 
 
-class Memo:
+class ResultCache:
     """SampleMetrics by configuration and slice of images, of one problem.
 
     On disk they are in an SQLite database in WAL mode, which several processes may read and write at a time, and which
     a process killed in the middle of a write leaves as it was before that write. Every row has a checksum. A file that
-    is damaged or no memo is set aside (renamed, never deleted), and a new one begun.
+    is damaged or no evaluation cache is set aside (renamed, never deleted), and a new one begun.
 
     Args:
         path: of the database, made where it is missing; ``None`` for memory alone.
@@ -76,7 +76,7 @@ class Memo:
         for bits, slice_, outcomes in found:
             key = _key(bits)
             self._known.setdefault(key, {})[slice_] = outcomes
-            packed = pack(outcomes)
+            packed = pack_metrics(outcomes)
             rows.append((self._problem, key, slice_, packed, _checksum(self.fingerprint, key, slice_, packed)))
         if self._database is not None and rows:
             with self._trouble_set_aside(), self._database as transaction:
@@ -102,12 +102,14 @@ class Memo:
         except (NotACacheError, sqlite3.DatabaseError) as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise AdrlGymError(
-                    f"the memo {self.path} cannot be opened ({error}): name another file, or none"
+                    f"the evaluation cache {self.path} cannot be opened ({error}): name another file, or none"
                 ) from error
             self._set_aside(error)
             self._database, self._problem = _connect(self.path, self.fingerprint)
         except OSError as error:
-            raise AdrlGymError(f"the memo {self.path} cannot be made ({error}): name another file, or none") from error
+            raise AdrlGymError(
+                f"the evaluation cache {self.path} cannot be made ({error}): name another file, or none"
+            ) from error
 
     def _set_aside(self, reason: Exception) -> None:
         assert self.path is not None
@@ -116,7 +118,8 @@ class Memo:
         while aside.exists():  # within the same second
             aside = aside.with_name(f"{aside.name}0")
         warnings.warn(
-            f"{self.path} is not a memo or damaged ({reason}): it was renamed to {aside.name}, and a new one begun",
+            f"{self.path} is no evaluation cache, or damaged ({reason}): it was "
+            f"renamed to {aside.name}, and a new one begun",
             stacklevel=2,
         )
         for suffix in ("", "-wal", "-shm"):
@@ -128,7 +131,7 @@ class Memo:
         try:
             yield
         except sqlite3.OperationalError as error:  # disk full, locked for a minute: the search goes on without
-            warnings.warn(f"the memo {self.path} is given up: {error}", stacklevel=2)
+            warnings.warn(f"the evaluation cache {self.path} is given up: {error}", stacklevel=2)
             self.close()
         except (NotACacheError, sqlite3.DatabaseError) as error:
             self._set_aside(error)
@@ -145,24 +148,24 @@ class Memo:
             for slice_, packed, checksum in rows:
                 if checksum != _checksum(self.fingerprint, key, slice_, packed):
                     raise NotACacheError("a row does not match its checksum")
-            found.update((slice_, unpack(packed)) for slice_, packed, _ in rows)
+            found.update((slice_, unpack_metrics(packed)) for slice_, packed, _ in rows)
         return found
 
 
-def pack(outcomes: SampleMetrics) -> bytes:
-    """Wrong, disagreeing (bits), KL and loss (float32) of one slice; ``unpack`` undoes it.
+def pack_metrics(outcomes: SampleMetrics) -> bytes:
+    """Wrong, disagreeing (bits), KL and loss (float32) of one slice; ``unpack_metrics`` undoes it.
 
     >>> nats = np.array([[0.5, 0.0], [0.7, 0.1]], np.float32)
     >>> one = SampleMetrics(np.array([True, False]), np.array([False, False]), *nats)
-    >>> unpack(pack(one)).metrics() == one.metrics()
+    >>> unpack_metrics(pack_metrics(one)).metrics() == one.metrics()
     True
     """
     flags = np.packbits(np.concatenate([outcomes.wrong, outcomes.disagreeing]))  # (2 N / 8,)
     return b"".join([outcomes.kl.astype("<f4").tobytes(), outcomes.loss.astype("<f4").tobytes(), flags.tobytes()])
 
 
-def unpack(packed: bytes) -> SampleMetrics:
-    """What ``pack`` made bytes of."""
+def unpack_metrics(packed: bytes) -> SampleMetrics:
+    """What ``pack_metrics`` made bytes of."""
     # 2 N floats of 4 bytes, then 2 N bits in whole bytes
     count = next(n for n in range(len(packed) // 8, -1, -1) if 8 * n + -(-2 * n // 8) == len(packed))
     nats = np.frombuffer(packed, "<f4", 2 * count).astype(np.float32)  # (2 N,)
@@ -182,11 +185,11 @@ def _connect(path: Path, fingerprint: str) -> tuple[sqlite3.Connection, int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file():
         with path.open("rb") as file:
-            begin = file.read(len(MAGIC))
-        if begin and begin != MAGIC:  # SQLite would take a very short file for an empty one, and write over it
+            begin = file.read(len(_MAGIC))
+        if begin and begin != _MAGIC:  # SQLite would take a very short file for an empty one, and write over it
             raise NotACacheError("no SQLite database")
     # Questions come from one thread at a time, but not always from the same one.
-    database = sqlite3.connect(path, timeout=WAIT, check_same_thread=False)
+    database = sqlite3.connect(path, timeout=_WAIT, check_same_thread=False)
     try:
         with database:
             database.execute("BEGIN IMMEDIATE")  # two processes may both find the file missing
@@ -207,12 +210,12 @@ def _claim(database: sqlite3.Connection) -> None:
     application, version = _pragma(database, "application_id"), _pragma(database, "user_version")
     tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if application == 0 and tables == 0:
-        for statement in TABLES.split(";\n"):
+        for statement in _TABLES.split(";\n"):
             database.execute(statement)
-    elif application != APPLICATION:
+    elif application != _APPLICATION:
         raise NotACacheError("a database of something else")
-    elif version != FORMAT:
-        raise NotACacheError(f"a memo of format {version}, not {FORMAT}")
+    elif version != _FORMAT:
+        raise NotACacheError(f"an evaluation cache of format {version}, not {_FORMAT}")
 
 
 def _pragma(database: sqlite3.Connection, name: str) -> int:

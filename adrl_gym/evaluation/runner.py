@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym.bits import Bits
-from adrl_gym.graph import ActivationCache, Live, ParamsByBits, Subgraph, placed
+from adrl_gym.evaluation.placed_params import PlacedParams
+from adrl_gym.graph import ActivationCache, Live, Subgraph, placed
 from adrl_gym.layers import LayerSpec, quantizable
 
 Path = tuple[tuple[int | None, ...], ...]
@@ -32,13 +33,13 @@ class Runner(Protocol):
 class _Weights:
     """Puts the layers' weights in place."""
 
-    def __init__(self, modules: Sequence[nn.Conv2d | nn.Linear], versions: Sequence[ParamsByBits]) -> None:
-        self._modules, self._versions = modules, versions
+    def __init__(self, modules: Sequence[nn.Conv2d | nn.Linear], params: Sequence[PlacedParams]) -> None:
+        self._modules, self._params = modules, params
         self._bits: list[object] = ["not set"] * len(modules)
 
     def set(self, layer: int, bits: int | None) -> None:
         if bits != self._bits[layer]:
-            module, (weight, bias) = self._modules[layer], self._versions[layer][bits]
+            module, (weight, bias) = self._modules[layer], self._params[layer][bits]
             self._bits[layer] = "being set"  # where an interrupt leaves it
             module.weight.data = weight  # also where another module shares it
             module.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
@@ -51,7 +52,7 @@ class ModuleRunner:
     Args:
         network: in evaluation mode, on its device; its weights change with every configuration.
         layers: its quantizable layers.
-        versions: of every layer, on that device.
+        params: of every layer, on that device.
         layout: of images, as the network's weights have it.
     """
 
@@ -59,12 +60,12 @@ class ModuleRunner:
         self,
         network: nn.Module,
         layers: Sequence[LayerSpec],
-        versions: Sequence[ParamsByBits],
+        params: Sequence[PlacedParams],
         layout: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self.work = 0
-        self._network, self._layers, self._versions, self._layout = network, layers, versions, layout
-        self._weights = _Weights([quantizable(network, layer) for layer in layers], versions)
+        self._network, self._layers, self._params, self._layout = network, layers, params, layout
+        self._weights = _Weights([quantizable(network, layer) for layer in layers], params)
 
     def logits(self, images: Tensor, configurations: Sequence[Bits], slice_: int, kept: ActivationCache) -> Tensor:
         """See ``Runner``; nothing is kept."""
@@ -80,7 +81,7 @@ class ModuleRunner:
 
     def replica(self) -> "ModuleRunner":
         """See ``Runner``."""
-        return ModuleRunner(copy.deepcopy(self._network), self._layers, self._versions, self._layout)
+        return ModuleRunner(copy.deepcopy(self._network), self._layers, self._params, self._layout)
 
 
 @dataclass
@@ -88,7 +89,7 @@ class _Question:
     """Configurations on one slice of images.
 
     Attributes:
-        paths: of each configuration, the bits of each segment's layers.
+        paths: of each configuration, the bits of each subgraph's layers.
         images: in the slice.
         previous: the last path that was run on this slice.
         found: configuration -> its logits ``(B, K)``.
@@ -107,28 +108,28 @@ class SubgraphRunner:
     """Runs each stretch of the network once for all configurations that are alike up to there.
 
     Args:
-        segments: the network, cut at its layers; their weights change with every configuration.
+        subgraphs: the network, partitioned at its layers; their weights change with every configuration.
         layers: the quantizable layers.
-        versions: of every layer, as the segments compute with them.
+        params: of every layer, as the subgraphs compute with them.
         slices: how many slices the search images have.
     """
 
     def __init__(
-        self, segments: Sequence[Subgraph], layers: Sequence[LayerSpec], versions: Sequence[ParamsByBits], slices: int
+        self, subgraphs: Sequence[Subgraph], layers: Sequence[LayerSpec], params: Sequence[PlacedParams], slices: int
     ) -> None:
         self.work = 0
-        self._segments, self._layers, self._versions, self._slices = segments, layers, versions, slices
-        self._macs = [sum(layers[i].macs for i in segment.layers) for segment in segments]
+        self._subgraphs, self._layers, self._params, self._slices = subgraphs, layers, params, slices
+        self._macs = [sum(layers[i].macs for i in subgraph.layers) for subgraph in subgraphs]
         modules: dict[int, nn.Conv2d | nn.Linear] = {}
-        for segment in segments:
-            modules |= {i: quantizable(segment.run, layers[i]) for i in segment.layers}
-        self._weights = _Weights([modules[i] for i in range(len(layers))], versions)
-        self._first = next(depth for depth, segment in enumerate(segments) if segment.layers)
+        for subgraph in subgraphs:
+            modules |= {i: quantizable(subgraph.run, layers[i]) for i in subgraph.layers}
+        self._weights = _Weights([modules[i] for i in range(len(layers))], params)
+        self._first = next(depth for depth, subgraph in enumerate(subgraphs) if subgraph.layers)
         self._previous: dict[int, Path] = {}  # slice -> last path that was run
 
     def logits(self, images: Tensor, configurations: Sequence[Bits], slice_: int, kept: ActivationCache) -> Tensor:
         """See ``Runner``. Activations are kept where these configurations part, and where they part from the last."""
-        paths = [tuple(tuple(bits[i] for i in s.layers) for s in self._segments) for bits in configurations]
+        paths = [tuple(tuple(bits[i] for i in s.layers) for s in self._subgraphs) for bits in configurations]
         ask = _Question(configurations, paths, slice_, kept, len(images), self._previous.get(slice_))
         with torch.inference_mode():
             self._descend(ask, 0, (images,), list(range(len(paths))))
@@ -136,20 +137,20 @@ class SubgraphRunner:
         return torch.stack([ask.found[c] for c in range(len(paths))])  # (M, B, K)
 
     def _descend(self, ask: "_Question", depth: int, live: Live, group: list[int]) -> None:
-        """Finish the configurations ``group``, alike before segment ``depth``, whose live activations are ``live``."""
+        """Finish the configurations ``group``, alike before subgraph ``depth``, whose live activations are ``live``."""
         path = ask.paths[group[0]]
         alike = min(_common(path, ask.paths[other]) for other in group)
         depth, live = self._resume(ask, depth, live, path[:alike])
-        for index in itertools.chain(*(s.layers for s in self._segments[:depth])):
+        for index in itertools.chain(*(s.layers for s in self._subgraphs[:depth])):
             self._weights.set(index, ask.configurations[group[0]][index])  # for modules that are used again later
         parts = {alike} if ask.previous is None else {alike, _common(path, ask.previous)}
-        for here in range(depth, len(self._segments) + 1):
-            if here in parts and here < len(self._segments) and len(group) == len(ask.paths):
+        for here in range(depth, len(self._subgraphs) + 1):
+            if here in parts and here < len(self._subgraphs) and len(group) == len(ask.paths):
                 self._keep(ask, path[:here], live)
             if here == alike:
                 break
             live = self._step(here, live, path[here], ask.images)
-        if alike == len(self._segments):
+        if alike == len(self._subgraphs):
             ask.found.update((c, live[0]) for c in group)
             return
         members: dict[tuple[int | None, ...], list[int]] = {}
@@ -172,14 +173,14 @@ class SubgraphRunner:
 
     def replica(self) -> "SubgraphRunner":
         """See ``Runner``."""
-        return SubgraphRunner(copy.deepcopy(self._segments), self._layers, self._versions, self._slices)
+        return SubgraphRunner(copy.deepcopy(self._subgraphs), self._layers, self._params, self._slices)
 
     def _step(self, depth: int, live: Live, bits: tuple[int | None, ...], images: int) -> Live:
-        segment = self._segments[depth]
-        for index, b in zip(segment.layers, bits, strict=True):
+        subgraph = self._subgraphs[depth]
+        for index, b in zip(subgraph.layers, bits, strict=True):
             self._weights.set(index, b)
         self.work += self._macs[depth] * images
-        after: Live = segment.run(*live)
+        after: Live = subgraph.run(*live)
         return after
 
 

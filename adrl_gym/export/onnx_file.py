@@ -20,13 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adrl_gym.bits import BitConfig
 from adrl_gym.costs import weight_bits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.bitpack import pack, packed_size
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
-from adrl_gym.quantization import CodedWeight, encode_layers, is_codebook
+from adrl_gym.quantization import CodedWeight, QuantizedNetwork
 
 OPSET = 21  # the first with INT4
 _INTEGERS = "_integers"  # a parameter's name with this is that of its integers
@@ -35,13 +34,8 @@ _CHECKED = 100  # images whose predictions are compared
 
 def save_onnx(
     file: str | Path,
-    network: nn.Module,
-    bits: BitConfig,
+    quantized: QuantizedNetwork,
     images: Tensor,
-    *,
-    quantizer: str,
-    name: str,
-    checkpoint: str,
 ) -> ExportSizes:
     """Write a quantized network as ONNX, checked, whole or not at all.
 
@@ -50,12 +44,8 @@ def save_onnx(
 
     Args:
         file: where to; a file that is there is replaced.
-        network: with quantized weights, for example ``QuantProblem.quantized(bits)``.
-        bits: bit-width of each quantized layer; what it does not name stays float.
+        quantized: for example ``QuantProblem.quantized(bits)``; layers without bits stay float.
         images: float32 ``(N, C, H, W)``, at least one.
-        quantizer: what rounded the weights; ``kmeans`` has no place in ONNX.
-        name: of the network.
-        checkpoint: content hash of the float network's weights.
 
     Raises:
         AdrlGymError: bits for unknown layers, weights that do not fit their bits, a codebook, an operator that ONNX
@@ -63,20 +53,26 @@ def save_onnx(
             cannot be written.
     """
     onnx, runtime = _import("onnx"), _import("onnxruntime")
-    if is_codebook(quantizer):
+    bits, origin = quantized.bits, quantized.origin
+    if quantized.codebook:
         raise AdrlGymError(
-            f"ONNX's DequantizeLinear has no codebooks, and {quantizer} makes them: use the packed format, or search "
-            "with the quantizer gptq or linear"
+            f"ONNX's DequantizeLinear has no codebooks, and {origin.quantizer} makes them: use the packed format, or "
+            "search with the quantizer gptq or linear"
         )
-    coded = encode_layers(network, bits, quantizer)
-    network = copy.deepcopy(network).cpu().eval().to(memory_format=torch.contiguous_format)
+    coded = quantized.encode()
+    network = copy.deepcopy(quantized.network).cpu().eval().to(memory_format=torch.contiguous_format)
     traced = _trace(network, images)
     float_bytes = _optimized(traced).ByteSize()
     model = copy.deepcopy(traced)
     for parameter, weight in coded.items():
         _dequantize(model.graph, parameter, weight, _shared(network, parameter))
     model = _optimized(model)
-    metadata = {"network": name, "checkpoint": checkpoint, "quantizer": quantizer, "bits": json.dumps(bits.as_dict())}
+    metadata = {
+        "network": origin.name,
+        "checkpoint": origin.checkpoint,
+        "quantizer": origin.quantizer,
+        "bits": json.dumps(bits.as_dict()),
+    }
     onnx.helper.set_model_props(model, {f"adrl_gym.{key}": value for key, value in metadata.items()})
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString()

@@ -19,7 +19,7 @@ from adrl_gym.export.bitpack import pack, packed_size, unpack
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
 from adrl_gym.models import content_hash, fill, read_safetensors
-from adrl_gym.quantization import CodedWeight, encode_layers, is_codebook, parameter_name
+from adrl_gym.quantization import CodedWeight, Origin, QuantizedNetwork, find_quantizer, parameter_name
 
 VERSION = 1
 _KIND = "packed file"
@@ -42,47 +42,38 @@ _DTYPES = {
 
 
 class Packed(NamedTuple):
-    """What a packed file holds.
+    """Content of a packed file.
 
     Attributes:
-        network: its name.
-        checkpoint: content hash of the float network's weights.
-        quantizer: what rounded the weights.
+        origin: quantizer, name and float checkpoint of the network.
         bits: bit-width of each quantized layer.
         state: state dict of the quantized network.
     """
 
-    network: str
-    checkpoint: str
-    quantizer: str
+    origin: Origin
     bits: BitConfig
     state: dict[str, Tensor]
 
 
-def save_packed(
-    file: str | Path, network: nn.Module, bits: BitConfig, *, quantizer: str, name: str, checkpoint: str
-) -> ExportSizes:
+def save_packed(file: str | Path, quantized: QuantizedNetwork) -> ExportSizes:
     """Write a quantized network, whole or not at all.
 
     Args:
         file: where to; a file that is there is replaced.
-        network: with quantized weights, for example ``QuantProblem.quantized(bits)``.
-        bits: bit-width of each quantized layer; what it does not name is stored as it is.
-        quantizer: what rounded the weights.
-        name: of the network.
-        checkpoint: content hash of the float network's weights.
+        quantized: for example ``QuantProblem.quantized(bits)``; layers without bits are stored as they are.
 
     Raises:
         AdrlGymError: bits for unknown layers, weights that do not fit their bits, a place that cannot be written.
     """
-    coded = encode_layers(network, bits, quantizer)
+    network, bits, origin = quantized.network, quantized.bits, quantized.origin
+    coded = quantized.encode()
     tensors = _tensors(network, coded)
     metadata = {
         "format": "packed",
         "version": VERSION,
-        "network": name,
-        "checkpoint": checkpoint,
-        "quantizer": quantizer,
+        "network": origin.name,
+        "checkpoint": origin.checkpoint,
+        "quantizer": origin.quantizer,
         "bits": bits.as_dict(),
     }
     metadata["content_hash"] = _hash(metadata, tensors)
@@ -115,9 +106,10 @@ def load_packed(file: str | Path, network: nn.Module) -> nn.Module:
     >>> from tempfile import TemporaryDirectory
     >>> network = nn.Linear(2, 1, bias=False)
     >>> network.weight.data = torch.tensor([[0.5, -1.5]])  # 2 bits at a step of 1
-    >>> origin = {"quantizer": "linear", "name": "example", "checkpoint": "of the float weights"}
+    >>> origin = Origin(quantizer="linear", name="example", checkpoint="of the float weights")
+    >>> quantized = QuantizedNetwork(network, BitConfig(("",), (2,)), origin)
     >>> with TemporaryDirectory() as folder:
-    ...     sizes = save_packed(f"{folder}/file", network, BitConfig(("",), (2,)), **origin)
+    ...     sizes = save_packed(f"{folder}/file", quantized)
     ...     load_packed(f"{folder}/file", nn.Linear(2, 1, bias=False)).weight.data
     tensor([[ 0.5000, -1.5000]])
     """
@@ -149,8 +141,9 @@ def read_packed(file: str | Path) -> Packed:
         raise AdrlGymError(f"{_KIND} {file} does not match the hash stored in it: fetch an intact copy")
     try:
         bits = BitConfig.from_dict(metadata["bits"])
-        state = _state(tensors, bits, is_codebook(metadata["quantizer"]))
-        return Packed(metadata["network"], metadata["checkpoint"], metadata["quantizer"], bits, state)
+        state = _state(tensors, bits, find_quantizer(metadata["quantizer"]).codebook)
+        origin = Origin(metadata["quantizer"], metadata["network"], metadata["checkpoint"])
+        return Packed(origin, bits, state)
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError, zlib.error) as error:
         raise AdrlGymError(f"{_KIND} {file} contradicts itself ({error!r}): export it again") from error
 

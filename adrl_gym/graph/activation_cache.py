@@ -1,58 +1,52 @@
 """Activations that are kept for configurations that begin alike."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 
+from cachetools import LRUCache
 from torch import Tensor
 
 from adrl_gym.graph.partition import Live
 
-Key = tuple[int, tuple[tuple[int | None, ...], ...]]  # slice of images, bits of the segments before
+Key = tuple[int, tuple[tuple[int | None, ...], ...]]  # slice of images, bits of the subgraphs before
 
 
 class ActivationCache:
-    """The live activations where configurations parted, the longest unused ones forgotten first.
+    """Live activations where configurations parted; the least recently used ones are dropped first.
+
+    Threads share it.
 
     Args:
-        limit: bytes that all of them may take.
-
-    Attributes:
-        size: bytes that they take now. A tensor that several entries hold counts for each.
+        limit: bytes that all entries may take. A tensor that several entries hold counts for each.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.size = 0
-        self._entries: OrderedDict[Key, Live] = OrderedDict()
+        self._entries: LRUCache[Key, Live] = LRUCache(limit, getsizeof=_bytes)
         self._lock = threading.Lock()  # the slices of a question are run by several threads
 
+    @property
+    def size(self) -> int:
+        """Bytes that the entries take now."""
+        return int(self._entries.currsize)
+
     def get(self, key: Key) -> Live | None:
-        """What was kept under ``key``, if it still is."""
+        """Return what was kept under ``key``, if it still is."""
         with self._lock:
-            live = self._entries.get(key)
-            if live is not None:
-                self._entries.move_to_end(key)
-            return live
+            return self._entries.get(key)
 
     def put(self, key: Key, live: Live, slices: int) -> None:
         """Keep ``live``, unless those of all ``slices`` together would not fit: then none would be left when needed."""
-        size = _bytes(live)
-        if size * slices > self.limit:
+        if _bytes(live) * slices > self.limit:
             return
         with self._lock:
-            if key in self._entries:
-                return
-            self._entries[key] = live
-            self.size += size
-            while self.size > self.limit:
-                self.size -= _bytes(self._entries.popitem(last=False)[1])
+            if key not in self._entries:
+                self._entries[key] = live
 
     def clear(self) -> None:
-        """Forget all."""
+        """Drop all entries."""
         with self._lock:
             self._entries.clear()
-            self.size = 0
 
     def __getstate__(self) -> int:
         return self.limit  # a copy in another process starts empty

@@ -1,4 +1,4 @@
-"""Cut a network at its quantizable layers, so that any rest of it can run by itself (torch.fx)."""
+"""Partition a network at its quantizable layers, so that any rest of it can run by itself (torch.fx)."""
 
 import copy
 from collections.abc import Sequence
@@ -7,79 +7,83 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 
+from adrl_gym.graph.fold_bn import BatchNorm, fold_batch_norm, remove_batch_norms
 from adrl_gym.graph.functionalize import TraceError, functionalize
 from adrl_gym.graph.memory_format import alike, placed
 from adrl_gym.graph.reinplace import reinplace
-from adrl_gym.layers import LayerSpec, QuantizedParams, is_plain, load_quantized, quantizable
+from adrl_gym.layers import LayerSpec, QuantizedParams, load_quantized, quantizable
 
-ParamsByBits = dict[int | None, QuantizedParams]  # bit-width, or None for float, -> what a layer computes with
 Live = tuple[Any, ...]  # activations ``(B, ...)``, and sizes, that the rest of the network still needs
 
 
 class Subgraph(NamedTuple):
-    """A stretch of the network that begins with a quantizable layer, and ends before the next one.
+    """A part of the network that begins with a quantizable layer and ends before the next one.
 
     Attributes:
         layers: indices of the layers that are used first here: one, none in what comes before the first
             layer, several where a module of ``torch.nn`` holds them.
-        run: live activations at its begin -> those at its end (after the last segment: the logits).
+        run: live activations at its begin -> those at its end (after the last subgraph: the logits).
     """
 
     layers: tuple[int, ...]
     run: fx.GraphModule
 
 
-def cut(
-    network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[ParamsByBits], images: Tensor
-) -> tuple[list[Subgraph], list[ParamsByBits]]:
-    """The network as segments, with batch norm folded into the layers before it.
+class Partition(NamedTuple):
+    """A network as subgraphs without the batch norms that fold into the layers before them.
 
-    Weights are quantized first and folded then: channel ``o`` of a layer computes ``s_o (W_o x + b_o - m_o) + t_o``
-    with the batch norm's scale ``s``, mean ``m`` and shift ``t``, and so do ``s_o W_o`` and ``s_o (b_o - m_o) + t_o``.
+    Attributes:
+        subgraphs: in the order in which they run.
+        norms: of each layer, the batch norm to fold into its weights (``fold_batch_norm``), or ``None``.
+    """
+
+    subgraphs: list[Subgraph]
+    norms: list[BatchNorm | None]
+
+
+def partition_network(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor) -> Partition:
+    """Partition a network at its quantizable layers.
 
     Args:
         network: in evaluation mode; copied, never changed.
         layers: its quantizable layers.
-        versions: of every layer.
-        images: a few, ``(B, ...)``, on the network's device, to compare the segments with the whole on.
-
-    Returns:
-        The segments, and the layers' versions as the segments compute with them.
+        images: a few, ``(B, ...)``, on the network's device, to compare the subgraphs with the whole on.
 
     Raises:
         TraceError: control flow that depends on the input, or anything else that torch.fx cannot trace, or traces
             to something else.
     """
     traced = _trace(network, layers)
-    versions = _fold(traced, layers, versions)
-    for layer, table in zip(layers, versions, strict=True):
-        load_quantized(quantizable(traced, layer), table[None])
+    norms = remove_batch_norms(traced, layers)
+    for layer, norm in zip(layers, norms, strict=True):
+        module = quantizable(traced, layer)
+        load_quantized(module, fold_batch_norm(QuantizedParams(module.weight.data, module.bias), norm))
     functionalize(traced)
     _end_views(traced)
-    segments = _segments(traced, layers)
-    for segment in segments:
-        reinplace(segment.run)
-    _check_same(segments, network, images, torch.channels_last)
-    return segments, versions
+    subgraphs = _subgraphs(traced, layers)
+    for subgraph in subgraphs:
+        reinplace(subgraph.run)
+    _check_same(subgraphs, network, images, torch.channels_last)
+    return Partition(subgraphs, norms)
 
 
 def partition_unfolded(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor) -> list[Subgraph]:
-    """The network as segments that compute with the layers' own weights: batch norms stay modules.
+    """Partition a network whose layers keep their own weights: batch norms stay modules.
 
     Args:
         network: in evaluation mode; copied, never changed.
         layers: its quantizable layers.
-        images: as for ``cut``.
+        images: as for ``partition_network``.
 
     Raises:
-        TraceError: as ``cut``.
+        TraceError: see ``partition_network``.
     """
     traced = _trace(network, layers)
     functionalize(traced)
     _end_views(traced)
-    segments = _segments(traced, layers)
-    _check_same(segments, network, images, torch.contiguous_format)
-    return segments
+    subgraphs = _subgraphs(traced, layers)
+    _check_same(subgraphs, network, images, torch.contiguous_format)
+    return subgraphs
 
 
 class _Tracer(fx.Tracer):
@@ -113,56 +117,14 @@ def _trace(network: nn.Module, layers: Sequence[LayerSpec]) -> fx.GraphModule:
     return traced
 
 
-def _fold(traced: fx.GraphModule, layers: Sequence[LayerSpec], versions: Sequence[ParamsByBits]) -> list[ParamsByBits]:
-    folded = list(versions)
-    modules = [quantizable(traced, layer) for layer in layers]
-    calls: dict[Any, int] = {}
-    for node in traced.graph.nodes:
-        calls[node.target] = calls.get(node.target, 0) + 1
-    owners: dict[int, int] = {}  # how many modules share a weight
-    for module in traced.modules():
-        for parameter in module.parameters(recurse=False):
-            owners[id(parameter)] = owners.get(id(parameter), 0) + 1
-    for node in list(traced.graph.nodes):
-        norm = traced.get_submodule(node.target) if node.op == "call_module" else None
-        if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) or norm.running_mean is None or len(node.args) != 1:
-            continue
-        before = node.args[0]
-        index = next((i for i, layer in enumerate(layers) if before.target == layer.name), None)
-        if before.op != "call_module" or index is None or len(before.users) > 1:
-            continue
-        if calls[before.target] > 1 or owners[id(modules[index].weight)] > 1 or not is_plain(modules[index]):
-            continue
-        # (B, O, H, W) or (B, O): only there is the channel that the norm scales the layer's output channel.
-        conv, flat = layers[index].kind == "conv", layers[index].macs == layers[index].parameters
-        if conv != isinstance(norm, nn.BatchNorm2d) or not (conv or flat):
-            continue
-        folded[index] = {bits: _folded(version, norm) for bits, version in versions[index].items()}
-        node.replace_all_uses_with(before)
-        traced.graph.erase_node(node)
-    return folded
-
-
-def _folded(version: QuantizedParams, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> QuantizedParams:
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = (norm.running_var.double() + norm.eps).rsqrt()  # (O,)
-    if norm.affine:
-        scale = scale * norm.weight.double()  # (O,)
-    bias = -norm.running_mean.double() if version.bias is None else version.bias - norm.running_mean.double()  # (O,)
-    bias = bias * scale + norm.bias if norm.affine else bias * scale  # (O,)
-    weight = version.weight * scale.view(-1, *[1] * (version.weight.dim() - 1))  # (O, ...)
-    return QuantizedParams(weight.float(), bias.float())
-
-
 @torch.inference_mode()
-def _check_same(segments: Sequence[Subgraph], network: nn.Module, images: Tensor, layout: torch.memory_format) -> None:
+def _check_same(subgraphs: Sequence[Subgraph], network: nn.Module, images: Tensor, layout: torch.memory_format) -> None:
     """Tracing sees the operations of one run on no images, so whether it has seen right is tried out."""
     whole = network(images.clone())  # (B, K)
     live: Live = (placed(images.clone(), layout),)
     try:
-        for segment in copy.deepcopy(list(segments)):
-            live = segment.run.to(memory_format=layout)(*live)
+        for subgraph in copy.deepcopy(list(subgraphs)):
+            live = subgraph.run.to(memory_format=layout)(*live)
     except Exception as error:  # the network's own code, which may raise anything
         raise TraceError(" ".join(str(error).split())) from error
     if not alike(live[0], whole):
@@ -178,7 +140,7 @@ def _end_views(traced: fx.GraphModule) -> None:
     traced.recompile()
 
 
-def _segments(traced: fx.GraphModule, layers: Sequence[LayerSpec]) -> list[Subgraph]:
+def _subgraphs(traced: fx.GraphModule, layers: Sequence[LayerSpec]) -> list[Subgraph]:
     nodes = [node for node in traced.graph.nodes if node.op != "output"]
     used: set[int] = set()
     stretches: list[tuple[tuple[int, ...], list[fx.Node]]] = [((), [])]
@@ -193,7 +155,7 @@ def _segments(traced: fx.GraphModule, layers: Sequence[LayerSpec]) -> list[Subgr
         raise TraceError(f"{missing} is not used as a module")
     position = {node: s for s, (_, stretch) in enumerate(stretches) for node in stretch}
     last_use = {node: max((position.get(user, len(stretches)) for user in node.users), default=-1) for node in nodes}
-    segments, live = [], [node for node in nodes if node.op == "placeholder"]
+    subgraphs, live = [], [node for node in nodes if node.op == "placeholder"]
     for s, (first_used, stretch) in enumerate(stretches):
         before = live
         live = [
@@ -201,8 +163,8 @@ def _segments(traced: fx.GraphModule, layers: Sequence[LayerSpec]) -> list[Subgr
             for node in nodes
             if position[node] <= s < last_use[node] and node.op != "get_attr"  # constants are read where needed
         ]
-        segments.append(Subgraph(first_used, _graph(traced, stretch, before, live)))
-    return segments
+        subgraphs.append(Subgraph(first_used, _graph(traced, stretch, before, live)))
+    return subgraphs
 
 
 def _layers_of(node: fx.Node, layers: Sequence[LayerSpec]) -> set[int]:

@@ -16,16 +16,16 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from adrl_gym.bits import BitConfig
 from adrl_gym.datasets import Images, check_fit
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import Metrics, Precision, check_native, compare
+from adrl_gym.evaluation import Metrics, Precision, check_native, sample_metrics
 from adrl_gym.files import write_whole
 from adrl_gym.models import content_hash
 from adrl_gym.qat.loader import Feed
 from adrl_gym.qat.settings import Finetuning
 from adrl_gym.qat.teacher import FloatTeacher
 from adrl_gym.qat.trainer import Trainer
+from adrl_gym.quantization import QuantizedNetwork
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ class Finetuned:
     """A finetuning, finished or not.
 
     Attributes:
-        network: the best so far, by search accuracy: quantized, on the CPU, in evaluation mode.
+        network: the best so far, by search accuracy.
         best: its epoch; of several that are as good, the last one.
         epochs: all so far, from 0 on.
         float_search_accuracy, float_test_accuracy: of the float network on the same images.
         precision: of the passes in training.
     """
 
-    network: nn.Module
+    network: QuantizedNetwork
     best: Epoch
     epochs: tuple[Epoch, ...]
     float_search_accuracy: float
@@ -69,10 +69,8 @@ class Finetuned:
 
 def finetune(
     network: nn.Module,
-    start: nn.Module,
-    bits: BitConfig,
+    start: QuantizedNetwork,
     *,
-    quantizer: str,
     train: Images,
     search: Images,
     test: Images | None = None,
@@ -87,9 +85,8 @@ def finetune(
 
     Args:
         network: the float network, which teaches; left alone.
-        start: the quantized network to begin with, for example ``QuantProblem.quantized(bits)``; left alone.
-        bits: bit-width of each quantized layer.
-        quantizer: what rounded the weights. With ``kmeans`` the codebooks are trained, and no weight changes its entry.
+        start: the quantized network to begin with, for example ``QuantProblem.quantized(bits)``; left alone. Of a
+            quantizer with codebooks these are trained, and no weight changes its entry.
         train: images to train on; their labels are only needed without distillation.
         search: images that choose the best epoch.
         test: images to report on, if any; nothing is chosen by them.
@@ -109,15 +106,13 @@ def finetune(
     """
     settings, device = settings or Finetuning(), torch.device(device)
     settings.check()
-    _check(network, start, train, search, test, settings)
+    _check(network, start.network, train, search, test, settings)
     measure = _Measure(network, search, test, device)
-    key = _key(network, start, train, search, test, settings)
+    key = _key(network, start.network, train, search, test, settings)
     there = _load(state, key) if state is not None and resume and state.exists() else None
     precision = _precision(settings, device) if there is None else there["precision"]
     trainer = Trainer(
         start,
-        bits,
-        quantizer=quantizer,
         teacher=FloatTeacher(network, search, device, precision) if settings.distillation else None,
         feed=(feed := Feed(train, settings.batch_size, settings.mirror)),
         settings=settings,
@@ -125,8 +120,9 @@ def finetune(
         device=device,
     )
     if there is None:
-        first = measure(0, 0.0, None, start)
-        done = _Done(copy.deepcopy(start).cpu().eval().requires_grad_(False), first, [first])
+        first = measure(0, 0.0, None, start.network)
+        own = copy.deepcopy(start.network).cpu().eval().requires_grad_(False)
+        done = _Done(start.with_network(own), first, [first])
         _save(state, key, precision, trainer, done)
     else:
         assert state is not None
@@ -152,7 +148,7 @@ def finetune(
 
             loss = trainer.train_epoch(number, show)
             trained = trainer.network()
-            epoch = measure(number, trainer.learning_rate(number * len(feed) - 1), loss, trained)
+            epoch = measure(number, trainer.learning_rate(number * len(feed) - 1), loss, trained.network)
             done.add(epoch, trained)
             _save(state, key, precision, trainer, done)
             if on_epoch is not None:
@@ -164,11 +160,11 @@ def finetune(
 class _Done:
     """The best network, its epoch, and the log."""
 
-    network: nn.Module
+    network: QuantizedNetwork
     best: Epoch
     epochs: list[Epoch]
 
-    def add(self, epoch: Epoch, network: nn.Module) -> None:
+    def add(self, epoch: Epoch, network: QuantizedNetwork) -> None:
         self.epochs.append(epoch)
         if epoch.search_accuracy >= self.best.search_accuracy:
             self.best, self.network = epoch, network
@@ -191,11 +187,11 @@ class _Measure:
 
     def _metrics(self, predictor: FloatTeacher) -> tuple[Metrics, Metrics | None]:
         logits = predictor.logits(self._search)  # (N, K)
-        search = compare(logits[None], self._expected, self._search.labels)[0].metrics()
+        search = sample_metrics(logits[None], self._expected, self._search.labels)[0].metrics()
         if self._test is None or self._expected_test is None:
             return search, None
         logits = predictor.logits(self._test)  # (M, K)
-        return search, compare(logits[None], self._expected_test, self._test.labels)[0].metrics()
+        return search, sample_metrics(logits[None], self._expected_test, self._test.labels)[0].metrics()
 
 
 def _check(
@@ -255,7 +251,7 @@ def _save(state: Path | None, key: str, precision: Precision, trainer: Trainer, 
         return
     content = io.BytesIO()
     epochs = [dataclasses.asdict(epoch) for epoch in done.epochs]
-    best = {"state": done.network.state_dict(), "epoch": done.best.epoch}
+    best = {"state": done.network.network.state_dict(), "epoch": done.best.epoch}
     there = {"key": key, "precision": precision, "trainer": trainer.state_dict(), "best": best, "epochs": epochs}
     torch.save(there, content)
     write_whole(state, content.getvalue())
@@ -273,14 +269,14 @@ def _load(state: Path, key: str) -> dict[str, Any]:
     return there
 
 
-def _restore(state: Path, there: dict[str, Any], trainer: Trainer, start: nn.Module) -> _Done:
+def _restore(state: Path, there: dict[str, Any], trainer: Trainer, start: QuantizedNetwork) -> _Done:
     """Put the trainer where it stopped."""
     with _reading(state):
         trainer.load_state_dict(there["trainer"])
-        network = copy.deepcopy(start).cpu().eval().requires_grad_(False)
+        network = copy.deepcopy(start.network).cpu().eval().requires_grad_(False)
         network.load_state_dict(there["best"]["state"])
         epochs = [Epoch(**row) for row in there["epochs"]]
-        return _Done(network, epochs[there["best"]["epoch"]], epochs)
+        return _Done(start.with_network(network), epochs[there["best"]["epoch"]], epochs)
 
 
 @contextmanager

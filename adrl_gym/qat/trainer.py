@@ -12,7 +12,6 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from adrl_gym.bits import BitConfig
 from adrl_gym.datasets import ImageSet
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import DTYPES, Precision
@@ -21,6 +20,7 @@ from adrl_gym.qat.loader import Feed
 from adrl_gym.qat.settings import Finetuning
 from adrl_gym.qat.teacher import FloatTeacher
 from adrl_gym.qat.weights import QuantizedWeights
+from adrl_gym.quantization import QuantizedNetwork
 
 _LABELS = 0.3  # share of the cross-entropy to the labels in the loss of a distillation
 _LATENT = 10.0  # learning rate of the latent weights, which are in steps, over that of biases and norms
@@ -46,9 +46,7 @@ class Trainer:
     going on where a training stopped.
 
     Args:
-        start: the quantized network; copied, never changed.
-        bits: of its layers.
-        quantizer: what rounded its weights.
+        start: copied, never changed.
         teacher: the float network, or ``None`` to learn labels.
         feed: training images.
         settings: of the finetuning.
@@ -58,18 +56,17 @@ class Trainer:
 
     def __init__(
         self,
-        start: nn.Module,
-        bits: BitConfig,
+        start: QuantizedNetwork,
         *,
-        quantizer: str,
         teacher: FloatTeacher | None,
         feed: Feed,
         settings: Finetuning,
         precision: Precision,
         device: torch.device,
     ) -> None:
-        self._weights = QuantizedWeights(start, bits, quantizer).to(device)
-        self._network = copy.deepcopy(start).to(device).requires_grad_(True)
+        self._start = start
+        self._weights = QuantizedWeights(start).to(device)
+        self._network = copy.deepcopy(start.network).to(device).requires_grad_(True)
         self._trained = nn.ModuleList([self._network, self._weights])
         horizon = max(1.0, min(_HORIZON, _HORIZON_SHARE * settings.epochs * len(feed)))
         self._average = AveragedModel(self._trained, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / horizon))
@@ -128,13 +125,13 @@ class Trainer:
         return self._settings.learning_rate * rise * (1 + math.cos(math.pi * step / steps)) / 2
 
     @torch.no_grad()
-    def network(self) -> nn.Module:
-        """The quantized network as it is now, averaged: a copy on the CPU, in evaluation mode."""
+    def network(self) -> QuantizedNetwork:
+        """Return the quantized network as it is now, averaged: a copy on the CPU, in evaluation mode."""
         average, weights = cast(nn.ModuleList, self._average.module)
         network = copy.deepcopy(average).requires_grad_(False)
         for name, weight in weights().items():
             network.get_parameter(name).data = weight.contiguous()  # also where another module shares it
-        return network.cpu().eval().to(memory_format=torch.contiguous_format)
+        return self._start.with_network(network.cpu().eval().to(memory_format=torch.contiguous_format))
 
     def state_dict(self) -> dict[str, Any]:
         """All that another trainer of the same arguments needs to go on."""

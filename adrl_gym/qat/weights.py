@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from adrl_gym.bits import BitConfig
-from adrl_gym.quantization import CodedWeight, encode_layers, levels, nearest, nonzero
+from adrl_gym.quantization import CodedWeight, QuantizedNetwork, levels, nearest, nonzero
 
 
 class SteppedWeight(nn.Module):
@@ -84,17 +83,15 @@ class QuantizedWeights(nn.Module):
     """The weights of all quantized layers.
 
     Args:
-        network: quantized.
-        bits: of its layers.
-        quantizer: what rounded the weights.
+        quantized: the network to begin with.
 
     Raises:
         AdrlGymError: bits for unknown layers, weights that do not fit their bits.
     """
 
-    def __init__(self, network: nn.Module, bits: BitConfig, quantizer: str) -> None:
+    def __init__(self, quantized: QuantizedNetwork) -> None:
         super().__init__()
-        coded = encode_layers(network, bits, quantizer)
+        coded = quantized.encode()
         self.names = tuple(coded)
         self.weights = nn.ModuleList(
             CodebookWeight(weight) if weight.codebook else SteppedWeight(weight) for weight in coded.values()

@@ -1,19 +1,32 @@
 """From float weights to quantized weights: quantizers, calibration and integer codes."""
 
-from adrl_gym.quantization.codes import CodedWeight, encode_layers, is_codebook, parameter_name
+from adrl_gym.quantization.base import Quantizer
+from adrl_gym.quantization.codes import CodedWeight, parameter_name
 from adrl_gym.quantization.grid import levels, nearest, nonzero
-from adrl_gym.quantization.layerwise import quantize_layers
-from adrl_gym.quantization.sequential import CALIBRATION_IMAGES, POSITIONS, RECIPES, Recipe, SequentialQuantizer
+from adrl_gym.quantization.layerwise import LayerwiseParams, quantize_layers
+from adrl_gym.quantization.network import Origin, QuantizedNetwork
+from adrl_gym.quantization.registry import QUANTIZERS, find_quantizer
+from adrl_gym.quantization.sequential import (
+    CALIBRATION_IMAGES,
+    CALIBRATIONS,
+    POSITIONS,
+    Calibration,
+    SequentialQuantizer,
+)
 
 __all__ = [
+    "CALIBRATIONS",
     "CALIBRATION_IMAGES",
     "POSITIONS",
-    "RECIPES",
+    "QUANTIZERS",
+    "Calibration",
     "CodedWeight",
-    "Recipe",
+    "LayerwiseParams",
+    "Origin",
+    "QuantizedNetwork",
+    "Quantizer",
     "SequentialQuantizer",
-    "encode_layers",
-    "is_codebook",
+    "find_quantizer",
     "levels",
     "nearest",
     "nonzero",

@@ -1,84 +1,93 @@
-"""From a layer's float weights to its quantized ones. Pure functions of tensors.
+"""The interface of every quantizer."""
 
-- ``linear``: nearest level, step of least squared error for each output channel.
-- ``kmeans``: nearest value of a codebook for the whole layer (HAQ).
-- ``gptq``: error-compensating rounding to levels, from the second moments of the layer's inputs.
-
-All return float32 weights for a plain forward pass. A row of ``linear`` or ``gptq`` is exactly a float32
-step times ``levels``, a layer of ``kmeans`` has at most ``2 ** bits`` values: nothing is lost for packing
-them later.
-"""
-
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.quantization import gptq, kmeans, linear
 from adrl_gym.quantization.grid import MOST_BITS
 
-QUANTIZERS = ("gptq", "linear", "kmeans")
-NEED_SECOND_MOMENTS = ("gptq",)
 
+class Quantizer(ABC):
+    """A rule that turns a float weight into a quantized one of the same shape.
 
-@torch.no_grad()
-def quantize(
-    weight: Tensor,
-    bits: Sequence[int],
-    quantizer: str,
-    *,
-    second_moment: Tensor | None = None,
-    layer: str = "?",
-) -> dict[int, Tensor]:
-    """One layer's weight at several bit-widths, each as if it were made alone.
+    A quantized weight is float32, for a plain forward pass. With ``codebook``, a layer has at most ``2 ** bits``
+    different values; without it, each output channel is exactly a float32 scale times ``grid.levels(bits)``. So
+    integer codes can be recovered later without loss (``codes.encode``).
 
-    Args:
-        weight: ``(O, I / G, kH, kW)`` or ``(O, I)``.
-        bits: at least one bit-width from 1 to 8.
-        quantizer: one of ``QUANTIZERS``.
-        second_moment: ``(G, J, J)``, ``J = I / G kH kW``, of the layer's inputs; only ``NEED_SECOND_MOMENTS`` do.
-        layer: its name, for messages.
+    A new quantizer is one file with a subclass, and an entry in ``QUANTIZERS``.
 
-    Returns:
-        Bit-width -> contiguous float32 tensor of the weight's shape, in the order of ``bits``.
-
-    Raises:
-        AdrlGymError: unknown quantizer, bit-width out of range, NaN or infinity, moments of another layer.
-
-    >>> quantize(torch.tensor([[1.0, -1.0], [0.5, 0.4]]), [1], "linear")
-    {1: tensor([[ 1.0000, -1.0000],
-            [ 0.4500,  0.4500]])}
+    Attributes:
+        name: how users and files name it.
+        needs_hessian: whether ``round`` uses the Hessian of the layer's least-squares problem.
+        codebook: whether weights are entries of a codebook instead of scales times levels.
     """
-    if quantizer not in QUANTIZERS:
-        raise AdrlGymError(f"unknown quantizer {quantizer!r}; choose one of {', '.join(QUANTIZERS)}")
-    for b in bits:
-        if b not in range(1, MOST_BITS + 1):
-            raise AdrlGymError(f"layer {layer}: {b!r} is no bit-width; choose one from 1 to {MOST_BITS}")
+
+    name: ClassVar[str]
+    needs_hessian: ClassVar[bool] = False
+    codebook: ClassVar[bool] = False
+
+    @abstractmethod
+    def round(self, matrix: Tensor, bits: Sequence[int], hessian: Tensor | None) -> dict[int, Tensor]:
+        """Quantize a matrix at several bit-widths; each result is as if it were made alone.
+
+        Args:
+            matrix: ``(O, J)`` float32, finite; one row for each output channel.
+            bits: bit-widths from 1 to 8.
+            hessian: ``(G, J, J)`` where ``needs_hessian``, else ``None``.
+
+        Returns:
+            Bit-width -> ``(O, J)`` float32.
+        """
+
+    @torch.no_grad()
+    def quantize(
+        self, weight: Tensor, bits: Sequence[int], *, hessian: Tensor | None = None, layer: str = "?"
+    ) -> dict[int, Tensor]:
+        """Quantize one layer's weight at several bit-widths, each as if it were made alone.
+
+        Args:
+            weight: ``(O, I / G, kH, kW)`` or ``(O, I)``.
+            bits: at least one bit-width from 1 to 8.
+            hessian: ``(G, J, J)``, ``J = I / G kH kW``, see ``InputStatistics``; ignored unless ``needs_hessian``.
+            layer: its name, for messages.
+
+        Returns:
+            Bit-width -> contiguous float32 tensor of the weight's shape, in the order of ``bits``.
+
+        Raises:
+            AdrlGymError: a bit-width out of range, NaN or infinity, the Hessian of another layer.
+        """
+        for b in bits:
+            if b not in range(1, MOST_BITS + 1):
+                raise AdrlGymError(f"layer {layer}: {b!r} is no bit-width; choose one from 1 to {MOST_BITS}")
+        check_finite(weight, layer)
+        matrix = weight.detach().float().flatten(1)  # (O, J)
+        checked = self._checked(hessian, matrix, layer) if self.needs_hessian else None
+        quantized = self.round(matrix, bits, checked)
+        # Where strides differ, PyTorch adds up in another order, and logits are no longer the same bit for bit.
+        return {b: quantized[b].reshape(weight.shape).contiguous() for b in bits}
+
+    def _checked(self, hessian: Tensor | None, matrix: Tensor, layer: str) -> Tensor:
+        """Return ``hessian`` if it can be that of the layer with weight ``matrix`` ``(O, J)``."""
+        if hessian is None:
+            raise AdrlGymError(f"layer {layer}: {self.name} needs the Hessian of its inputs, see collect_inputs")
+        outputs, inputs = matrix.shape
+        groups = len(hessian)
+        if hessian.shape != (groups, inputs, inputs) or groups == 0 or outputs % groups:
+            raise AdrlGymError(
+                f"layer {layer}: a Hessian {tuple(hessian.shape)} does not fit its {outputs} outputs "
+                f"with {inputs} weights each; give that of the same layer"
+            )
+        if not hessian.isfinite().all():
+            raise AdrlGymError(f"layer {layer}: the Hessian of its inputs holds NaN or infinity; check the images")
+        return hessian.to(matrix)
+
+
+def check_finite(weight: Tensor, layer: str) -> None:
+    """Raise ``AdrlGymError`` where a layer's weight holds NaN or infinity."""
     if not weight.isfinite().all():
         raise AdrlGymError(f"layer {layer}: its weights hold NaN or infinity; take another checkpoint")
-    matrix = weight.detach().float().flatten(1)  # (O, J)
-    if quantizer == "linear":
-        quantized = linear.linear(matrix, bits)
-    elif quantizer == "kmeans":
-        quantized = kmeans.kmeans(matrix, bits)
-    else:
-        quantized = gptq.gptq(matrix, bits, _checked(second_moment, matrix, layer))
-    # Where strides differ, PyTorch adds up in another order, and logits are no longer the same bit for bit.
-    return {b: q.reshape(weight.shape).contiguous() for b, q in quantized.items()}
-
-
-def _checked(second_moment: Tensor | None, matrix: Tensor, layer: str) -> Tensor:
-    """``second_moment``, if it can be that of the layer with weight ``matrix`` ``(O, J)``."""
-    if second_moment is None:
-        raise AdrlGymError(f"layer {layer}: gptq needs the second moments of its inputs, see collect_moments")
-    outputs, inputs = matrix.shape
-    groups = len(second_moment)
-    if second_moment.shape != (groups, inputs, inputs) or groups == 0 or outputs % groups:
-        raise AdrlGymError(
-            f"layer {layer}: second moments {tuple(second_moment.shape)} do not fit its {outputs} outputs "
-            f"with {inputs} weights each; give those of the same layer"
-        )
-    if not second_moment.isfinite().all():
-        raise AdrlGymError(f"layer {layer}: the moments of its inputs hold NaN or infinity; check the images")
-    return second_moment.to(matrix)

@@ -8,9 +8,8 @@ very same weights. So any network on such a grid can be exported and finetuned, 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from adrl_gym.bits import BitConfig
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.quantization.grid import levels, nearest, round_to_levels
 
@@ -25,7 +24,7 @@ class CodedWeight:
         scales: float32; the step of each output channel ``(O,)``, or the codebook ``(K,)``, ``K <= 2 ** bits``.
         codebook: which of the two.
 
-    >>> coded = encode(torch.tensor([[0.2, -0.6], [3.0, 1.0]]), bits=2, quantizer="linear", layer="fc")
+    >>> coded = encode(torch.tensor([[0.2, -0.6], [3.0, 1.0]]), bits=2, codebook=False, layer="fc")
     >>> coded.codes, coded.scales
     (tensor([[2, 0],
             [3, 2]], dtype=torch.uint8), tensor([0.4000, 2.0000]))
@@ -57,48 +56,25 @@ class CodedWeight:
         return (level / unit).to(torch.int8)[self.codes.long()], self.scales * unit
 
 
-def is_codebook(quantizer: str) -> bool:
-    """Whether weights of that quantizer are entries of a codebook, not levels times steps."""
-    return quantizer == "kmeans"
-
-
 def parameter_name(layer: str, kind: str) -> str:
     """Name of a layer's ``weight`` or ``bias`` in the state dict; a network that is one layer has the name ``""``."""
     return f"{layer}.{kind}".lstrip(".")
 
 
-def encode_layers(network: nn.Module, bits: BitConfig, quantizer: str) -> dict[str, CodedWeight]:
-    """Name of the parameter -> its integers and scales, for every layer of ``bits``, in their order.
-
-    Raises:
-        AdrlGymError: bits for a layer that the network has not, or weights that do not fit their bits (names it).
-    """
-    modules, coded = dict(network.named_modules()), {}
-    for layer, b in bits.as_dict().items():
-        module = modules.get(layer)
-        if not isinstance(module, nn.Conv2d | nn.Linear):
-            raise AdrlGymError(
-                f"unknown layer {layer} in the bit configuration: {type(network).__name__} has no such Conv2d or "
-                "Linear; is it of another network?"
-            )
-        coded[parameter_name(layer, "weight")] = encode(module.weight, b, quantizer, layer)
-    return coded
-
-
-def encode(weight: Tensor, bits: int, quantizer: str, layer: str) -> CodedWeight:
+def encode(weight: Tensor, bits: int, codebook: bool, layer: str) -> CodedWeight:
     """Find the integers and scales of a weight ``(O, ...)``.
 
     Args:
         weight: float32, finite, on a grid of ``bits`` bits.
         bits: from 1 to 8.
-        quantizer: what kind of grid, one of ``QUANTIZERS``.
+        codebook: whether the grid is a codebook for the whole layer, or a scale for each output channel.
         layer: its name, for messages.
 
     Raises:
         AdrlGymError: the weight is not on such a grid.
     """
     weight = weight.detach().cpu().contiguous()  # (O, ...)
-    if is_codebook(quantizer):
+    if codebook:
         # As integers, so that 0.0 and -0.0 are two values.
         values, codes = weight.view(torch.int32).unique(return_inverse=True)  # (K,), (O, ...)
         if len(values) > 2**bits:

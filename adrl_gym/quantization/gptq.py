@@ -13,10 +13,12 @@ Inputs of large moments come first: they are rounded while many others are left 
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from adrl_gym.quantization.base import Quantizer
 from adrl_gym.quantization.grid import code_range, nonzero, offset
 from adrl_gym.quantization.linear import least_error_steps
 
@@ -25,7 +27,19 @@ _BLOCK = 128  # inputs whose errors reach all later blocks in one matrix product
 _AT_ONCE = 2**25  # weights rounded at once, over all bit-widths
 
 
-def gptq(weight: Tensor, bits: Sequence[int], second_moment: Tensor) -> dict[int, Tensor]:
+class GPTQ(Quantizer):
+    """Error-compensating rounding to levels: ``gptq``."""
+
+    name: ClassVar[str] = "gptq"
+    needs_hessian: ClassVar[bool] = True
+
+    def round(self, matrix: Tensor, bits: Sequence[int], hessian: Tensor | None) -> dict[int, Tensor]:
+        """See ``Quantizer``."""
+        assert hessian is not None
+        return gptq(matrix, bits, hessian)
+
+
+def gptq(weight: Tensor, bits: Sequence[int], hessian: Tensor) -> dict[int, Tensor]:
     """Round a matrix so that the outputs, not the weights, change least.
 
     Every row of a result is a float32 step times levels; the step has the least squared error weighted by
@@ -35,7 +49,7 @@ def gptq(weight: Tensor, bits: Sequence[int], second_moment: Tensor) -> dict[int
     Args:
         weight: ``(O, J)``, float32, finite.
         bits: bit-widths from 1 to 8, all made in one pass over the inputs.
-        second_moment: ``(G, J, J)``, finite: ``E[x x']`` of the inputs of each group of ``O / G`` rows;
+        hessian: ``(G, J, J)``, finite: ``E[x x']`` of the inputs of each group of ``O / G`` rows;
             centred where a bias makes up for the mean error.
 
     Returns:
@@ -47,8 +61,8 @@ def gptq(weight: Tensor, bits: Sequence[int], second_moment: Tensor) -> dict[int
     >>> gptq(weight, [2], torch.eye(4)[None] + 9)[2]  # inputs nearly alike: the weights' sum counts, 1.8
     tensor([[ 0.4000,  0.4000, -0.4000,  1.2000]])
     """
-    groups, inputs = second_moment.shape[:2]
-    feedback, order, importance = _prepare(second_moment)
+    groups, inputs = hessian.shape[:2]
+    feedback, order, importance = _prepare(hessian)
     grouped = weight.reshape(groups, -1, inputs)  # (G, O/G, J)
     steps = least_error_steps(weight, max(bits), importance[:, None].expand_as(grouped).reshape_as(weight))
     steps = steps[[b - 1 for b in bits]].reshape(len(bits), groups, -1).movedim(0, 1)  # (G, B, O/G)
@@ -66,7 +80,7 @@ def _permute(columns: Tensor, order: Tensor) -> Tensor:
     return columns[torch.arange(len(order), device=order.device)[:, None], order]
 
 
-def _prepare(second_moment: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _prepare(hessian: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What depends on the inputs alone.
 
     Returns:
@@ -74,13 +88,13 @@ def _prepare(second_moment: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         order ``(G, J)``: inputs by falling moment.
         importance ``(G, J)``: damped diagonal, inputs as they stand, in (0, 1].
     """
-    diagonal = second_moment.diagonal(dim1=1, dim2=2).double().clamp_min(0)  # (G, J)
+    diagonal = hessian.diagonal(dim1=1, dim2=2).double().clamp_min(0)  # (G, J)
     unit = nonzero(diagonal.mean(1, keepdim=True))  # (G, 1)
     diagonal = diagonal / unit
     order = diagonal.argsort(dim=1, descending=True, stable=True)  # (G, J)
     # Cholesky's factor is a lower triangle; that of the reversed matrix, reversed again, is an upper one.
     reverse = order.flip(1)
-    moment = _permute(_permute(second_moment, reverse).mT, reverse).double() / unit[:, None]  # (G, J, J)
+    moment = _permute(_permute(hessian, reverse).mT, reverse).double() / unit[:, None]  # (G, J, J)
     lower, damping = _damped_cholesky(moment)
     upper = lower.flip(1, 2)  # R
     feedback = (upper / upper.diagonal(dim1=1, dim2=2)[:, None]).mT.float().contiguous()

@@ -8,12 +8,26 @@ is kept. The second start is why the squared error never grows with the bits. It
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from adrl_gym.quantization.base import Quantizer
+
 _TURNS = 100  # of Lloyd's algorithm between two cuts
 _CUTS = 8  # rounds of cutting; more than one only because Lloyd's algorithm may empty a cluster
+
+
+class KMeans(Quantizer):
+    """Values of a codebook for the whole layer, as in HAQ: ``kmeans``."""
+
+    name: ClassVar[str] = "kmeans"
+    codebook: ClassVar[bool] = True
+
+    def round(self, matrix: Tensor, bits: Sequence[int], hessian: Tensor | None) -> dict[int, Tensor]:
+        """See ``Quantizer``."""
+        return kmeans(matrix, bits)
 
 
 def kmeans(weight: Tensor, bits: Sequence[int]) -> dict[int, Tensor]:

@@ -7,16 +7,28 @@ error found is within 4 % of the smallest on a grid of 4,000 steps, in the mean 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from adrl_gym.quantization.base import Quantizer
 from adrl_gym.quantization.grid import levels, nearest, nested_step, nonzero, round_to_levels
 
 _CLIPPING = tuple(1.06**i for i in range(1, 48))  # largest weight over the largest that has a level: up to 15
 _TURNS = 4
 _IN_CACHE = 2**16  # weights searched at a time, so that they and their roundings stay in a core's cache
 _NOISE = 1e-12  # of a row's sum of squares: what float32 can make of an error of zero
+
+
+class Linear(Quantizer):
+    """Rounding to the nearest level: ``linear``."""
+
+    name: ClassVar[str] = "linear"
+
+    def round(self, matrix: Tensor, bits: Sequence[int], hessian: Tensor | None) -> dict[int, Tensor]:
+        """See ``Quantizer``."""
+        return linear(matrix, bits)
 
 
 def linear(weight: Tensor, bits: Sequence[int]) -> dict[int, Tensor]:

@@ -31,17 +31,17 @@ from tqdm import tqdm
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.graph import ActivationCache, Live, Subgraph, TraceError, partition_unfolded
 from adrl_gym.layers import LayerSpec, QuantizedParams, layer_input, load_quantized, quantizable
-from adrl_gym.quantization.base import quantize
+from adrl_gym.quantization.base import Quantizer
 from adrl_gym.quantization.least_squares import Inputs
 from adrl_gym.quantization.patches import output_size, patches_at
 
-Recipe = Literal["direct", "refit"]  # how bits become a network
-RECIPES: tuple[Recipe, ...] = get_args(Recipe)
+Calibration = Literal["independent", "sequential"]  # how bits become a network
+CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
 CALIBRATION_IMAGES = 256  # to refit on
 POSITIONS = 8192  # sampled for each layer
-BATCH = 64  # images
-COMPARED = 8  # images, to see whether the cut network is still the same
-WEIGHTS = -1  # where weights are kept, beside the batches
+_BATCH = 64  # images
+_COMPARED = 8  # images, to see whether the partitioned network is still the same
+_WEIGHTS = -1  # where weights are kept, beside the batches
 
 
 class _ReachedError(Exception):
@@ -58,7 +58,7 @@ class SequentialQuantizer:
         network: in evaluation mode; copied, never changed.
         layers: its quantizable layers.
         images: ``(N, C, H, W)``, no labels needed.
-        quantizer: what rounds, one of ``QUANTIZERS``.
+        quantizer: what rounds.
         bias_correction: let the biases take the means.
         positions: how many inputs of a layer are sampled, over all images; all where there are fewer.
         seed: of the sampling.
@@ -77,7 +77,7 @@ class SequentialQuantizer:
         layers: Sequence[LayerSpec],
         images: Tensor,
         *,
-        quantizer: str,
+        quantizer: Quantizer,
         bias_correction: bool = True,
         positions: int = POSITIONS,
         seed: int = 0,
@@ -87,41 +87,41 @@ class SequentialQuantizer:
             raise AdrlGymError(f"{len(images)} images and {positions} positions to refit on: at least 1 is needed")
         device = next(network.parameters()).device
         try:
-            self._float = partition_unfolded(network, layers, images[:COMPARED].to(device))
+            self._float = partition_unfolded(network, layers, images[:_COMPARED].to(device))
         except TraceError as reason:
             raise AdrlGymError(
-                f"{type(network).__name__} cannot be refitted, as torch.fx cannot cut it at its layers ({reason}): "
-                "use the recipe direct"
+                f"{type(network).__name__} cannot be calibrated sequentially, as torch.fx cannot partition it "
+                f"({reason}): use calibration independent"
             ) from reason
         self._quantized = copy.deepcopy(self._float)
-        self._batches = [batch.to(device) for batch in images.split(BATCH)]
+        self._batches = [batch.to(device) for batch in images.split(_BATCH)]
         self._layers, self._images = layers, len(images)
         self._quantizer, self._bias_correction = quantizer, bias_correction
         self._positions, self._seed = positions, seed
         self.settings = f"images={len(images)} positions={positions} seed={seed}"
         self._kept = ActivationCache(activation_memory)
-        self._floats = [_version(module) for module in _modules(self._float, layers)]
+        self._floats = [_params(module) for module in _modules(self._float, layers)]
         self._modules = _modules(self._quantized, layers)
 
     @torch.no_grad()
-    def versions(self, bits: Sequence[int | None], *, progress: bool = False) -> list[QuantizedParams]:
+    def quantize(self, bits: Sequence[int | None], *, progress: bool = False) -> list[QuantizedParams]:
         """What each layer computes with under ``bits``; ``None`` leaves a layer float.
 
         Raises:
             AdrlGymError: NaN or infinite weights or activations (names the layer).
         """
-        path = tuple(tuple(bits[i] for i in segment.layers) for segment in self._float)
+        path = tuple(tuple(bits[i] for i in subgraph.layers) for subgraph in self._float)
         depth, found, float_lives, lives = self._resume(path)
-        for index, version in enumerate(found):
-            load_quantized(self._modules[index], version)  # for modules that are used again later
+        for index, params in enumerate(found):
+            load_quantized(self._modules[index], params)  # for modules that are used again later
         for here in tqdm(range(depth, len(path)), "refitting layers", leave=False, disable=not progress):
-            segment, quantized = self._float[here], self._quantized[here]
-            floats, float_lives = self._run_float(segment, float_lives)
-            for index in segment.layers:
+            subgraph, quantized = self._float[here], self._quantized[here]
+            floats, float_lives = self._run_float(subgraph, float_lives)
+            for index in subgraph.layers:
                 wanted = self._take(quantized, index, lives)
-                version = self._refit(index, bits[index], floats[index], wanted)
-                load_quantized(self._modules[index], version)
-                found.append(version)
+                params = self._refit(index, bits[index], floats[index], wanted)
+                load_quantized(self._modules[index], params)
+                found.append(params)
             if here + 1 < len(path):
                 lives = [quantized.run(*live) for live in lives]
                 self._keep(path[: here + 1], found, float_lives, lives)
@@ -139,47 +139,47 @@ class SequentialQuantizer:
         inputs = Inputs(x, x_q, centred=self._bias_correction)
         if not inputs.finite:
             raise AdrlGymError(f"layer {layer.name}: its inputs hold NaN or infinity; check the weights and the images")
-        wanted, moments = inputs.target(weight)
-        rounded = quantize(wanted, [bits], self._quantizer, second_moment=moments, layer=layer.name)[bits]
+        wanted, hessian = inputs.target(weight)
+        rounded = self._quantizer.quantize(wanted, [bits], hessian=hessian, layer=layer.name)[bits]
         if self._bias_correction:
             shift = inputs.shift(weight, rounded)  # (O,)
             bias = shift if bias is None else bias + shift
         return QuantizedParams(rounded, bias)
 
-    def _run_float(self, segment: Subgraph, lives: list[Live]) -> tuple[dict[int, Tensor], list[Live]]:
-        """The float network through one segment: inputs of each layer that begins in it, and the live activations."""
-        taken: dict[int, dict[int, Tensor]] = {index: {} for index in segment.layers}
+    def _run_float(self, subgraph: Subgraph, lives: list[Live]) -> tuple[dict[int, Tensor], list[Live]]:
+        """The float network through one subgraph: inputs of each layer that begins in it, and the live activations."""
+        taken: dict[int, dict[int, Tensor]] = {index: {} for index in subgraph.layers}
         after = []
         for b, live in enumerate(lives):
-            hooks = [self._hook(segment, index, b, taken[index], stop=False) for index in segment.layers]
+            hooks = [self._hook(subgraph, index, b, taken[index], stop=False) for index in subgraph.layers]
             try:
-                after.append(segment.run(*live))
+                after.append(subgraph.run(*live))
             finally:
                 for hook in hooks:
                     hook.remove()
         return {index: torch.cat(list(parts.values())) for index, parts in taken.items()}, after
 
-    def _take(self, segment: Subgraph, index: int, lives: list[Live]) -> Tensor:
+    def _take(self, subgraph: Subgraph, index: int, lives: list[Live]) -> Tensor:
         """The quantized network's inputs of a layer, ``(P, G, J)``; it runs no further than that."""
         taken: dict[int, Tensor] = {}
         for b, live in enumerate(lives):
-            hook = self._hook(segment, index, b, taken, stop=True)
+            hook = self._hook(subgraph, index, b, taken, stop=True)
             try:
-                segment.run(*live)
+                subgraph.run(*live)
             except _ReachedError:
                 pass
             finally:
                 hook.remove()
         return torch.cat(list(taken.values()))
 
-    def _hook(self, segment: Subgraph, index: int, batch: int, taken: dict[int, Tensor], *, stop: bool) -> Any:
+    def _hook(self, subgraph: Subgraph, index: int, batch: int, taken: dict[int, Tensor], *, stop: bool) -> Any:
         def take(module: nn.Conv2d | nn.Linear, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
             if batch not in taken:  # of several uses, the first one
                 taken[batch] = self._sample(module, layer_input(inputs, keywords), index, batch)
             if stop:
                 raise _ReachedError
 
-        return quantizable(segment.run, self._layers[index]).register_forward_pre_hook(take, with_kwargs=True)
+        return quantizable(subgraph.run, self._layers[index]).register_forward_pre_hook(take, with_kwargs=True)
 
     def _sample(self, module: nn.Conv2d | nn.Linear, x: Tensor, index: int, batch: int) -> Tensor:
         """This batch's share of the positions: ``(P, G, J)``, the same in every network and configuration."""
@@ -194,19 +194,19 @@ class SequentialQuantizer:
     def _resume(self, path: tuple[tuple[int | None, ...], ...]) -> tuple[int, list[QuantizedParams], Any, Any]:
         """The deepest place on ``path`` that is known: its depth, weights, float and quantized live activations."""
         for depth in range(len(path) - 1, 0, -1):
-            weights = self._kept.get((WEIGHTS, path[:depth]))
+            weights = self._kept.get((_WEIGHTS, path[:depth]))
             both = [self._kept.get((b, way)) for way in _ways(path[:depth]) for b in range(len(self._batches))]
             if weights is not None and None not in both:
-                versions = [QuantizedParams(*pair) for pair in zip(weights[::2], weights[1::2], strict=True)]
-                return depth, versions, both[: len(self._batches)], both[len(self._batches) :]
+                params = [QuantizedParams(*pair) for pair in zip(weights[::2], weights[1::2], strict=True)]
+                return depth, params, both[: len(self._batches)], both[len(self._batches) :]
         images = [(batch,) for batch in self._batches]
         return 0, [], images, images
 
-    def _keep(self, path: Any, versions: list[QuantizedParams], float_lives: list[Live], lives: list[Live]) -> None:
+    def _keep(self, path: Any, params: list[QuantizedParams], float_lives: list[Live], lives: list[Live]) -> None:
         for way, kept in zip(_ways(path), (float_lives, lives), strict=True):
             for b, live in enumerate(kept):
                 self._kept.put((b, way), live, len(kept))
-        self._kept.put((WEIGHTS, path), tuple(part for version in versions for part in version), 1)
+        self._kept.put((_WEIGHTS, path), tuple(part for params in params for part in params), 1)
 
 
 def _ways(path: Any) -> tuple[Any, Any]:
@@ -214,11 +214,11 @@ def _ways(path: Any) -> tuple[Any, Any]:
     return tuple((None,) * len(bits) for bits in path), path
 
 
-def _version(module: nn.Conv2d | nn.Linear) -> QuantizedParams:
+def _params(module: nn.Conv2d | nn.Linear) -> QuantizedParams:
     return QuantizedParams(module.weight.detach(), None if module.bias is None else module.bias.detach())
 
 
-def _modules(segments: Sequence[Subgraph], layers: Sequence[LayerSpec]) -> list[nn.Conv2d | nn.Linear]:
+def _modules(subgraphs: Sequence[Subgraph], layers: Sequence[LayerSpec]) -> list[nn.Conv2d | nn.Linear]:
     """The module of each layer."""
-    found = {i: quantizable(segment.run, layers[i]) for segment in segments for i in segment.layers}
+    found = {i: quantizable(subgraph.run, layers[i]) for subgraph in subgraphs for i in subgraph.layers}
     return [found[i] for i in range(len(layers))]

@@ -40,5 +40,5 @@ def measure_sensitivity(problem: QuantProblem, score: Score, images: int, *, mos
 def measure_layer(problem: QuantProblem, layer: int, widths: Sequence[int], score: Score, images: int) -> np.ndarray:
     """Costs of one searched layer alone at some bit-widths, ``(len(widths),)``; see ``measure_sensitivity``."""
     n = len(problem.searchable)
-    configurations = [problem.with_kept([None] * layer + [b] + [None] * (n - layer - 1)) for b in widths]
+    configurations = [problem.with_fixed([None] * layer + [b] + [None] * (n - layer - 1)) for b in widths]
     return problem.costs(configurations, score, 0, min(images, problem.images)).mean(axis=1)

@@ -1,16 +1,17 @@
 """HAQ's protocol: a configuration is finetuned for a moment before it is measured."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import torch
 
-from adrl_gym.bits import BitConfig
 from adrl_gym.datasets import ImageSet
+from adrl_gym.envs import problem_of
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Metrics
-from adrl_gym.problem import QuantProblem
 from adrl_gym.qat import Feed, Finetuning, FloatTeacher, Trainer
+from adrl_gym.quantization import QuantizedNetwork
 
 
 class FinetunedReward(gym.Wrapper[Any, Any, Any, Any]):
@@ -31,7 +32,7 @@ class FinetunedReward(gym.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: gym.Env[Any, Any], images: int) -> None:
         super().__init__(env)
-        self.problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+        self.problem = problem_of(env)
         problem = self.problem
         train = None if problem.splits.train is None else problem.splits.train()
         if train is None or len(train) < images:
@@ -51,26 +52,22 @@ class FinetunedReward(gym.Wrapper[Any, Any, Any, Any]):
         """See ``MixedPrecisionQuantEnv.step``."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         if terminated:
-            bits = tuple(info["bits"])
-            if bits not in self._known:
-                self._known[bits] = self.problem.measure(self.finetuned(bits))
-            after = self._known[bits]
-            reward = 0.1 * (after.accuracy - self.problem.float_search.accuracy)
-            info = {**info, "accuracy": after.accuracy, "agreement": after.agreement, "kl": after.kl}
+            reward, info = self._finetuned(info)
         return observation, float(reward), terminated, truncated, info
 
-    def test(self, bits: tuple[int, ...]) -> Metrics:
-        """A configuration on the test images, finetuned like for its reward."""
+    def measure(self, bits: Sequence[int]) -> tuple[float, dict[str, Any]]:
+        """See ``MixedPrecisionQuantEnv.measure``."""
+        _, info = self.env.get_wrapper_attr("measure")(bits)
+        return self._finetuned(info)
+
+    def test(self, bits: Sequence[int]) -> Metrics:
+        """Measure a configuration on the test images, finetuned like for its reward."""
         return self.problem.measure(self.finetuned(bits), "test")
 
-    def finetuned(self, bits: tuple[int, ...]) -> torch.nn.Module:
-        """The network of these bits after its pass, on the CPU."""
-        problem = self.problem
-        names = [layer.name for layer in problem.layers]
+    def finetuned(self, bits: Sequence[int]) -> QuantizedNetwork:
+        """Return the network of these bits after its pass, on the CPU."""
         trainer = Trainer(
-            problem.quantized(bits, recipe="direct"),
-            BitConfig.from_dict(dict(zip(names, bits, strict=True))),
-            quantizer=problem.quantizer,
+            self.problem.quantized(bits, calibration="independent"),
             teacher=self._teacher,
             feed=self._feed,
             settings=self._settings,
@@ -79,3 +76,12 @@ class FinetunedReward(gym.Wrapper[Any, Any, Any, Any]):
         )
         trainer.train_epoch(1)
         return trainer.network()
+
+    def _finetuned(self, info: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+        """Reward and ``info`` of the last step, as they are after finetuning."""
+        bits = tuple(info["bits"])
+        if bits not in self._known:
+            self._known[bits] = self.problem.measure(self.finetuned(bits))
+        after = self._known[bits]
+        reward = 0.1 * (after.accuracy - self.problem.float_search.accuracy)
+        return reward, {**info, "accuracy": after.accuracy, "agreement": after.agreement, "kl": after.kl}

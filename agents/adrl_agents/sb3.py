@@ -10,6 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
 
 from adrl_agents.options import ActionType, Algo
+from adrl_gym.envs import problem_of
 
 BUFFER = 100_000  # transitions: more than a search makes
 PPO_EPISODES = 8  # of a rollout; SB3's 2,048 steps would be 102 episodes of ResNet20
@@ -34,7 +35,7 @@ def make_sb3_agent(algo: Algo, env: gym.Env[Any, Any], seed: int) -> BaseAlgorit
         env: of this package, of the algorithm's ``ACTION_TYPES``.
         seed: of everything random.
     """
-    layers = len(env.unwrapped.problem.searchable)  # type: ignore[attr-defined]
+    layers = len(problem_of(env).searchable)
     once_an_episode = {"train_freq": (1, "episode"), "gradient_steps": -1, "buffer_size": BUFFER}
     noise = {"action_noise": NormalActionNoise(np.zeros(1), np.full(1, 0.1))}
     make: dict[Algo, tuple[Callable[..., BaseAlgorithm], dict[str, Any]]] = {

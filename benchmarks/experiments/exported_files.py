@@ -26,9 +26,8 @@ from torch.nn.functional import interpolate
 from tqdm import tqdm
 
 from adrl_agents.runs import git_commit
-from adrl_gym.bits import BitConfig
 from adrl_gym.datasets import ImageSet, load_splits, own_splits
-from adrl_gym.export import ExportSizes, load_packed, save_onnx, save_packed
+from adrl_gym.export import load_packed, save_onnx, save_packed
 from adrl_gym.models import find_network, load_network
 from adrl_gym.problem import QuantProblem
 
@@ -118,18 +117,13 @@ def runtime(file: Path) -> Logits:
 def measure(case: Case, bits: tuple[int, ...], form: str, folder: Path) -> dict[str, Any]:
     """Export one configuration in one format and compare: one row."""
     problem, file = case.problem, folder / f"network.{form}"
-    network = problem.quantized(bits)
-    config = BitConfig(tuple(layer.name for layer in problem.layers), bits)
-    origin = {"quantizer": problem.quantizer, "name": problem.name, "checkpoint": problem.checkpoint}
+    quantized = problem.quantized(bits)
     start = time.monotonic()
-    sizes: ExportSizes
-    if form == "packed":
-        sizes = save_packed(file, network, config, **origin)
-    else:
-        sizes = save_onnx(file, network, config, next(case.images()), **origin)
+    packed = form == "packed"
+    sizes = save_packed(file, quantized) if packed else save_onnx(file, quantized, next(case.images()))
     seconds = time.monotonic() - start
-    before = pytorch(network)
-    after = pytorch(load_packed(file, case.make())) if form == "packed" else runtime(file)
+    before = pytorch(quantized.network)
+    after = pytorch(load_packed(file, case.make())) if packed else runtime(file)
     images = predictions = exact = 0
     difference, classes = 0.0, set()
     for batch in case.images():

@@ -26,7 +26,6 @@ import tyro
 
 import benchmarks.harness.stoppable as stoppable
 from adrl_agents.runs import git_commit
-from adrl_gym.bits import BitConfig
 from adrl_gym.datasets import cifar10_splits, load_cifar10
 from adrl_gym.files import write_whole
 from adrl_gym.models import load_network
@@ -111,12 +110,9 @@ def train(run: Run, bits: tuple[int, ...], options: Options) -> None:
         network = load_network(run.network).network
         splits = cifar10_splits(options.data_root, 1000)
         problem = QuantProblem(network, splits, quantizer=QUANTIZER, budget=run.budget)
-        config = BitConfig(tuple(layer.name for layer in problem.layers), bits)
         finetune(
             network,
             refit(problem, bits) if run.start == "refit" else problem.quantized(bits),
-            config,
-            quantizer=QUANTIZER,
             train=load_cifar10(options.data_root, "train"),
             search=load_cifar10(options.data_root, "search"),
             test=splits.test,

@@ -29,7 +29,7 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import whole_logits
 from adrl_gym.layers import find_layers, quantized_copy
 from adrl_gym.models import load_network
-from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS, SequentialQuantizer
+from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS, SequentialQuantizer, find_quantizer
 
 RESULTS = Path(__file__).parents[1] / "results"
 SEARCHES = ("comparison.csv", "runs.csv")
@@ -100,8 +100,8 @@ def measure(row: dict[str, str], calibration: str, draw: int, data_root: Path) -
     start, cpu_start = time.perf_counter(), time.process_time()
     network = loaded.network.eval()
     layers = find_layers(network, tuple(images.shape[1:]))
-    refitter = SequentialQuantizer(network, layers, images, quantizer=row["quantizer"], seed=draw)
-    refitted = quantized_copy(network, layers, refitter.versions([int(b) for b in row["bits"].split()]))
+    refitter = SequentialQuantizer(network, layers, images, quantizer=find_quantizer(row["quantizer"]), seed=draw)
+    refitted = quantized_copy(network, layers, refitter.quantize([int(b) for b in row["bits"].split()]))
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     logits = whole_logits(refitted, (batch for batch, _ in test.batches(50)))  # (N, K)
     assert test.labels is not None

@@ -16,7 +16,7 @@ from adrl_agents.adrl import ProfilingIndicator, shares
 from adrl_gym.bits import bits_from_action
 from adrl_gym.datasets import ImageSet
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import Engine, ReferenceEvaluator, Score, check_native, compare
+from adrl_gym.evaluation import Engine, ReferenceEvaluator, Score, check_native, sample_metrics
 from adrl_gym.layers import find_layers
 from adrl_gym.problem import QuantProblem
 from adrl_gym.quantization import quantize_layers
@@ -88,7 +88,7 @@ class Bench:
     def plainly(self, bits: Sequence[int | None] | None = None) -> None:
         """One full evaluation by the plain way, with the same metrics."""
         logits = self.plain.logits(self.images, bits or self.four)  # (N, K)
-        compare(logits[None], self._reference, self.images.labels)
+        sample_metrics(logits[None], self._reference, self.images.labels)
 
     def alone(self, layer: int, bits: int) -> list[int | None]:
         """All float but one layer."""

@@ -19,6 +19,7 @@ from adrl_agents import ADRL, HAQ
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import check_bits, match_keep, parse_keep
 from adrl_gym.costs import project, size_ratio
+from adrl_gym.envs.access import problem_of
 from adrl_gym.sensitivity.table import SensitivityTable
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
@@ -28,12 +29,6 @@ FIRST_AND_LAST = {"conv1": 8, "fc2": 8}  # as HAQ's code has it
 def make(network: nn.Module, batches: Batches, **keywords: Any) -> gym.Env[np.ndarray, Any]:
     keywords = {"budget": 0.1, "quantizer": "linear", "keep": FIRST_AND_LAST, "images": 100, **keywords}
     return gym.make("adrl_gym/MixedPrecisionQuant-v0", network=network, data=batches, **keywords)
-
-
-def problem_of(env: gym.Env[np.ndarray, Any]) -> QuantProblem:
-    problem = env.unwrapped.problem  # type: ignore[attr-defined]
-    assert isinstance(problem, QuantProblem)
-    return problem
 
 
 @settings(deadline=None)
@@ -135,11 +130,11 @@ def test_a_callable_indicator_sees_the_searched_layers(tiny: nn.Module, batches:
 def test_completion_is_the_best_within_what_the_kept_layers_leave(tiny: nn.Module, batches: Batches) -> None:
     problem = problem_of(make(tiny, batches, budget=0.12))
     costs = problem.distances[list(problem.searchable)]  # (2, 8)
-    completed = problem.with_kept(SensitivityTable(problem, costs).completion.complete(()))
+    completed = problem.with_fixed(SensitivityTable(problem, costs).completion.complete(()))
     fitting = [
-        (sum(costs[layer, b - 1] for layer, b in enumerate(bits)), problem.with_kept(bits))
+        (sum(costs[layer, b - 1] for layer, b in enumerate(bits)), problem.with_fixed(bits))
         for bits in itertools.product(range(1, 9), repeat=2)
-        if problem.size_ratio(problem.with_kept(bits)) <= 0.12
+        if problem.size_ratio(problem.with_fixed(bits)) <= 0.12
     ]
     assert completed == min(fitting)[1]
 

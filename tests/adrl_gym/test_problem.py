@@ -97,14 +97,14 @@ def test_unknown_scores_are_refused(problem: QuantProblem) -> None:
             ask([(8, 2, 2, 2)], "bogus")
 
 
-def test_any_problem_gives_either_recipe_s_weights(problem: QuantProblem, batches: Batches) -> None:
+def test_any_problem_gives_the_weights_of_either_calibration(problem: QuantProblem, batches: Batches) -> None:
     bits, x = (8, 2, 3, 2), batches[0][0]
-    direct, refitted = problem.quantized(bits), problem.quantized(bits, recipe="refit")
-    assert torch.equal(direct(x), problem.quantized(bits, recipe="direct")(x))
+    direct, refitted = problem.quantized(bits), problem.quantized(bits, calibration="sequential")
+    assert torch.equal(direct(x), problem.quantized(bits, calibration="independent")(x))
     assert torch.equal(refitted(x), refit(problem, bits)(x))
     assert not torch.equal(direct(x), refitted(x))
-    with pytest.raises(AdrlGymError, match="unknown recipe 'finetuned': choose one of direct, refit"):
-        problem.quantized(bits, recipe="finetuned")  # type: ignore[arg-type]
+    with pytest.raises(AdrlGymError, match="unknown calibration 'finetuned': choose one of independent, sequential"):
+        problem.quantized(bits, calibration="finetuned")  # type: ignore[arg-type]
 
 
 def test_a_network_that_is_to_run_elsewhere_is_copied(

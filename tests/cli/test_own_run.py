@@ -210,9 +210,8 @@ def test_a_transformer_s_linear_layers_are_exported(tmp_path: Path) -> None:
     assert "blocks.0.attn.qkv" in names
     bits = BitConfig(names, tuple(2 + index for index in range(len(names))))
     quantized = problem.quantized(bits.bits)
-    origin = {"quantizer": "gptq", "name": "vit", "checkpoint": problem.checkpoint}
-    save_packed(tmp_path / "packed", quantized, bits, **origin)
-    save_onnx(tmp_path / "onnx", quantized, bits, x, **origin)
+    save_packed(tmp_path / "packed", quantized)
+    save_onnx(tmp_path / "onnx", quantized, x)
     with torch.inference_mode():
         logits = quantized(x)  # (8, 3)
         assert torch.equal(load_packed(tmp_path / "packed", network)(x), logits)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def command(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: object) ->
     return run_command(script, [*map(str, arguments)])
 
 
-def logits(network: torch.nn.Module) -> torch.Tensor:
+def logits(network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     with torch.inference_mode():
         return network(importlib.import_module("tiny_env").images)  # (N, 10)
 
@@ -125,7 +126,7 @@ def test_export_takes_the_best_weights_there_are(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = importlib.import_module("tiny_env")
-    expected = {
+    expected: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "direct": load_run(RunOptions(run=run)).problem.quantized(SearchResult.load(run / "result.json").config.bits),
         "refit": load_packed(run / "refit.safetensors", tiny.Tiny()),
     }
@@ -249,7 +250,7 @@ def test_a_search_with_the_recipe_refit_measures_refitted_networks(
     assert "(refit weights)" in capsys.readouterr().out
     assert torch.equal(logits(load_packed(refitted / "packed.safetensors", tiny.Tiny())), logits(network))
     assert command(monkeypatch, "export", refitted, "--format", "packed", "--recipe", "direct") == 0
-    plain = there.problem.quantized(there.bits.bits, recipe="direct")
+    plain = there.problem.quantized(there.bits.bits, calibration="independent")
     assert torch.equal(logits(load_packed(refitted / "packed.safetensors", tiny.Tiny())), logits(plain))
 
     with pytest.raises(AdrlGymError, match="belongs to another run, with --calibration None"):
@@ -259,9 +260,9 @@ def test_a_search_with_the_recipe_refit_measures_refitted_networks(
 def test_the_memo_keeps_recipes_apart_and_profiling_is_direct(tmp_path: Path) -> None:
     tiny = importlib.import_module("tiny_env")
     data = Splits(ImageSet(tiny.images[:40], tiny.labels[:40]), ImageSet(tiny.images[40:], tiny.labels[40:]), "tiny")
-    options: dict[str, Any] = {"budget": 0.2, "memo": tmp_path / "memo.sqlite"}
+    options: dict[str, Any] = {"budget": 0.2, "cache": tmp_path / "memo.sqlite"}
     direct = QuantProblem(tiny.network, data, **options)
-    refitted = QuantProblem(tiny.network, data, recipe="refit", **options)
+    refitted = QuantProblem(tiny.network, data, calibration="sequential", **options)
     bits = [(2, 2, 2, 2), (2, 2, 3, 2)]
     for b in bits:
         assert direct.evaluate(b) == direct.measure(direct.quantized(b))
@@ -274,16 +275,18 @@ def test_the_memo_keeps_recipes_apart_and_profiling_is_direct(tmp_path: Path) ->
         assert test.kl == pytest.approx(refitted.measure(refit(refitted, b), "test").kl)
     assert (refitted.memo_misses, refitted.evaluations) == (2, 2)
     np.testing.assert_array_equal(refitted.costs(bits, "kl"), direct.costs(bits, "kl"))
-    again = QuantProblem(tiny.network, data, recipe="refit", **options)
+    again = QuantProblem(tiny.network, data, calibration="sequential", **options)
     assert again.evaluate(bits[0]) == refitted.evaluate(bits[0])
     assert (again.memo_hits, again.evaluations) == (1, 0)
-    with pytest.raises(AdrlGymError, match="unknown recipe 'finetuned': choose one of direct, refit"):
-        QuantProblem(tiny.network, data, recipe="finetuned", budget=0.2)  # type: ignore[arg-type]
+    with pytest.raises(AdrlGymError, match="unknown calibration 'finetuned': choose one of independent, sequential"):
+        QuantProblem(tiny.network, data, calibration="finetuned", budget=0.2)
 
 
 def test_an_environment_with_the_recipe_can_be_pickled() -> None:
     tiny = importlib.import_module("tiny_env")
-    problem = QuantProblem(tiny.network, Splits(ImageSet(tiny.images, None), None, "tiny"), recipe="refit", budget=0.2)
+    problem = QuantProblem(
+        tiny.network, Splits(ImageSet(tiny.images, None), None, "tiny"), calibration="sequential", budget=0.2
+    )
     before = problem.evaluate((2, 2, 2, 2))
     copy = pickle.loads(pickle.dumps(problem))
     assert copy.measure(copy.quantized((2, 2, 2, 2))).kl == pytest.approx(before.kl)

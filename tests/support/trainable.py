@@ -5,11 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adrl_gym import BitConfig, QuantProblem
+from adrl_gym import QuantProblem
 from adrl_gym.datasets.images import ImageSet
 from adrl_gym.datasets.splits import Splits
 from adrl_gym.qat.loop import Finetuned, finetune
 from adrl_gym.qat.settings import Finetuning
+from adrl_gym.quantization.network import QuantizedNetwork
 
 BITS = (4, 2, 1, 3)
 SETTINGS = Finetuning(epochs=3, batch_size=32, mirror=False, precision="float32")
@@ -59,18 +60,16 @@ def make_problem(network: nn.Module, quantizer: str = "linear") -> QuantProblem:
 
 def run(problem: QuantProblem, bits: tuple[int, ...] = BITS, **changes: Any) -> Finetuned:
     """A finetuning of the directly quantized network."""
-    config = BitConfig(tuple(layer.name for layer in problem.layers), bits)
     arguments = {
-        "quantizer": problem.quantizer,
         "train": labelled(problem.network, smooth(320, 3)),
         "search": problem.splits.search,
         "test": problem.splits.test,
         "settings": SETTINGS,
         **changes,
     }
-    return finetune(problem.network, problem.quantized(bits), config, **arguments)
+    return finetune(problem.network, problem.quantized(bits), **arguments)
 
 
-def same(one: nn.Module, two: nn.Module) -> bool:
+def same(one: nn.Module | QuantizedNetwork, two: nn.Module | QuantizedNetwork) -> bool:
     states = one.state_dict(), two.state_dict()
     return states[0].keys() == states[1].keys() and all(torch.equal(states[0][k], states[1][k]) for k in states[0])

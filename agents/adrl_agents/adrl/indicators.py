@@ -164,7 +164,7 @@ class ProfilingIndicator:
 
     def _answer(self, problem: QuantProblem) -> tuple[int, ...]:
         """The best configuration by the table."""
-        return problem.with_kept((self._drawn or self._table(problem)).completion.complete(()))
+        return problem.with_fixed((self._drawn or self._table(problem)).completion.complete(()))
 
     def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
         """Scores of the candidate bit-widths for the next layer, higher is better."""
@@ -178,11 +178,11 @@ class ProfilingIndicator:
         unique, others = sorted(set(candidates)), len(problem.searchable) - layer - 1
         if self.context == "prefix":
             rest = [completion.cost_to_go((*decided, b)) for b in unique]
-            configurations: list[Bits] = [problem.with_kept((*decided, b, *[None] * others)) for b in unique]
+            configurations: list[Bits] = [problem.with_fixed((*decided, b, *[None] * others)) for b in unique]
         else:
             rest = [0.0] * len(unique)
             complete = completion.complete if self.completion == "ip" else partial(uniform_rest, problem)
-            whole = [problem.with_kept(complete((*decided, b))) for b in unique]
+            whole = [problem.with_fixed(complete((*decided, b))) for b in unique]
             configurations = [problem.project(bits) for bits in whole]
         costs = problem.compare(
             configurations, self.score, offsets=rest, images=self.images, error_rate=self._error_rate
@@ -215,7 +215,7 @@ def uniform_rest(problem: QuantProblem, decided: tuple[int, ...]) -> tuple[int, 
     """``decided`` bits of the first searched layers, then the largest bit-width for all others that fits the budget."""
     others = len(problem.searchable) - len(decided)
     for b in range(problem.max_bits, problem.min_bits, -1):
-        if problem.size_ratio(problem.with_kept((*decided, *[b] * others))) <= problem.budget:
+        if problem.size_ratio(problem.with_fixed((*decided, *[b] * others))) <= problem.budget:
             return (*decided, *[b] * others)
     return (*decided, *[problem.min_bits] * others)
 

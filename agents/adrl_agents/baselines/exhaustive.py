@@ -22,7 +22,7 @@ def exhaustive(problem: QuantProblem, options: SearchOptions) -> Proposals:
             f"exhaustive search tries at most {MOST:,}: choose another --method"
         )
     every = itertools.product(widths, repeat=n)
-    fitting = [bits for bits in every if problem.size_ratio(problem.with_kept(bits)) <= problem.budget]
+    fitting = [bits for bits in every if problem.size_ratio(problem.with_fixed(bits)) <= problem.budget]
     for name, limit in (("episodes", options.episodes), ("evaluations", options.evaluations)):
         if limit is not None and limit < len(fitting):
             raise AdrlGymError(f"--{name} {limit}: an exhaustive search tries {len(fitting):,} configurations here")

@@ -8,7 +8,7 @@ from adrl_gym import QuantProblem
 def uniform(problem: QuantProblem, options: SearchOptions) -> Proposals:  # noqa: ARG001 - as all methods
     """The largest bit-width that fits; then the next one, projected: it uses up what is left of the budget."""
     n = len(problem.searchable)
-    sizes = {b: problem.size_ratio(problem.with_kept([b] * n)) for b in range(problem.min_bits, problem.max_bits + 1)}
+    sizes = {b: problem.size_ratio(problem.with_fixed([b] * n)) for b in range(problem.min_bits, problem.max_bits + 1)}
     fits = max(b for b, size in sizes.items() if size <= problem.budget)
     yield [fits] * n
     if sizes[fits] < problem.budget and fits < problem.max_bits:

@@ -36,10 +36,9 @@ def main(options: ExportOptions) -> ExportSizes:
     network, recipe, why = quantized_network(run, options.recipe)
     if why:
         print(why)
-    origin = {"quantizer": problem.quantizer, "name": problem.name, "checkpoint": problem.checkpoint}
     if options.format == "packed":
-        sizes = save_packed(file, network, run.bits, **origin)
+        sizes = save_packed(file, network)
     else:
-        sizes = save_onnx(file, network, run.bits, problem.splits.search.images, **origin)
+        sizes = save_onnx(file, network, problem.splits.search.images)
     print(f"{file} ({recipe} weights): {sizes}")
     return sizes

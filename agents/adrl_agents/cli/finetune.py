@@ -79,8 +79,6 @@ def main(options: FinetuneOptions) -> dict[str, Any]:
         done = finetune(
             problem.network,
             network,
-            run.bits,
-            quantizer=problem.quantizer,
             train=train,
             search=problem.splits.search,
             test=problem.splits.test,

@@ -11,16 +11,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from adrl_agents.postprocess import Run, RunOptions, load_run, recipe_file
 from adrl_agents.runs import git_commit, package_versions
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import Metrics
+from adrl_gym.evaluation import Metrics, Split
 from adrl_gym.export import save_packed
 from adrl_gym.files import write_whole
-from adrl_gym.problem import Split
-from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS
+from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS, QuantizedNetwork
 from adrl_gym.refit import refit
 
 
@@ -62,7 +59,7 @@ def main(options: RefitOptions) -> dict[str, Any]:
         progress=sys.stderr.isatty(),
     )
     seconds = time.monotonic() - start
-    measured = _measured(run, {"direct": problem.quantized(bits, recipe="direct"), "refit": network})
+    measured = _measured(run, {"direct": problem.quantized(bits, calibration="independent"), "refit": network})
     report = {
         "bits": run.bits.as_dict(),
         "images": images,
@@ -79,8 +76,7 @@ def main(options: RefitOptions) -> dict[str, Any]:
     file = recipe_file(run, "refit")
     text = file.with_suffix(".json")
     text.unlink(missing_ok=True)  # whatever happens, no report stands beside weights that it does not describe
-    origin = {"quantizer": problem.quantizer, "name": problem.name, "checkpoint": problem.checkpoint}
-    save_packed(file, network, run.bits, **origin)
+    save_packed(file, network)
     write_whole(text, (json.dumps(report, indent=2) + "\n").encode())
     search, test = measured["search_accuracy"], measured.get("test_accuracy")
     shown = _shown(run.accuracy_name, search) if test is None else _shown("test accuracy", test)
@@ -95,7 +91,7 @@ def _shown(name: str, accuracy: dict[str, float]) -> str:
     return f"{name} {accuracy['direct']:.2f} -> {accuracy['refit']:.2f} (float {accuracy['float']:.2f})"
 
 
-def _measured(run: Run, networks: dict[str, nn.Module]) -> dict[str, dict[str, float]]:
+def _measured(run: Run, networks: dict[str, QuantizedNetwork]) -> dict[str, dict[str, float]]:
     """Accuracy and agreement with the float network in percent, for each split that there is."""
     problem = run.problem
     found: dict[str, dict[str, float]] = {}

@@ -55,12 +55,10 @@ class FinetuneFolder:
             self.wandb_run = json.loads(self.report.read_text()).get("wandb_run")
 
     def save(self, done: Finetuned) -> dict[str, Any]:
-        """Write all files; gives what finetune.json says."""
-        problem = self.run.problem
+        """Write all files; return the content of finetune.json."""
         if done.best != self._saved:
             self.report.unlink(missing_ok=True)  # no report stands beside weights that it does not describe
-            origin = {"quantizer": problem.quantizer, "name": problem.name, "checkpoint": problem.checkpoint}
-            save_packed(self.network, done.network, self.run.bits, **origin)
+            save_packed(self.network, done.network)
             self._saved = done.best
         write_whole(self.log, log_csv(done).encode())
         report = self._report(done)
@@ -98,7 +96,7 @@ class FinetuneFolder:
             "data_source": problem.splits.source,
             "quantizer": problem.quantizer,
             "checkpoint": problem.checkpoint,
-            "finetuned": content_hash(done.network.state_dict()),
+            "finetuned": content_hash(done.network.network.state_dict()),
             "versions": package_versions(),
             "git_commit": git_commit(),
             "wandb_run": self.wandb_run,

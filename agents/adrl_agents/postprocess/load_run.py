@@ -12,6 +12,7 @@ from adrl_agents.search import make_env
 from adrl_gym.bits import BitConfig
 from adrl_gym.costs import size_ratio
 from adrl_gym.datasets import DATA
+from adrl_gym.envs import problem_of
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.problem import QuantProblem
 
@@ -76,7 +77,7 @@ def load_run(options: RunOptions) -> Run:
     """
     read = read_run(options)
     env, _ = make_env(read.options)
-    problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+    problem = problem_of(env)
     check_weights(read, problem)
     names = tuple(layer.name for layer in problem.layers)
     return Run(read.folder, read.result, problem, BitConfig(names, read.result.config.for_layers(names)))

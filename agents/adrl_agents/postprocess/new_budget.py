@@ -17,6 +17,7 @@ from adrl_agents.postprocess.trained import decide, load_trained
 from adrl_agents.runs import Episode, RunFolder, SearchResult
 from adrl_agents.search import run_search
 from adrl_gym.bits import check_bits
+from adrl_gym.envs import problem_of
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.problem import QuantProblem
 from adrl_gym.sensitivity import measure_sensitivity
@@ -68,7 +69,7 @@ def answer(options: NewBudgetOptions) -> SearchResult:
     asked: list[tuple[QuantProblem, int]] = []  # and what was missing in the memo before the first configuration
 
     def proposals(env: gym.Env[Any, Any]) -> Proposals:
-        problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+        problem = problem_of(env)
         check_weights(read, problem)
         configurations = candidates(read, wanted.profile_images, env)[: wanted.episodes]
         asked.append((problem, problem.memo_misses))
@@ -112,7 +113,7 @@ def candidates(read: Recorded, profile_images: int | None, env: gym.Env[Any, Any
             relative error, which takes no image.
         env: of the new budget.
     """
-    problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+    problem = problem_of(env)
     free = list(problem.searchable)
     names = tuple(layer.name for layer in problem.layers)
     tried = _tried(read.folder, problem)
@@ -127,13 +128,13 @@ def candidates(read: Recorded, profile_images: int | None, env: gym.Env[Any, Any
         yield problem.project(read.result.config.for_layers(names))
         fitting = [bits for bits in tried if problem.size_ratio(bits) <= problem.budget]
         yield from sorted(fitting, key=lambda bits: rank(tried[bits]))[:1]
-        yield problem.with_kept(table.bits(solved))
+        yield problem.with_fixed(table.bits(solved))
         agent = load_trained(read.folder.agent, read.result.agent, env)
         if agent is not None:
-            yield problem.project(problem.with_kept(decide(agent, env)))
+            yield problem.project(problem.with_fixed(decide(agent, env)))
 
     projected = {problem.project(bits) for bits in tried}
-    around = {problem.with_kept(table.bits(columns)) for columns in neighbours(table, solved)}
+    around = {problem.with_fixed(table.bits(columns)) for columns in neighbours(table, solved)}
     return list(dict.fromkeys([*sure(), *sorted(projected | around, key=cost)]))
 
 

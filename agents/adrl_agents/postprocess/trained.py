@@ -1,5 +1,7 @@
 """A trained agent from the folder of its run, and the bits that it chooses."""
 
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from adrl_agents.adrl import ADRL
 from adrl_agents.haq import HAQ
-from adrl_agents.runs import DAMAGED, read_agent
 from adrl_gym.bits import action_from_bits, bits_from_action
+from adrl_gym.envs import problem_of
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.problem import QuantProblem
 
 AGENTS: dict[str, type[BaseAlgorithm]] = {
     "adrl": ADRL,
@@ -42,8 +43,8 @@ def load_trained(path: Path, name: str, env: gym.Env[Any, Any]) -> BaseAlgorithm
         return None
     kind = AGENTS[name]
     try:
-        return read_agent(path, kind, env if kind is ADRL else None, "cpu")
-    except DAMAGED as error:
+        return kind.load(path, env=env if kind is ADRL else None, device="cpu")
+    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise AdrlGymError(f"cannot load the agent {path} ({error}): remove it, to go on without it") from error
 
 
@@ -54,7 +55,7 @@ def decide(agent: BaseAlgorithm, env: gym.Env[Any, Any]) -> tuple[int, ...]:
         agent: of continuous or of discrete actions.
         env: of continuous actions.
     """
-    problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+    problem = problem_of(env)
     discrete, bits = isinstance(agent.action_space, spaces.Discrete), []
     observation, _ = env.reset()
     while True:

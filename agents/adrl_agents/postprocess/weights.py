@@ -4,21 +4,21 @@ import json
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from torch import nn
-
 from adrl_agents.postprocess.load_run import Run
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export import load_packed, read_packed
+from adrl_gym.quantization import Calibration, QuantizedNetwork
 
 Made = Literal["direct", "refit", "finetuned"]
 RECIPES: tuple[Made, ...] = ("finetuned", "refit", "direct")  # the most elaborate first: it wins a tie
+_OWN: dict[Calibration, Made] = {"independent": "direct", "sequential": "refit"}  # what a search has made itself
 COMMANDS: dict[Made, str] = {"refit": "agents/refit.py", "finetuned": "agents/finetune.py"}
 
 
 class Quantized(NamedTuple):
     """A quantized network, on the CPU, what made it, and why ``auto`` took that, if it had a choice."""
 
-    network: nn.Module
+    network: QuantizedNetwork
     recipe: Made
     why: str = ""
 
@@ -56,16 +56,16 @@ def quantized_network(
 
 
 def _is_there(run: Run, made: Made) -> bool:
-    return made in ("direct", run.problem.recipe) or recipe_file(run, made).exists()
+    return made in ("direct", _OWN[run.problem.calibration]) or recipe_file(run, made).exists()
 
 
-def _network(run: Run, made: Made) -> nn.Module:
+def _network(run: Run, made: Made) -> QuantizedNetwork:
     if made == "direct":
-        return run.problem.quantized(run.bits.bits, recipe="direct")
+        return run.problem.quantized(run.bits.bits, calibration="independent")
     file = recipe_file(run, made)
     if file.exists():
         _check(file, run, COMMANDS[made])
-        return load_packed(file, run.problem.network)
+        return run.problem.quantized_network(run.bits.bits, load_packed(file, run.problem.network))
     if not _is_there(run, made):
         raise AdrlGymError(f"{run.folder.path} has no {file.name}: make it with {COMMANDS[made]} {run.folder.path}")
     return run.problem.quantized(run.bits.bits)
@@ -94,15 +94,16 @@ def _reported(run: Run, made: Made) -> float | None:
         return None  # a command that was killed leaves weights without their report
     # The search measured its own recipe, but with --finetune-images after a moment of training.
     finetuned = run.result.options.get("finetune_images", 0) > 0
-    return run.result.search_accuracy if made == run.problem.recipe and not finetuned else None
+    return run.result.search_accuracy if made == _OWN[run.problem.calibration] and not finetuned else None
 
 
 def _check(file: Path, run: Run, command: str) -> None:
     there, problem = read_packed(file), run.problem
-    if there.checkpoint != problem.checkpoint:
-        differs = f"weights of hash {there.checkpoint[:12]}, not {problem.checkpoint[:12]}"
-    elif there.quantizer != problem.quantizer:
-        differs = f"the quantizer {there.quantizer}, not {problem.quantizer}"
+    origin = there.origin
+    if origin.checkpoint != problem.checkpoint:
+        differs = f"weights of hash {origin.checkpoint[:12]}, not {problem.checkpoint[:12]}"
+    elif origin.quantizer != problem.quantizer:
+        differs = f"the quantizer {origin.quantizer}, not {problem.quantizer}"
     elif there.bits.as_dict() != run.bits.as_dict():
         differs = "other bits"
     else:

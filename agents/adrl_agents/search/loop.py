@@ -4,16 +4,14 @@ from collections.abc import Generator
 from typing import Any, Protocol
 
 import gymnasium as gym
-import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from adrl_agents.baselines import Proposals
 from adrl_agents.runs import Episode, Progress, RunFolder, SearchResult, load_agent
 from adrl_agents.search.callback import SearchCallback
 from adrl_agents.search.logger import RunLogger
-from adrl_gym.bits import action_from_bits
+from adrl_gym.envs import problem_of
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.problem import QuantProblem
 
 
 class SearchLoop(Protocol):
@@ -66,7 +64,7 @@ class ProposalLoop:
 
     def __init__(self, proposals: Proposals, env: gym.Env[Any, Any]) -> None:
         self._proposals, self._env = proposals, env
-        self._problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
+        self._problem = problem_of(env)
         self._told: Episode | None = None
 
     def resume(self, folder: RunFolder, previous: SearchResult) -> tuple[Progress, list[Episode]]:
@@ -90,7 +88,8 @@ class ProposalLoop:
         """See ``SearchLoop``."""
         recorder.open()
         while not recorder.record.ended and (bits := self._next()) is not None:
-            self._told = recorder.add(*self._try(bits))
+            reward, info = self._env.get_wrapper_attr("measure")(self._problem.with_fixed(bits))
+            self._told = recorder.add(info, reward)
             recorder.pause()
         recorder.close()
 
@@ -102,17 +101,7 @@ class ProposalLoop:
             return None
 
     def _projected(self, bits: tuple[int, ...]) -> tuple[int, ...]:
-        return self._problem.project(self._problem.with_kept(bits))
-
-    def _try(self, bits: tuple[int, ...]) -> tuple[dict[str, Any], float]:
-        """``info`` and reward of an episode of these bits, in the environment that agents search in."""
-        self._env.reset()
-        info: dict[str, Any] = {}
-        reward = 0.0
-        for b in bits:
-            action = np.array([action_from_bits(b, self._problem.min_bits, self._problem.max_bits)], np.float32)
-            _, reward, _, _, info = self._env.step(action)  # type: ignore[assignment]
-        return info, reward
+        return self._problem.project(self._problem.with_fixed(bits))
 
 
 def loop_of(made: object, env: gym.Env[Any, Any]) -> SearchLoop:

@@ -162,7 +162,7 @@ def test_the_loss_is_a_score_of_the_table(tmp_path: Path, problem: QuantProblem,
     result = search(method, tmp_path / "run", score="loss", episodes=1)
     assert (result.status, result.options["score"]) == ("finished", "loss")
     table = measure_table(problem, options("ip", score="loss", profile_images=300))
-    alone = [problem.evaluate(problem.with_kept([b, None, None, None])).loss for b in (2, 3, 4)]
+    alone = [problem.evaluate(problem.with_fixed([b, None, None, None])).loss for b in (2, 3, 4)]
     assert table.costs[0].tolist() == pytest.approx(alone)
     assert found(problem, "ip", score="loss")[0] == table.bits(solve(table))
 
@@ -229,8 +229,8 @@ def test_agents_keep_to_their_evaluations_too(tmp_path: Path) -> None:
             {"env_id": "adrl_gym/ResNet20-Cifar10-v0", "quantizer": "linear"},
             r"8 bit-widths in 20 layers make 1.15e\+18 configurations.*at most 10,000",
         ),
-        ("random", {"evaluations": 0}, "--evaluations 0: at least 1"),
-        ("ip", {"profile_images": 0}, "--profile-images 0: at least 1"),
+        ("random", {"evaluations": 0}, "evaluations must be at least 1, got 0"),
+        ("ip", {"profile_images": 0}, "profile_images must be at least 1, got 0"),
         (
             "ip",
             {"env_id": "adrl_gym/CifarNet-Cifar10-v0", "quantizer": "linear", "data": "data-free", "score": "loss"},

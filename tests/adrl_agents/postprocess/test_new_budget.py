@@ -278,7 +278,7 @@ def test_a_damaged_memo_is_set_aside(run: Path, search: Command) -> None:
     memo.write_bytes(b"no memo")
     for suffix in ("-wal", "-shm"):
         memo.with_name(memo.name + suffix).unlink(missing_ok=True)
-    with pytest.warns(UserWarning, match=r"cache.sqlite is not a memo or damaged .*renamed"):
+    with pytest.warns(UserWarning, match=r"cache.sqlite is no evaluation cache, or damaged .*renamed"):
         assert search(run, "--budget", 0.08, "--episodes", 3) == 0
     assert "0 of 3 configurations were known" in search.out
     assert [path.read_bytes() for path in run.parent.glob("cache.sqlite.aside-*")] == [b"no memo"]

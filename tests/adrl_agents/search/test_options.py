@@ -11,7 +11,7 @@ import pytest
 
 from adrl_agents.cli.command_line import run_command_line
 from adrl_agents.options import ADRLOptions, Options, SB3Options, SearchOptions
-from adrl_gym.quantization.base import QUANTIZERS
+from adrl_gym.quantization.registry import QUANTIZERS
 
 
 @pytest.mark.parametrize("options", [ADRLOptions, Options, SB3Options, SearchOptions])

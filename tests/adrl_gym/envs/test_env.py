@@ -17,7 +17,7 @@ from torch import nn
 from adrl_gym import AdrlGymError, MixedPrecisionQuantEnv
 from adrl_gym.bits import action_from_bits
 from adrl_gym.envs.registration import IDS
-from adrl_gym.evaluation.result_cache import Memo
+from adrl_gym.evaluation.result_cache import ResultCache
 from adrl_gym.quantization.layerwise import quantize_layers
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
@@ -166,7 +166,7 @@ def test_accuracy_without_labels_is_agreement(tiny: nn.Module) -> None:
     ("keywords", "message"),
     [
         ({"budget": 0.01}, r"smallest possible is 0\.03125"),
-        ({"budget": float("nan")}, "no configuration meets"),
+        ({"budget": float("nan")}, "budget=nan: a number is needed"),
         ({"bits": (0, 8)}, "1 <= lowest"),
         ({"bits": (5, 3)}, "1 <= lowest"),
         ({"quantizer": "ternary"}, "ternary"),
@@ -181,7 +181,7 @@ def test_accuracy_without_labels_is_agreement(tiny: nn.Module) -> None:
         ({"keep": {"fc1": True}}, "keep fc1=True: a bit-width is an integer"),
         ({"device": "gpu"}, "device gpu cannot be used here; choose auto or cpu"),
         ({"device": "cpu,abacus"}, "device abacus cannot be used here"),
-        ({"recipe": "finetuned"}, "unknown recipe 'finetuned'"),
+        ({"calibration": "finetuned"}, "unknown calibration 'finetuned'"),
         ({"data_root": "/images"}, "data_root and download say where named data are"),
         ({"download": True}, "data_root and download say where named data are"),
     ],
@@ -276,22 +276,22 @@ def test_continuous_actions_that_cannot_be(tiny: nn.Module, batches: Batches, ac
         env.step(action)
 
 
-@pytest.mark.parametrize("recipe", ["direct", "refit"])
+@pytest.mark.parametrize("calibration", ["independent", "sequential"])
 def test_close_lets_go_of_file_and_threads(
-    tmp_path: Path, tiny: nn.Module, batches: Batches, monkeypatch: pytest.MonkeyPatch, recipe: str
+    tmp_path: Path, tiny: nn.Module, batches: Batches, monkeypatch: pytest.MonkeyPatch, calibration: str
 ) -> None:
-    memos: list[Memo] = []
+    memos: list[ResultCache] = []
 
-    def open_memo(path: Path | None, fingerprint: str) -> Memo:
-        memos.append(Memo(path, fingerprint))
+    def open_memo(path: Path | None, fingerprint: str) -> ResultCache:
+        memos.append(ResultCache(path, fingerprint))
         return memos[-1]
 
-    monkeypatch.setattr("adrl_gym.problem.Memo", open_memo)
-    options = {"memo": tmp_path / "memo.sqlite", "recipe": recipe, "device": "cpu,cpu"}  # each has a thread
+    monkeypatch.setattr("adrl_gym.evaluation.session.ResultCache", open_memo)
+    options = {"cache": tmp_path / "memo.sqlite", "calibration": calibration, "device": "cpu,cpu"}  # each has a thread
     others = set(threading.enumerate())
     env = make(tiny, batches, **options)
     before = play(env, [0.0] * 4)[2]
-    assert len(memos) == (1 if recipe == "direct" else 2)
+    assert len(memos) == (1 if calibration == "independent" else 2)
     workers = {thread for thread in set(threading.enumerate()) - others if thread.name.startswith("ThreadPool")}
     assert len(workers) == 2
     for _ in range(2):

@@ -25,7 +25,7 @@ from adrl_gym.datasets.images import ImageSet
 from adrl_gym.datasets.splits import Splits
 from adrl_gym.evaluation.fingerprint import fingerprint
 from adrl_gym.evaluation.metrics import SampleMetrics
-from adrl_gym.evaluation.result_cache import Memo, pack, unpack
+from adrl_gym.evaluation.result_cache import ResultCache, pack_metrics, unpack_metrics
 from adrl_gym.layers import find_layers
 
 ROOT = Path(__file__).parents[3]
@@ -47,21 +47,21 @@ def same(a: SampleMetrics, b: SampleMetrics) -> bool:
 def problem(network: nn.Module, batches: Batches, memo: Path | None, **keywords: float) -> QuantProblem:
     images, labels = batches[0]
     splits = Splits(ImageSet(images, labels), None, "random")
-    return QuantProblem(network, splits, memo=memo, **keywords)  # type: ignore[arg-type]
+    return QuantProblem(network, splits, cache=memo, **keywords)  # type: ignore[arg-type]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 70))
 def test_packed_outcomes_come_back(seed: int, count: int) -> None:
-    assert same(unpack(pack(outcomes(seed, count))), outcomes(seed, count))
+    assert same(unpack_metrics(pack_metrics(outcomes(seed, count))), outcomes(seed, count))
 
 
 def test_another_process_s_memo_knows(tmp_path: Path) -> None:
     path = tmp_path / "new" / "memo.sqlite"
-    Memo(path, "a").put([((1, None, 8), 3, outcomes(0)), ((1, None, 8), 4, outcomes(1))])
-    again = Memo(path, "a")
+    ResultCache(path, "a").put([((1, None, 8), 3, outcomes(0)), ((1, None, 8), 4, outcomes(1))])
+    again = ResultCache(path, "a")
     assert {s: same(found, outcomes(s - 3)) for s, found in again.get((1, None, 8)).items()} == {3: True, 4: True}
     assert again.get((1, 1, 8)) == {}
-    assert Memo(path, "b").get((1, None, 8)) == {}  # another problem
+    assert ResultCache(path, "b").get((1, None, 8)) == {}  # another problem
 
 
 def test_a_warm_memo_answers_all_for_any_budget(tmp_path: Path, tiny: nn.Module, batches: Batches) -> None:
@@ -111,11 +111,11 @@ def test_what_is_no_memo_is_set_aside(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "memo.sqlite"
     path.write_bytes(content)
     with pytest.warns(UserWarning, match="was renamed to memo.sqlite.aside-"):
-        memo = Memo(path, "a")
+        memo = ResultCache(path, "a")
     (aside,) = tmp_path.glob("*.aside-*")
     assert aside.read_bytes() == content
     memo.put([((1,), 0, outcomes(0))])
-    assert same(Memo(path, "a").get((1,))[0], outcomes(0))
+    assert same(ResultCache(path, "a").get((1,))[0], outcomes(0))
 
 
 def test_nothing_that_was_set_aside_is_replaced(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_nothing_that_was_set_aside_is_replaced(tmp_path: Path) -> None:
     for content in (b"one", b"two", b"three"):  # within a second
         path.write_bytes(content)
         with pytest.warns(UserWarning, match="was renamed"):
-            Memo(path, "a").close()
+            ResultCache(path, "a").close()
     assert {aside.read_bytes() for aside in tmp_path.glob("*.aside-*")} == {b"one", b"two", b"three"}
 
 
@@ -133,20 +133,20 @@ def test_somebody_else_s_database_is_set_aside_unchanged(tmp_path: Path) -> None
         database.execute("CREATE TABLE photos (name TEXT)")
         database.execute("INSERT INTO photos VALUES ('cat')")
     with pytest.warns(UserWarning, match="a database of something else"):
-        Memo(path, "a")
+        ResultCache(path, "a")
     (aside,) = tmp_path.glob("*.aside-*")
     assert sqlite3.connect(aside).execute("SELECT name FROM photos").fetchall() == [("cat",)]
 
 
 def test_a_memo_of_another_version_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "memo.sqlite"
-    before = Memo(path, "a")
+    before = ResultCache(path, "a")
     before.put([((1,), 0, outcomes(0))])
     before.close()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 1")  # whose rows had no loss
-    with pytest.warns(UserWarning, match="a memo of format 1, not 2"):
-        memo = Memo(path, "a")
+    with pytest.warns(UserWarning, match="an evaluation cache of format 1, not 2"):
+        memo = ResultCache(path, "a")
     assert memo.get((1,)) == {}
     (aside,) = tmp_path.glob("*.aside-*[0-9]")  # not its write-ahead log
     assert sqlite3.connect(aside).execute("SELECT count(*) FROM outcomes").fetchone() == (1,)
@@ -154,10 +154,10 @@ def test_a_memo_of_another_version_is_set_aside(tmp_path: Path) -> None:
 
 def test_a_row_that_was_changed_is_never_believed(tmp_path: Path) -> None:
     path = tmp_path / "memo.sqlite"
-    Memo(path, "a").put([((1,), 0, outcomes(0))])
+    ResultCache(path, "a").put([((1,), 0, outcomes(0))])
     with sqlite3.connect(path) as database:
-        database.execute("UPDATE outcomes SET outcomes = ?", (pack(outcomes(1)),))
-    memo = Memo(path, "a")
+        database.execute("UPDATE outcomes SET outcomes = ?", (pack_metrics(outcomes(1)),))
+    memo = ResultCache(path, "a")
     with pytest.warns(UserWarning, match="does not match its checksum"):
         assert memo.get((1,)) == {}
     assert list(tmp_path.glob("*.aside-*"))
@@ -166,9 +166,9 @@ def test_a_row_that_was_changed_is_never_believed(tmp_path: Path) -> None:
 def test_a_memo_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(AdrlGymError, match="name another file, or none"):
-        Memo(tmp_path / "file" / "memo.sqlite", "a")
+        ResultCache(tmp_path / "file" / "memo.sqlite", "a")
     with pytest.raises(AdrlGymError, match="name another file, or none"):
-        Memo(tmp_path, "a")  # a folder
+        ResultCache(tmp_path, "a")  # a folder
 
 
 def search(output: Path, memo: Path | str, seed: int, episodes: int) -> subprocess.Popen[bytes]:

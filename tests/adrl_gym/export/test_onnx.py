@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,13 +43,12 @@ class Model:
     def __init__(self, network: nn.Module, bits: tuple[int, ...], images: Tensor, quantizer: str = "linear") -> None:
         with torch.no_grad():
             labels = network.eval()(images).argmax(1)  # (N,)
-        problem = QuantProblem(network, own_splits([(images, labels)], len(images)), quantizer=quantizer)
-        self.network, self.images, self.quantizer = problem.quantized(bits), images, quantizer
-        self.bits = BitConfig(tuple(layer.name for layer in problem.layers), bits)
+        problem = QuantProblem(network, own_splits([(images, labels)], len(images)), name="mixed", quantizer=quantizer)
+        self.quantized, self.images = problem.quantized(bits), images
+        self.network, self.bits = self.quantized.network, self.quantized.bits
 
     def save(self, file: Path) -> ExportSizes:
-        origin = {"quantizer": self.quantizer, "name": "mixed", "checkpoint": "abc"}
-        return save_onnx(file, self.network, self.bits, self.images, **origin)
+        return save_onnx(file, self.quantized, self.images)
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +126,8 @@ def test_the_file_says_whose_it_is_and_nothing_of_this_machine(written: tuple[Pa
 
 
 def test_layers_without_bits_stay_float(mixed: Model, tmp_path: Path) -> None:
-    config = BitConfig(("tokens",), (4,))
-    origin = {"quantizer": "linear", "name": "mixed", "checkpoint": "abc"}
-    sizes = save_onnx(tmp_path / "file", mixed.network, config, mixed.images, **origin)
+    quantized = replace(mixed.quantized, bits=BitConfig(("tokens",), (4,)))
+    sizes = save_onnx(tmp_path / "file", quantized, mixed.images)
     assert set(dequantized(tmp_path / "file")) == {"tokens.weight"}
     assert sizes.wider_bytes == 0
     assert "widths stored" not in str(sizes)
@@ -188,7 +187,7 @@ def test_what_onnx_cannot_say_is_named(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], network: type[nn.Module], message: str
 ) -> None:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.fx cannot cut Branching")
+        warnings.filterwarnings("ignore", "torch.fx cannot partition Branching")
         model = Model(network(), (2,), torch.randn(5, 3, 2, 2))
     with pytest.raises(AdrlGymError, match=message):
         model.save(tmp_path / "file")

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,11 @@ from adrl_gym.datasets.find import load_splits
 from adrl_gym.datasets.own import own_splits
 from adrl_gym.export.bitpack import pack, packed_size, unpack
 from adrl_gym.export.packed import load_packed, read_packed, save_packed
-from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.models.named import find_network, load_network
-from adrl_gym.quantization.base import QUANTIZERS, quantize
 from adrl_gym.quantization.codes import encode
 from adrl_gym.quantization.grid import levels
+from adrl_gym.quantization.network import Origin, QuantizedNetwork
+from adrl_gym.quantization.registry import QUANTIZERS, find_quantizer
 
 Batches = list[tuple[Tensor, Tensor]]
 WIDTHS = st.integers(1, 8)
@@ -51,7 +52,7 @@ def test_steps_times_levels_are_found_again_bit_for_bit(
     rows = st.lists(st.integers(0, 2**bits - 1), min_size=columns, max_size=columns)
     level = levels(bits)[torch.tensor([data.draw(rows) for _ in steps])]  # (O, J)
     weight = torch.tensor(steps)[:, None] * level  # (O, J)
-    coded = encode(weight, bits, "linear", "fc")
+    coded = encode(weight, bits, False, "fc")
     assert torch.equal(coded.weight, weight)
     integers, scales = coded.integers()  # (O, J), (O,)
     assert torch.equal(scales[:, None] * integers, weight)
@@ -64,8 +65,8 @@ def test_what_quantizers_give_is_found_again_bit_for_bit(quantizer: str, seed: i
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(4, 3, 2, 2, generator=generator)  # (O, I, kH, kW)
     x = torch.randn(50, 12, generator=generator).relu()  # (N, J)
-    for bits, q in quantize(weight, range(1, 9), quantizer, second_moment=(x.T @ x)[None]).items():
-        assert torch.equal(encode(q, bits, quantizer, "conv").weight, q)
+    for bits, q in find_quantizer(quantizer).quantize(weight, range(1, 9), hessian=(x.T @ x)[None]).items():
+        assert torch.equal(encode(q, bits, find_quantizer(quantizer).codebook, "conv").weight, q)
 
 
 @pytest.mark.parametrize(
@@ -78,25 +79,22 @@ def test_what_quantizers_give_is_found_again_bit_for_bit(quantizer: str, seed: i
 def test_weights_off_the_grid_are_refused(quantizer: str, message: str) -> None:
     weight = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
     with pytest.raises(AdrlGymError, match=message):
-        encode(weight, 2, quantizer, "fc")
+        encode(weight, 2, find_quantizer(quantizer).codebook, "fc")
 
 
 def quantized(
     network: nn.Module, batches: Batches, bits: tuple[int, ...], quantizer: str = "linear"
-) -> tuple[nn.Module, BitConfig]:
+) -> QuantizedNetwork:
     """The network with these bits."""
     problem = QuantProblem(network, own_splits(batches, 100), quantizer=quantizer)
-    return problem.quantized(bits), BitConfig(tuple(layer.name for layer in problem.layers), bits)
-
-
-def save(file: Path, network: nn.Module, bits: BitConfig, quantizer: str = "linear") -> ExportSizes:
-    return save_packed(file, network, bits, quantizer=quantizer, name="tiny", checkpoint="abc")
+    made = problem.quantized(bits)
+    return replace(made, origin=Origin(quantizer, "tiny", "abc"))
 
 
 @pytest.fixture
 def file(tmp_path: Path, tiny: nn.Module, batches: Batches) -> Path:
     """A packed ``Tiny`` of 3, 5, 2 and 8 bits."""
-    save(tmp_path / "tiny.safetensors", *quantized(tiny, batches, (3, 5, 2, 8)))
+    save_packed(tmp_path / "tiny.safetensors", quantized(tiny, batches, (3, 5, 2, 8)))
     return tmp_path / "tiny.safetensors"
 
 
@@ -104,8 +102,8 @@ def file(tmp_path: Path, tiny: nn.Module, batches: Batches) -> Path:
 def test_a_loaded_network_is_the_exported_one_bit_for_bit(
     tmp_path: Path, tiny: nn.Module, batches: Batches, quantizer: str
 ) -> None:
-    exported, bits = quantized(tiny, batches, (3, 5, 2, 8), quantizer)
-    sizes = save(tmp_path / "a", exported, bits, quantizer)
+    exported = quantized(tiny, batches, (3, 5, 2, 8), quantizer)
+    sizes = save_packed(tmp_path / "a", exported)
     assert sizes.file_bytes == (tmp_path / "a").stat().st_size
     assert sizes.ideal_bytes == math.ceil((3 * 162 + 5 * 432 + 2 * 2048 + 8 * 80) / 8)
     assert sizes.wider_bytes == 0
@@ -114,7 +112,7 @@ def test_a_loaded_network_is_the_exported_one_bit_for_bit(
     before = {name: tensor.clone() for name, tensor in skeleton.state_dict().items()}
     loaded = load_packed(tmp_path / "a", skeleton)
     assert not loaded.training
-    for name, tensor in exported.state_dict().items():
+    for name, tensor in exported.network.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)
         assert torch.equal(skeleton.state_dict()[name], before[name])
     with torch.inference_mode():
@@ -122,8 +120,8 @@ def test_a_loaded_network_is_the_exported_one_bit_for_bit(
             assert torch.equal(loaded(images), exported(images))
 
     packed = read_packed(tmp_path / "a")
-    assert (packed.network, packed.checkpoint, packed.quantizer, packed.bits) == ("tiny", "abc", quantizer, bits)
-    save(tmp_path / "b", exported, bits, quantizer)
+    assert (packed.origin, packed.bits) == (exported.origin, exported.bits)
+    save_packed(tmp_path / "b", exported)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -150,13 +148,13 @@ class Bare(nn.Module):
 def test_corrected_biases_shared_weights_and_other_types_come_along(tmp_path: Path) -> None:
     network = Bare().eval()
     data = [(torch.randn(20, 2, 6, 6), torch.zeros(20, dtype=torch.int64))]
-    exported, bits = quantized(network, data, (2, 3))
-    assert bits.names == ("conv", "early")
-    sizes = save(tmp_path / "bare", exported, bits)
+    exported = quantized(network, data, (2, 3))
+    assert exported.bits.names == ("conv", "early")
+    sizes = save_packed(tmp_path / "bare", exported)
     loaded = load_packed(tmp_path / "bare", Bare())
     assert isinstance(loaded, Bare)
-    assert loaded.state_dict().keys() == exported.state_dict().keys() >= {"conv.bias", "early.bias"}
-    for name, tensor in exported.state_dict().items():
+    assert loaded.state_dict().keys() == exported.network.state_dict().keys() >= {"conv.bias", "early.bias"}
+    for name, tensor in exported.network.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)
         assert loaded.state_dict()[name].dtype == tensor.dtype
     assert loaded.late.weight is loaded.early.weight
@@ -170,9 +168,9 @@ def test_resnet20_takes_little_more_than_its_bits(tmp_path: Path, bits: int) -> 
     )
     config = BitConfig(tuple(layer.name for layer in problem.layers), (bits,) * len(problem.layers))
     network = problem.quantized(config.bits)
-    sizes = save(tmp_path / "resnet20", network, config)
+    sizes = save_packed(tmp_path / "resnet20", network)
     assert sizes.ideal_bytes == sum(problem.parameters) * bits / 8
-    state = network.state_dict()
+    state = network.network.state_dict()
     steps = 4 * sum(layer.weight_shape[0] for layer in problem.layers)
     unquantized = sum(t.nbytes for name, t in state.items() if name not in {f"{n}.weight" for n in config.names})
     assert sizes.other_bytes == steps + unquantized
@@ -208,7 +206,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("packed") / "one.safetensors"
     layer = nn.Linear(16, 16)
     layer.weight.data.sign_()
-    save(file, nn.Sequential(layer), BitConfig(("0",), (1,)))
+    save_packed(file, QuantizedNetwork(nn.Sequential(layer), BitConfig(("0",), (1,)), Origin("linear", "one", "abc")))
     return file
 
 
@@ -244,11 +242,11 @@ def test_the_layout_is_as_documented(file: Path) -> None:
 
 
 def test_nothing_is_written_of_a_wrong_export(tmp_path: Path, tiny: nn.Module, batches: Batches) -> None:
-    network, bits = quantized(tiny, batches, (3, 5, 2, 8))
+    network = quantized(tiny, batches, (3, 5, 2, 8))
     with pytest.raises(AdrlGymError, match="unknown layer conv9 in the bit configuration: Tiny has no such Conv2d"):
-        save(tmp_path / "file", network, BitConfig(("conv1", "conv9"), (3, 5)))
+        save_packed(tmp_path / "file", replace(network, bits=BitConfig(("conv1", "conv9"), (3, 5))))
     with pytest.raises(AdrlGymError, match="layer conv1: its weights do not fit 2 bits"):
-        save(tmp_path / "file", network, BitConfig(bits.names, (2, 5, 2, 8)))
+        save_packed(tmp_path / "file", replace(network, bits=BitConfig(network.bits.names, (2, 5, 2, 8))))
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(AdrlGymError, match=r"cannot write .*nowhere/file: No such file or directory"):
-        save(tmp_path / "nowhere" / "file", network, bits)
+        save_packed(tmp_path / "nowhere" / "file", network)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from adrl_gym.bits import BitConfig, Bits
+from adrl_gym.bits import Bits
 from adrl_gym.datasets.splits import Splits
 from adrl_gym.evaluation.runner import SubgraphRunner
 from adrl_gym.layers import find_layers
@@ -17,7 +17,7 @@ from adrl_gym.models.named import load_network
 from adrl_gym.problem import QuantProblem
 from adrl_gym.qat.loop import finetune
 from adrl_gym.qat.settings import Finetuning
-from adrl_gym.quantization.sequential import Recipe
+from adrl_gym.quantization.sequential import Calibration
 from compared import Depends, engines, images, same_as_plain, trained
 
 
@@ -39,7 +39,7 @@ def test_torchvision_s_networks_are_cut(name: str) -> None:
 
 def test_a_network_that_cannot_be_traced_runs_whole_with_one_warning() -> None:
     network, search = trained(Depends()), images(100)
-    with pytest.warns(UserWarning, match="cannot cut Depends") as caught:
+    with pytest.warns(UserWarning, match="cannot partition Depends") as caught:
         engine, plain, n = engines(network, search)
     assert len(caught) == 1
     for bits in itertools.product((1, 8, None), repeat=n):
@@ -133,7 +133,7 @@ def test_writing_over_changes_not_a_bit(monkeypatch: pytest.MonkeyPatch) -> None
     there, _, n = engines(network, search, bits=(2, 4))
     runner = there._runners[0]
     assert isinstance(runner, SubgraphRunner)
-    written = "".join(str(segment.run.code) for segment in runner._segments)
+    written = "".join(str(segment.run.code) for segment in runner._subgraphs)
     assert written.count("torch.relu_") == 19
     assert written.count("_add_into") == 9
     monkeypatch.setattr("adrl_gym.graph.partition.reinplace", lambda segment: None)
@@ -220,14 +220,13 @@ def test_what_only_fails_in_another_layout_runs_whole() -> None:
     same_as_plain(trained(ViewAs(True)), False)
 
 
-@pytest.mark.parametrize("recipe", ["direct", "refit"])
-def test_views_are_no_obstacle_after_the_search(recipe: Recipe) -> None:
+@pytest.mark.parametrize("calibration", ["independent", "sequential"])
+def test_views_are_no_obstacle_after_the_search(calibration: Calibration) -> None:
     network, search = trained(Views(True)), images(100)
-    problem = QuantProblem(network, Splits(search, search, "random", "random"), budget=0.2, recipe=recipe)
+    problem = QuantProblem(network, Splits(search, search, "random", "random"), budget=0.2, calibration=calibration)
     bits = (4, 4)
     found = problem.evaluate(bits)
     assert problem.measure(problem.quantized(bits)).kl == pytest.approx(found.kl, rel=1e-3)
-    config = BitConfig(tuple(layer.name for layer in problem.layers), bits)
     start, settings = problem.quantized(bits), Finetuning(epochs=1)
-    done = finetune(network, start, config, quantizer="gptq", train=search, search=search, settings=settings)
+    done = finetune(network, start, train=search, search=search, settings=settings)
     assert len(done.epochs) == 2

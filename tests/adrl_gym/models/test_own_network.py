@@ -23,7 +23,7 @@ from adrl_gym.datasets.find import find_splits
 from adrl_gym.datasets.own import own_splits
 from adrl_gym.layers import find_layers, quantizable, shared_weights, unquantized
 from adrl_gym.models.named import load_network
-from adrl_gym.quantization.base import quantize
+from adrl_gym.quantization.registry import find_quantizer
 
 ROOT = Path(__file__).parents[3]
 FILE = Path(__file__).parents[2] / "support" / "own_network" / "branches.py"
@@ -183,7 +183,7 @@ def test_shared_weights_are_quantized_once_for_all_their_uses(make: Any) -> None
     with torch.no_grad():
         reference = network(x)
         weight = quantizable(network, layer).weight
-        weight.copy_(quantize(weight, [2], "linear")[2])
+        weight.copy_(find_quantizer("linear").quantize(weight, [2])[2])
         logits = network(x)
     p, q = reference.log_softmax(1), logits.log_softmax(1)
     assert measured.kl == pytest.approx(float((p.exp() * (p - q)).sum(1).mean()), rel=1e-4)

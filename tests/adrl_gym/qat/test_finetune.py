@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,8 @@ from adrl_gym.qat.settings import Finetuning
 from adrl_gym.qat.teacher import FloatTeacher
 from adrl_gym.qat.trainer import Trainer
 from adrl_gym.qat.weights import QuantizedWeights
-from adrl_gym.quantization.base import QUANTIZERS
+from adrl_gym.quantization.network import Origin, QuantizedNetwork
+from adrl_gym.quantization.registry import QUANTIZERS
 from trainable import BITS, labelled, make_problem, run, same, smooth
 
 LONGER = Finetuning(epochs=12, batch_size=32, learning_rate=2e-3, mirror=False, precision="float32")
@@ -49,8 +51,7 @@ def test_the_network_gets_better_and_its_weights_stay_on_the_grid(
     assert (done.float_search_accuracy, done.float_test_accuracy) == (100, 100)
     assert all(torch.equal(before[name], tensor) for name, tensor in tiny.state_dict().items()), "the teacher stays"
 
-    config = BitConfig(tuple(layer.name for layer in problem.layers), BITS)
-    save_packed(tmp_path / "file", done.network, config, quantizer=quantizer, name="tiny", checkpoint="none")
+    save_packed(tmp_path / "file", done.network)
     loaded = load_packed(tmp_path / "file", tiny)
     assert same(loaded, done.network)
     assert not same(loaded, problem.quantized(BITS))
@@ -77,13 +78,13 @@ def test_batch_norm_dropout_and_shared_weights(normed: nn.Module, tmp_path: Path
     problem = make_problem(normed)
     done = run(problem, (2, 1, 2), train=ImageSet(smooth(320, 3), None), settings=LONGER)
     assert loss_fell(done)
-    trained = dict(done.network.named_modules())
+    trained = dict(done.network.network.named_modules())
     assert trained["left"].weight is trained["right"].weight
     for name in ("running_mean", "running_var"):
-        assert torch.equal(done.network.state_dict()[f"norm.{name}"], normed.state_dict()[f"norm.{name}"])
-    assert not torch.equal(done.network.state_dict()["norm.weight"], normed.state_dict()["norm.weight"])
-    config = BitConfig(("conv", "left", "fc"), (2, 1, 2))
-    save_packed(tmp_path / "file", done.network, config, quantizer="linear", name="normed", checkpoint="none")
+        assert torch.equal(done.network.network.state_dict()[f"norm.{name}"], normed.state_dict()[f"norm.{name}"])
+    assert not torch.equal(done.network.network.state_dict()["norm.weight"], normed.state_dict()["norm.weight"])
+    assert done.network.bits == BitConfig(("conv", "left", "fc"), (2, 1, 2))
+    save_packed(tmp_path / "file", done.network)
     assert same(load_packed(tmp_path / "file", normed), done.network)
 
 
@@ -152,20 +153,20 @@ def test_a_loss_that_is_not_finite_ends_it_and_the_best_so_far_stays(tiny: nn.Mo
 def test_networks_bits_and_images_that_do_not_fit_are_refused(tiny: nn.Module, normed: nn.Module) -> None:
     problem = make_problem(tiny)
     names = tuple(layer.name for layer in problem.layers)
-    data: dict[str, Any] = {"quantizer": "linear", "train": problem.splits.search, "search": problem.splits.search}
+    data: dict[str, Any] = {"train": problem.splits.search, "search": problem.splits.search}
 
-    def refused(message: str, start: nn.Module, bits: BitConfig, **changes: Any) -> None:
+    def refused(message: str, start: QuantizedNetwork, **changes: Any) -> None:
         with pytest.raises(AdrlGymError, match=message):
-            finetune(tiny, start, bits, **{**data, **changes})
+            finetune(tiny, start, **{**data, **changes})
 
-    good, config = problem.quantized(BITS), BitConfig(names, BITS)
-    refused("the network to begin with is not Tiny quantized: it differs in conv1.weight", normed, config)
-    refused("layer fc2: its weights do not fit 1 bits", good, BitConfig(names, (4, 2, 1, 1)))
-    refused("unknown layer head in the bit configuration", good, BitConfig(("conv1", "head"), (4, 2)))
-    refused("1 training image: at least 2 are needed", good, config, train=problem.splits.search.first(1))
+    good = problem.quantized(BITS)
+    refused("the network to begin with is not Tiny quantized: it differs in conv1.weight", good.with_network(normed))
+    refused("layer fc2: its weights do not fit 1 bits", replace(good, bits=BitConfig(names, (4, 2, 1, 1))))
+    refused("unknown layer head in the bit configuration", replace(good, bits=BitConfig(("conv1", "head"), (4, 2))))
+    refused("1 training image: at least 2 are needed", good, train=problem.splits.search.first(1))
     wrong = ImageSet(smooth(10, 0), torch.full((10,), 5))
-    refused("label 5 of image 0 is out of range: Tiny has 5 outputs", good, config, train=wrong)
-    refused("images of shape", good, config, train=ImageSet(torch.zeros(4, 1, 8, 8), None))
+    refused("label 5 of image 0 is out of range: Tiny has 5 outputs", good, train=wrong)
+    refused("images of shape", good, train=ImageSet(torch.zeros(4, 1, 8, 8), None))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,9 @@ def test_impossible_settings_are_refused(tiny: nn.Module, settings: dict[str, An
 def test_gradients_pass_the_rounding_and_stop_beyond_the_last_level() -> None:
     layer = nn.Linear(4, 1, bias=False)
     layer.weight.data = torch.tensor([[0.5, -0.5, 1.5, 1.5]])  # 2 bits at a step of 1
-    weights = QuantizedWeights(nn.Sequential(layer), BitConfig(("0",), (2,)), "linear")
+    weights = QuantizedWeights(
+        QuantizedNetwork(nn.Sequential(layer), BitConfig(("0",), (2,)), Origin("linear", "one", "none"))
+    )
     latent = weights.weights[0].get_parameter("latent")
     latent.data = torch.tensor([[0.7, -0.9, 1.9, 2.1]])
     (weight,) = weights().values()  # (1, 4)
@@ -230,8 +233,6 @@ def test_the_float_network_teaches_by_image_and_mirror_image_together(tiny: nn.M
     settings = Finetuning(epochs=1, batch_size=32, mirror=mirror, precision="float32")
     Trainer(
         problem.quantized(BITS),
-        BitConfig(tuple(layer.name for layer in problem.layers), BITS),
-        quantizer="linear",
         teacher=Teacher(tiny, problem.splits.search, torch.device("cpu")),
         feed=Feed(ImageSet(smooth(64, 3), None), 32, mirror),
         settings=settings,

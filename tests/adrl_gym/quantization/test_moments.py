@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import find_layers
-from adrl_gym.quantization.hessian import Moments, collect_moments
+from adrl_gym.quantization.hessian import InputStatistics, collect_inputs
 from adrl_gym.quantization.patches import patch_sums
 
 small = st.tuples(st.integers(1, 4), st.integers(1, 4))
@@ -72,9 +72,9 @@ def test_patch_sums_are_those_of_a_plain_unfold(
     torch.testing.assert_close((weight @ first[:, :, None]).flatten(), outputs.sum((0, 2, 3)))
 
 
-def moments_of(network: nn.Module, images: Tensor) -> dict[str, Moments]:
+def moments_of(network: nn.Module, images: Tensor) -> dict[str, InputStatistics]:
     layers = find_layers(network, tuple(images.shape[1:]))
-    return {layer.name: moments for layer, moments in collect_moments(network, layers, images)}
+    return {layer.name: moments for layer, moments in collect_inputs(network, layers, images)}
 
 
 def test_moments_are_means_over_all_batches() -> None:
@@ -86,15 +86,15 @@ def test_moments_are_means_over_all_batches() -> None:
     with torch.no_grad():
         for name, conv, x in (("0", one, images), ("2", two, network[:2](images))):
             patches = unfolded(conv, x)
-            torch.testing.assert_close(found[name].second, patches @ patches.mT / patches.shape[2])
+            torch.testing.assert_close(found[name].hessian, patches @ patches.mT / patches.shape[2])
             torch.testing.assert_close(found[name].mean, patches.mean(2))
 
 
 def test_centred_moments_are_covariances() -> None:
     x = torch.randn(500, 7, generator=torch.Generator().manual_seed(0)) + 3
     moments = moments_of(nn.Sequential(nn.Linear(7, 2)), x)["0"]
-    assert moments.centred is not None
-    torch.testing.assert_close(moments.centred[0], x.T.cov(correction=0), rtol=1e-3, atol=1e-4)
+    assert moments.covariance is not None
+    torch.testing.assert_close(moments.covariance[0], x.T.cov(correction=0), rtol=1e-3, atol=1e-4)
 
 
 def test_linear_layers_average_over_every_leading_position() -> None:
@@ -102,8 +102,8 @@ def test_linear_layers_average_over_every_leading_position() -> None:
     x = torch.randn(4, 6, 5)
     moments = moments_of(network, x)["0"]
     rows = x.reshape(-1, 5)
-    assert moments.second is not None
-    torch.testing.assert_close(moments.second[0], rows.T @ rows / 24)
+    assert moments.hessian is not None
+    torch.testing.assert_close(moments.hessian[0], rows.T @ rows / 24)
     torch.testing.assert_close(moments.mean[0], rows.mean(0))
 
 
@@ -126,7 +126,7 @@ def test_a_module_used_twice_gets_the_mean_over_both_uses() -> None:
     with torch.no_grad():
         patches = torch.cat([unfolded(network.shared, x) for x in (images, network.shared(images))], dim=2)
     moments = moments_of(network, images)["shared"]
-    torch.testing.assert_close(moments.second, patches @ patches.mT / patches.shape[2])
+    torch.testing.assert_close(moments.hessian, patches @ patches.mT / patches.shape[2])
 
 
 def test_a_small_memory_takes_more_passes_to_the_same_moments(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,23 +136,23 @@ def test_a_small_memory_takes_more_passes_to_the_same_moments(monkeypatch: pytes
     network.register_forward_hook(lambda module, *_: passes.append(module))
     layers = find_layers(network, (3, 8, 8))
     passes.clear()
-    at_once = list(collect_moments(network, layers, images))
+    at_once = list(collect_inputs(network, layers, images))
     assert len(passes) == 1
-    monkeypatch.setattr("adrl_gym.quantization.hessian.MOMENT_MEMORY", 4 * (27**2 + 36**2))
-    in_parts = list(collect_moments(network, layers, images))
+    monkeypatch.setattr("adrl_gym.quantization.hessian._HESSIAN_MEMORY", 4 * (27**2 + 36**2))
+    in_parts = list(collect_inputs(network, layers, images))
     assert len(passes) == 3  # both convolutions fit together; the linear layer does not fit, but comes alone
     for (layer, moments), (same_layer, same) in zip(at_once, in_parts, strict=True):
         assert layer is same_layer
-        assert moments.second is not None
-        assert same.second is not None
-        assert torch.equal(moments.second, same.second)
+        assert moments.hessian is not None
+        assert same.hessian is not None
+        assert torch.equal(moments.hessian, same.hessian)
         assert torch.equal(moments.mean, same.mean)
     passes.clear()
-    means = list(collect_moments(network, layers, images, second=False))
+    means = list(collect_inputs(network, layers, images, hessian=False))
     assert len(passes) == 1  # they need no memory
     for (layer, moments), (same_layer, alone) in zip(at_once, means, strict=True):
         assert layer is same_layer
-        assert (alone.second, alone.centred) == (None, None)
+        assert (alone.hessian, alone.covariance) == (None, None)
         assert torch.equal(moments.mean, alone.mean)
 
 
@@ -167,9 +167,9 @@ def test_no_images_and_idle_layers_are_named() -> None:
     network, images = Twice(), torch.randn(2, 3, 6, 6)
     layers = find_layers(network, (3, 6, 6))
     with pytest.raises(AdrlGymError, match="no images"):
-        list(collect_moments(network, layers, images[:0]))
+        list(collect_inputs(network, layers, images[:0]))
     with pytest.raises(AdrlGymError, match="layer idle"):
-        list(collect_moments(network, [replace(layers[0], name="idle")], images))
+        list(collect_inputs(network, [replace(layers[0], name="idle")], images))
 
 
 class Writes(nn.Module):

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym import AdrlGymError, QuantProblem
-from adrl_gym.bits import BitConfig
 from adrl_gym.datasets.cifar10 import cifar10_splits
 from adrl_gym.datasets.images import ImageSet
 from adrl_gym.datasets.splits import Splits
@@ -17,7 +16,9 @@ from adrl_gym.export.packed import load_packed, save_packed
 from adrl_gym.layers import find_layers, quantizable
 from adrl_gym.models.named import load_network
 from adrl_gym.quantization.least_squares import Inputs
+from adrl_gym.quantization.network import QuantizedNetwork
 from adrl_gym.quantization.patches import output_size, patches_at
+from adrl_gym.quantization.registry import find_quantizer
 from adrl_gym.quantization.sequential import SequentialQuantizer
 from adrl_gym.refit import refit
 
@@ -119,13 +120,13 @@ def mixed(problem: QuantProblem) -> tuple[int, ...]:
     return tuple(3 if index % 2 else 2 for index in range(len(problem.layers)))
 
 
-def error(problem: QuantProblem, network: nn.Module, x: Tensor) -> float:
+def error(problem: QuantProblem, network: QuantizedNetwork, x: Tensor) -> float:
     """Variance of the logits' error over images."""
     with torch.no_grad():
         return float((network(x) - problem.network(x)).var(0).mean())
 
 
-def equal(one: nn.Module, other: nn.Module) -> bool:
+def equal(one: nn.Module | QuantizedNetwork, other: nn.Module | QuantizedNetwork) -> bool:
     pairs = zip(one.state_dict().items(), other.state_dict().items(), strict=True)
     return all(n == m and torch.equal(a, b) for (n, a), (m, b) in pairs)
 
@@ -173,12 +174,12 @@ def test_configurations_that_share_their_first_layers_are_as_if_refitted_alone(
 
     def refitter(memory: int) -> SequentialQuantizer:
         return SequentialQuantizer(
-            network, layers, images(130), quantizer="linear", positions=500, activation_memory=memory
+            network, layers, images(130), quantizer=find_quantizer("linear"), positions=500, activation_memory=memory
         )
 
     used, n = refitter(memory), len(layers)
     for bits in ([2] * n, [2] * (n - 1) + [4], [2] * 2 + [3] * (n - 2), [5] * n, [2, None, *[2] * (n - 2)], [2] * n):
-        for shared, alone in zip(used.versions(bits), refitter(0).versions(bits), strict=True):
+        for shared, alone in zip(used.quantize(bits), refitter(0).quantize(bits), strict=True):
             assert torch.equal(shared.weight, alone.weight)
             assert shared.bias is alone.bias or torch.equal(shared.bias, alone.bias)  # type: ignore[arg-type]
 
@@ -186,7 +187,9 @@ def test_configurations_that_share_their_first_layers_are_as_if_refitted_alone(
 def test_what_is_shared_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     network = make(Branches)
     layers = find_layers(network, (3, 8, 8))
-    refitter = SequentialQuantizer(network, layers, images(130), quantizer="linear", activation_memory=1 << 30)
+    refitter = SequentialQuantizer(
+        network, layers, images(130), quantizer=find_quantizer("linear"), activation_memory=1 << 30
+    )
     refitted: list[int] = []
     whole = SequentialQuantizer._refit
 
@@ -196,7 +199,7 @@ def test_what_is_shared_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(SequentialQuantizer, "_refit", counted)
     for bits in ([2, 2, 2, 2, 2, 2], [2, 2, 2, 2, 4, 2], [2, 2, 2, 2, 2, 3]):
-        refitter.versions(bits)
+        refitter.quantize(bits)
     assert refitted == [0, 1, 2, 3, 4, 5, 4, 5, 5]
 
 
@@ -238,17 +241,14 @@ def test_patches_at_all_positions_give_the_convolution(module: nn.Conv2d) -> Non
 def test_the_packed_file_gives_the_refitted_network_back_bit_for_bit(quantizer: str, tmp_path: Path) -> None:
     problem = problem_of(make(Branches), quantizer=quantizer)
     network = refit(problem, mixed(problem))
-    names = tuple(layer.name for layer in problem.layers)
-    save_packed(
-        tmp_path / "file", network, BitConfig(names, mixed(problem)), quantizer=quantizer, name="own", checkpoint="0"
-    )
+    save_packed(tmp_path / "file", network)
     assert equal(load_packed(tmp_path / "file", make(Branches)), network)
 
 
 def test_kept_layers_are_refitted_at_their_own_bits() -> None:
     problem = problem_of(make(Plain), keep={"body.0": 8})
-    network = refit(problem, problem.with_kept([2, 2, 2]))
-    weight = quantizable(network, problem.layers[0]).weight  # (16, 3, 3, 3)
+    network = refit(problem, problem.with_fixed([2, 2, 2]))
+    weight = quantizable(network.network, problem.layers[0]).weight  # (16, 3, 3, 3)
     assert 8 < len(weight[0].unique()) <= 27
     with pytest.raises(AdrlGymError, match="layer 0: 2 bits, but this problem keeps it at 8"):
         refit(problem, [2] * 4)
@@ -263,9 +263,12 @@ def test_bad_input() -> None:
             refit(problem, [2] * 4, **wrong)  # type: ignore[arg-type]
     with pytest.raises(AdrlGymError, match=r"layer body\.0: its inputs hold NaN or infinity"):
         refit(problem, [2] * 4, images=torch.full((4, 3, 8, 8), torch.nan))
-    with pytest.warns(UserWarning, match="cannot cut Depends"):
+    with pytest.warns(UserWarning, match="cannot partition Depends"):
         untraceable = problem_of(Depends(), bits=(1, 8))
-    with pytest.raises(AdrlGymError, match=r"Depends cannot be refitted, as torch\.fx cannot cut it .*recipe direct"):
+    with pytest.raises(
+        AdrlGymError,
+        match=r"Depends cannot be calibrated sequentially, .*: use calibration independent",
+    ):
         refit(untraceable, [2])
 
 

@@ -14,6 +14,8 @@ from adrl_agents.runs.result import SearchResult
 from adrl_gym import AdrlGymError
 from adrl_gym.datasets.images import ImageSet
 from adrl_gym.datasets.splits import Splits
+from adrl_gym.envs.access import problem_of
+from adrl_gym.problem import QuantProblem
 from adrl_gym.wrappers.finetune_reward import FinetunedReward
 
 ROOT = Path(__file__).parents[3]
@@ -23,10 +25,11 @@ Batches = list[tuple[Tensor, Tensor]]
 @pytest.fixture
 def env(tiny: nn.Module, batches: Batches) -> gym.Env[Any, Any]:
     made = gym.make("adrl_gym/MixedPrecisionQuant-v0", network=tiny, data=batches, budget=0.1, quantizer="linear")
-    problem = made.unwrapped.problem  # type: ignore[attr-defined]
+    problem = problem_of(made)
     images, labels = batches[0]
     train = ImageSet(images.flip(0), labels.flip(0))
-    problem.splits = Splits(problem.splits.search, ImageSet(images, labels), "random", train=lambda: train)
+    splits = Splits(problem.splits.search, ImageSet(images, labels), "random", train=lambda: train)
+    made.unwrapped.problem = QuantProblem(tiny, splits, problem.config)  # type: ignore[attr-defined]
     return made
 
 
@@ -47,7 +50,7 @@ def test_the_reward_is_that_of_the_finetuned_network(env: gym.Env[Any, Any]) -> 
     assert info["kl"] != direct["kl"]
     assert reward == pytest.approx(0.1 * (after.accuracy - problem.float_search.accuracy))
     for layer, bits in zip(problem.layers, info["bits"], strict=True):  # the weights are still on the grid
-        for row in network.get_parameter(f"{layer.name}.weight").flatten(1):
+        for row in network.network.get_parameter(f"{layer.name}.weight").flatten(1):
             assert len(row.unique()) <= 2**bits
     assert wrapped.test(info["bits"]).accuracy == problem.measure(network, "test").accuracy
 

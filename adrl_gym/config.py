@@ -1,0 +1,79 @@
+"""The settings of a quantization problem: one home for each default."""
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adrl_gym.bits import check_range
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.evaluation import Precision
+from adrl_gym.quantization import CALIBRATIONS, Calibration, find_quantizer
+
+_RENAMED = {"recipe": "calibration", "memo": "cache"}  # keywords of version 0.1
+_RECIPES = {"direct": "independent", "refit": "sequential"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemConfig:
+    """Settings of a quantization problem, shared by command line, environment and ``QuantProblem``.
+
+    Raises:
+        AdrlGymError: an impossible value.
+    """
+
+    budget: float = 0.0625
+    """Largest size of the weights over their size in 32 bits; 0.0625 is 16 times smaller."""
+    quantizer: str = "gptq"
+    """Rounding of the weights: error-compensating, to the nearest level, or to a codebook."""
+    bits: tuple[int, int] = (1, 8)
+    """Smallest and largest bit-width, within 1 to 8."""
+    bias_correction: bool = True
+    """Let each layer's bias absorb the mean error of its quantized weights."""
+    calibration: Calibration = "independent"
+    """How bits become a network: independent quantizes each layer by itself; sequential goes layer after layer, against
+    the inputs that the quantized layers before really deliver (some seconds a configuration)."""
+    keep: Mapping[str, int] = field(default_factory=dict)
+    """Layers at fixed bits: pattern of layer names -> bits; they count in the size and may be outside ``bits``."""
+    device: str | torch.device = "auto"
+    """Device that measures configurations, or several with commas; auto takes every CUDA device, else the CPU."""
+    cache: str | Path | None = None
+    """SQLite file of evaluations, shared by runs and processes; None keeps them in memory alone."""
+    activation_memory: int = 2 << 30
+    """Bytes that activations may take which later configurations begin from; 0 keeps none."""
+    profile_precision: Precision = "float32"
+    """Precision of profiling; bfloat16 where the processor has it. What is reported is float32."""
+
+    def __post_init__(self) -> None:
+        check_range(self.bits)
+        budget: object = self.budget
+        if not isinstance(budget, Real) or math.isnan(budget):
+            raise AdrlGymError(f"budget={self.budget!r}: a number is needed, for example 0.0625 for 16 times smaller")
+        if self.calibration not in CALIBRATIONS:
+            raise AdrlGymError(f"unknown calibration {self.calibration!r}: choose one of {', '.join(CALIBRATIONS)}")
+        find_quantizer(self.quantizer)
+
+    def replace(self, **changes: Any) -> "ProblemConfig":
+        """Return a copy with some values changed; keywords of earlier versions are translated with a warning."""
+        return dataclasses.replace(self, **_current(changes))
+
+
+def _current(keywords: dict[str, Any]) -> dict[str, Any]:
+    """Keywords under their present names."""
+    current: dict[str, Any] = {}
+    for name, value in keywords.items():
+        now = _RENAMED.get(name, name)
+        if now != name:
+            value = _RECIPES.get(value, value) if name == "recipe" else value
+            warnings.warn(f"{name} is now {now}: give {now}={value!r}", DeprecationWarning, stacklevel=5)
+        current[now] = {} if now == "keep" and value is None else value
+    known = {f.name for f in dataclasses.fields(ProblemConfig)}
+    if unknown := sorted(set(current) - known):
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    return current
