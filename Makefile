@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python python3.13 python3.12 python3.11 pytho
 	$$p -c '$(NEW_ENOUGH)' 2> /dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check format clean
+.PHONY: help train test check docs format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -24,12 +24,15 @@ check: $(VENV)/test.done ## lint, format and types alone
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+docs: $(VENV)/docs.done ## build the site into docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx -n -W --keep-going docs docs/_build/html
+
 format: $(VENV)/test.done ## mend what lint and format can mend by themselves
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean: ## remove .venv and caches; results in runs/ stay
-	rm -rf $(VENV) .ci/data build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .ci/data build dist docs/_build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # One stamp for each extra of pyproject.toml: nothing is installed again until that file changes.
 $(VENV)/%.done: pyproject.toml | $(BIN)/pip

@@ -1,4 +1,4 @@
-"""Make the tables of README.md, agents/README.md and docs from the CSV files of benchmarks/results.
+"""Make the tables of README.md and docs from the CSV files of benchmarks/results.
 
 python -m benchmarks.report            writes the tables between their markers
 python -m benchmarks.report --check    ends with status 1 where a table is not what the CSV files say
@@ -180,8 +180,9 @@ Tables = dict[str, Callable[[Path], str]]
 PAGE = ROOT / "docs" / "evaluation.md"
 MEASURED: Tables = {"datafree": datafree, "export": export, "refit": refit, "speed": speed}
 TABLES: dict[Path, Tables] = {
-    ROOT / "README.md": {"comparison": comparison, **MEASURED},
-    ROOT / "agents" / "README.md": {"ablations": from_rows(EVALUATION["ablations"])},
+    ROOT / "README.md": {"comparison": comparison},
+    ROOT / "docs" / "results.md": MEASURED,
+    ROOT / "docs" / "agents.md": {"ablations": from_rows(EVALUATION["ablations"])},
     PAGE: {
         **{name: from_rows(make) for name, make in EVALUATION.items()},
         "figures": lambda folder: figures(folder, PAGE),

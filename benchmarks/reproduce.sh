@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes every results file, and the tables and figures of README.md, agents/README.md and docs from them.
+# Makes every results file, and the tables and figures of README.md and docs from them.
 #
 #   bash benchmarks/reproduce.sh [DIR]                 all of them; goes on where it was stopped
 #   bash benchmarks/reproduce.sh --quick [DIR]         a small version of most, into runs/quick, on CifarNet

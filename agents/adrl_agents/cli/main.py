@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Shell completion has to know the flags of all commands; help only their names.
         whole = name.startswith("--tyro-")
         return exit_status(lambda: _parse_names(given or [name], whole)) or (0 if given else 2)
-    near = difflib.get_close_matches(name, COMMANDS, 1, 0.5)
+    near = difflib.get_close_matches(name, COMMANDS, 1)
     meant = f"did you mean {near[0]}? " if near else ""
     print(f"error: unknown command {name}: {meant}choose one of {', '.join(COMMANDS)}", file=sys.stderr)
     return 2

@@ -1,7 +1,5 @@
 """A trained agent from the folder of its run, and the bits that it chooses."""
 
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from adrl_agents.adrl import ADRL
 from adrl_agents.haq import HAQ
+from adrl_agents.runs import DAMAGED, read_agent
 from adrl_gym.bits import action_from_bits, bits_from_action
 from adrl_gym.envs import problem_of
 from adrl_gym.errors import AdrlGymError
@@ -43,8 +42,8 @@ def load_trained(path: Path, name: str, env: gym.Env[Any, Any]) -> BaseAlgorithm
         return None
     kind = AGENTS[name]
     try:
-        return kind.load(path, env=env if kind is ADRL else None, device="cpu")
-    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        return read_agent(path, kind, env if kind is ADRL else None, "cpu")
+    except DAMAGED as error:
         raise AdrlGymError(f"cannot load the agent {path} ({error}): remove it, to go on without it") from error
 
 

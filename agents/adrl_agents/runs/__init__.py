@@ -1,7 +1,7 @@
 """The folder of one run: results, history, checkpoints, pictures."""
 
 from adrl_agents.runs.best import Best
-from adrl_agents.runs.checkpoint import Progress, load_agent, save_agent
+from adrl_agents.runs.checkpoint import DAMAGED, Progress, load_agent, read_agent, save_agent
 from adrl_agents.runs.folder import LIMITS, RunFolder
 from adrl_agents.runs.history import Episode, load_history
 from adrl_agents.runs.plots import draw_bits, draw_curve, draw_finetuning, png
@@ -10,6 +10,7 @@ from adrl_agents.runs.result import SearchResult, Status
 from adrl_agents.runs.summary import print_result
 
 __all__ = [
+    "DAMAGED",
     "LIMITS",
     "Best",
     "Episode",
@@ -26,5 +27,6 @@ __all__ = [
     "package_versions",
     "png",
     "print_result",
+    "read_agent",
     "save_agent",
 ]

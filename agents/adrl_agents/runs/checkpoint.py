@@ -17,11 +17,17 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import GymEnv
 
+from adrl_agents.runs.old_agents import old_modules, rename_attributes
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.files import write_whole
 
 MEMBER = "search.pkl"
+DAMAGED = (  # what reading a damaged agent.zip raises
+    *(OSError, EOFError, ValueError, KeyError, AttributeError, ImportError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, pickle.UnpicklingError),
+)
 
 
 @dataclass(frozen=True)
@@ -62,15 +68,25 @@ def load_agent(path: Path, fresh: BaseAlgorithm) -> tuple[BaseAlgorithm, Progres
         AdrlGymError: the file is damaged.
     """
     try:
-        agent = type(fresh).load(path, env=fresh.get_env(), device=fresh.device)
-        with zipfile.ZipFile(path) as file:
+        agent = read_agent(path, type(fresh), fresh.get_env(), fresh.device)
+        with old_modules(), zipfile.ZipFile(path) as file:
             rest = pickle.loads(file.read(MEMBER))
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError) as error:
-        raise AdrlGymError(f"cannot resume from {path}: {error}; begin anew in another --output") from error
+    except DAMAGED as error:
+        raise AdrlGymError(
+            f"cannot resume from {path}: {error}; begin anew in another folder", parameter="output"
+        ) from error
     if isinstance(agent, OffPolicyAlgorithm):
         agent.replay_buffer = rest["replay_buffer"]
     _set_random_state(agent, rest["random"])
     return agent, rest["progress"]
+
+
+def read_agent(path: Path, kind: type[BaseAlgorithm], env: GymEnv | None, device: torch.device | str) -> BaseAlgorithm:
+    """Return the agent of a file, also of one that version 0.1 wrote; raises one of ``DAMAGED``."""
+    with old_modules():
+        agent = kind.load(path, env=env, device=device)
+    rename_attributes(agent)
+    return agent
 
 
 def _random_state(agent: BaseAlgorithm) -> dict[str, Any]:

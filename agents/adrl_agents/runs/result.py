@@ -1,13 +1,12 @@
 """What a search found and how: bits, metrics and provenance, as JSON on disk."""
 
-import dataclasses
 import json
 import math
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from adrl_gym.bits import BitConfig
 from adrl_gym.costs import average_bits, size_ratio
@@ -17,10 +16,16 @@ from adrl_gym.files import write_whole
 SCHEMA = 1
 
 Status = Literal["running", "interrupted", "finished"]
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+# Options of version 0.1 -> names and values of today.
+OLD_OPTIONS = {"recipe": "calibration"}
+OLD_VALUES = {"recipe": {"direct": "independent", "refit": "sequential"}}
 
 
-@dataclass(frozen=True, kw_only=True)
-class SearchResult:
+class SearchResult(BaseModel):
     """The best bit configuration of one search so far, and everything needed to trust or repeat it.
 
     The best has the highest agreement with the float network; ties go to the lower KL divergence, then to the
@@ -55,60 +60,63 @@ class SearchResult:
         AdrlGymError: the values contradict each other, for example bits and size.
     """
 
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
     env_id: str
     agent: str
-    seed: int
+    seed: Count
     options: dict[str, Any]
     status: Status
-    bits: dict[str, int]
-    shapes: dict[str, list[int]]
-    size_ratio: float
-    average_bits: float
-    float_search_accuracy: float
-    search_accuracy: float
-    search_agreement: float
-    search_kl: float | None
+    bits: dict[str, Count]
+    shapes: dict[str, list[Count]]
+    size_ratio: Amount
+    average_bits: Amount
+    float_search_accuracy: Percent
+    search_accuracy: Percent
+    search_agreement: Percent
+    search_kl: Amount | None = None
     data: str
     data_source: str
-    episodes: int
-    evaluations: float
-    memo_hits: int
-    memo_misses: int
-    preparation_seconds: float
-    seconds: float
+    episodes: Count
+    evaluations: Amount
+    memo_hits: Count
+    memo_misses: Count
+    preparation_seconds: Amount
+    seconds: Amount
     checkpoint: str
     versions: dict[str, str]
     history: str = "episodes.csv"
-    float_test_accuracy: float | None = None
-    test_accuracy: float | None = None
-    cpu_seconds: float | None = None
+    float_test_accuracy: Percent | None = None
+    test_accuracy: Percent | None = None
+    cpu_seconds: Amount | None = None
     git_commit: str | None = None
     wandb_run: str | None = None
-    schema: int = field(default=SCHEMA)
 
-    def __post_init__(self) -> None:
-        if self.schema != SCHEMA:
-            raise AdrlGymError(f"a search result of schema {self.schema}; this version reads schema {SCHEMA}")
-        hints = get_type_hints(type(self))
-        for name, value in vars(self).items():
-            if not _fits(value, hints[name]):
-                raise AdrlGymError(f"{name} cannot be {value!r}")
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise AdrlGymError(_told(error)) from error
+
+    @field_validator("options")
+    @classmethod
+    def _current(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return {OLD_OPTIONS.get(k, k): OLD_VALUES[k].get(v, v) if k in OLD_VALUES else v for k, v in options.items()}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SearchResult":
         if list(self.shapes) != list(self.bits):
-            raise AdrlGymError("bits and shapes name different layers")
+            raise ValueError("bits and shapes name different layers")
         bits, parameters = self.config.bits, self.parameters
         if min(parameters, default=0) < 1:
-            raise AdrlGymError("a network of at least one layer is needed, and of at least one weight in each")
+            raise ValueError("a network of at least one layer is needed, and of at least one weight in each")
         if not math.isclose(self.size_ratio, size_ratio(bits, parameters), rel_tol=1e-9):
-            raise AdrlGymError(
-                f"the bits make a size_ratio of {size_ratio(bits, parameters):g}, not {self.size_ratio:g}"
-            )
+            raise ValueError(f"the bits make a size_ratio of {size_ratio(bits, parameters):g}, not {self.size_ratio:g}")
         if not math.isclose(self.average_bits, average_bits(bits, parameters), rel_tol=1e-9):
-            raise AdrlGymError(
+            raise ValueError(
                 f"the bits make {average_bits(bits, parameters):g} average_bits, not {self.average_bits:g}"
             )
-        for name, value in vars(self).items():
-            if name.endswith(("_accuracy", "_agreement")) and value is not None and not 0 <= value <= 100:
-                raise AdrlGymError(f"{name} is {value:g}, and percent go from 0 to 100")
+        return self
 
     @property
     def config(self) -> BitConfig:
@@ -121,15 +129,14 @@ class SearchResult:
         return tuple(math.prod(shape) for shape in self.shapes.values())
 
     def to_json(self) -> str:
-        """JSON; what is None (no test images, for example) is left out."""
-        values = {"schema": self.schema, **dataclasses.asdict(self)}
-        text = json.dumps({k: v for k, v in values.items() if v is not None}, indent=2, allow_nan=False)
+        """Return JSON without what is None (no test images, for example)."""
+        text = json.dumps({"schema": SCHEMA, **self.model_dump(exclude_none=True)}, indent=2, allow_nan=False)
         # A shape on one line. No JSON string holds a raw newline, so only lists of numbers match.
         return re.sub(r"\[\n[\d,\s]*\]", lambda shape: " ".join(shape[0].split()), text) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "SearchResult":
-        """The inverse of ``to_json``.
+        """Return the inverse of ``to_json``.
 
         Raises:
             AdrlGymError: not JSON, another schema version, missing or unknown keys, contradictory values.
@@ -140,15 +147,10 @@ class SearchResult:
             raise AdrlGymError(f"not JSON: {error}") from error
         if not isinstance(values, dict) or "schema" not in values:
             raise AdrlGymError("not a search result: it has no schema version")
-        if values["schema"] != SCHEMA:
-            raise AdrlGymError(f"a search result of schema {values['schema']}; this version reads schema {SCHEMA}")
-        hints = get_type_hints(cls)
-        required = {name for name, hint in hints.items() if type(None) not in get_args(hint)}
-        if missing := sorted(required - set(values)):
-            raise AdrlGymError(f"not a whole search result: {', '.join(missing)} missing")
-        if unknown := sorted(set(values) - set(hints)):
-            raise AdrlGymError(f"not a search result: unknown {', '.join(unknown)}")
-        return cls(**{**dict.fromkeys(set(hints) - required), **values})
+        schema = values.pop("schema")
+        if schema != SCHEMA:
+            raise AdrlGymError(f"a search result of schema {schema}; this version reads schema {SCHEMA}")
+        return cls(**values)
 
     def save(self, path: str | Path) -> None:
         """Write ``path``, whole or not at all."""
@@ -163,22 +165,20 @@ class SearchResult:
             raise AdrlGymError(f"cannot read the search result {path}: {error}") from error
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a JSON value is of the annotated type; numbers must be finite, and none may be negative."""
-    if isinstance(hint, UnionType):
-        return any(_fits(value, option) for option in get_args(hint))
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if get_origin(hint) is dict:
-        return isinstance(value, dict) and all(
-            isinstance(k, str) and _fits(v, get_args(hint)[1]) for k, v in value.items()
-        )
-    if get_origin(hint) is list:
-        return isinstance(value, list) and all(_fits(v, get_args(hint)[0]) for v in value)
-    if hint is Any:
-        return True
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return isinstance(value, hint)
+def _told(error: ValidationError) -> str:
+    """Return one line on all that a result lacks, or else on the first thing that is wrong."""
+    found = error.errors()
+    names = {
+        kind: sorted(str(e["loc"][0]) for e in found if e["type"] == kind) for kind in ("missing", "extra_forbidden")
+    }
+    if names["missing"]:
+        return f"not a whole search result: {', '.join(names['missing'])} missing"
+    if names["extra_forbidden"]:
+        return f"not a search result: unknown {', '.join(names['extra_forbidden'])}"
+    first = found[0]
+    name, value = ".".join(map(str, first["loc"])), first["input"]
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    if first["type"] == "less_than_equal":
+        return f"{name} is {value:g}, and percent go from 0 to 100"
+    return f"{name} cannot be {value!r}"

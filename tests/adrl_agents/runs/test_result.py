@@ -105,7 +105,7 @@ def test_the_bits_come_as_a_configuration() -> None:
         ("bits", {"conv1": 4, "fc": 8}, "the bits make a size_ratio of"),
         ("bits", {"conv1": 4}, "name different layers"),
         ("bits", {"conv1": 4, "fc": 9}, "layer fc: 9 is no bit-width"),
-        ("bits", {"conv1": 4, "fc": 2.5}, "bits cannot be"),
+        ("bits", {"conv1": 4, "fc": 2.5}, "bits.fc cannot be 2.5"),
         ("shapes", {"conv1": [16, 3, 3, 3], "fc": [10, 0]}, "at least one weight"),
         ("shapes", {"conv1": [16, 3, 3, 3], "fc": [10, 17]}, "size_ratio"),
         ("average_bits", 2.0, "average_bits, not 2"),

@@ -180,7 +180,7 @@ def test_a_search_without_an_episode_yet_can_be_drawn(tmp_path: Path) -> None:
 
 def test_what_a_data_free_search_was_tested_on_is_told(tmp_path: Path) -> None:
     result = train("haq", options(Options, tmp_path / "run", episodes=1))
-    free = dataclasses.replace(result, data="data-free", test_accuracy=None)
+    free = result.model_copy(update={"data": "data-free", "test_accuracy": None})
     assert accuracy(free).startswith("agreement with the float network")
     tested = dataclasses.replace(free, test_accuracy=86.1, float_test_accuracy=91.28)
     assert accuracy(tested) == "test accuracy 86.10 % (float 91.28 %)"

@@ -1,0 +1,30 @@
+"""Directive ``env-docstring``: a Markdown docstring, as Gymnasium's environments have it, as part of a page."""
+
+import importlib
+import inspect
+from typing import ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+
+
+class EnvDocstring(Directive):
+    """The sections of a class's docstring; the argument is the class with its package."""
+
+    required_arguments: ClassVar[int] = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the parsed docstring."""
+        module, _, name = self.arguments[0].rpartition(".")
+        text = inspect.getdoc(getattr(importlib.import_module(module), name)) or ""
+        parent = nodes.Element()
+        self.state.nested_parse(StringList(text.splitlines(), self.arguments[0]), 0, parent, match_titles=True)
+        return parent.children
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Add the directive."""
+    app.add_directive("env-docstring", EnvDocstring)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
