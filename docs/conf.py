@@ -1,5 +1,6 @@
 """Settings of the documentation: ``make docs`` builds it offline, with warnings as errors."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -29,7 +30,10 @@ html_static_path: list[str] = []
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # the tests execute the notebook; the site shows it as committed
+# The tests execute the notebook. A release's site shows its output too, which takes a minute more.
+nb_execution_mode = "force" if os.environ.get("DOCS_EXECUTE") else "off"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -224,7 +224,7 @@ class SearchOptions(Options):
     """Options of the searches that do not learn."""
 
     method: Method
-    """How configurations are chosen; agents/README.md says what each does."""
+    """How configurations are chosen; docs/agents.md describes each."""
     score: Score = "kl"
     """What the one-layer table of greedy, ip and local measures: accuracy, agreement, divergence, or loss on labels."""
     profile_images: int = 250

@@ -14,9 +14,9 @@ from adrl_agents.cli import main
 
 
 def help_of(command: str) -> str:
-    """Return what ``adrl-gym COMMAND --help`` prints at 100 columns."""
+    """Return what ``adrl-gym COMMAND --help`` prints at 80 columns."""
     printed = io.StringIO()
-    columns = mock.patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1"})
+    columns = mock.patch.dict(os.environ, {"COLUMNS": "80", "NO_COLOR": "1"})
     with columns, contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         main([command, "--help"])
     return printed.getvalue()

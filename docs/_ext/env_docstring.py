@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from typing import ClassVar
 
 from docutils import nodes
@@ -19,6 +20,8 @@ class EnvDocstring(Directive):
         """Return the parsed docstring."""
         module, _, name = self.arguments[0].rpartition(".")
         text = inspect.getdoc(getattr(importlib.import_module(module), name)) or ""
+        text = re.sub(r"^## ", "### ", text, flags=re.MULTILINE)  # below the page's own sections
+        text = re.sub(r"^(\w+(?:, \w+)*): ", r"- **\1**: ", text, flags=re.MULTILINE)  # arguments are a list
         parent = nodes.Element()
         self.state.nested_parse(StringList(text.splitlines(), self.arguments[0]), 0, parent, match_titles=True)
         return parent.children

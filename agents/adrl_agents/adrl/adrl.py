@@ -31,7 +31,7 @@ class ADRL(HAQ):
 
     Paper: "Simple Augmentation Goes a Long Way: ADRL for DNN Quantization",
     https://openreview.net/forum?id=Qr0aRliE_Hb. Deviations and the measurements behind the defaults are in
-    ``agents/README.md``. With ``k=1`` it is HAQ, action for action.
+    ``docs/agents.md``. With ``k=1`` it is HAQ, action for action.
 
     Args:
         policy: ``MlpPolicy``.

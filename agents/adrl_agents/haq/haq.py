@@ -23,7 +23,7 @@ class HAQ(DDPG):
     """DDPG as HAQ uses it: truncated-normal exploration, one reward for a whole episode, a moving baseline.
 
     Paper: https://arxiv.org/abs/1811.08886. Reference code: ``lib/rl/ddpg.py`` and ``rl_quantize.py`` of HAQ.
-    Deviations from both are numbered in ``agents/README.md``.
+    Deviations from both are numbered in ``docs/agents.md``.
 
     Args:
         policy: ``MlpPolicy``.
