@@ -99,7 +99,10 @@ def load_splits(
         return _imagenet(spec, data, data_root, download, images)
     root = _find(data_root, _holds_cifar10)
     if data != "data-free" and (root is not None or download):
-        return cifar10_splits(root or Path(data_root or default_cache()), images, download=download)
+        folder = root or data_root or default_cache()
+        if folder is None:
+            raise AdrlGymError("there is no home directory to download to: name a folder", parameter="data_root")
+        return cifar10_splits(Path(folder), images, download=download)
     if data == "cifar10" or (data == "auto" and data_root is not None):
         raise _no_cifar10(data_root)
     splits = shipped_splits(network, images, checkpoint or load_network(network).checkpoint)
@@ -126,9 +129,12 @@ def _no_cifar10(data_root: str | Path | None) -> AdrlGymError:
     )
 
 
-def default_cache() -> Path:
-    """Where downloads go, and the last place to look for data."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adrl_gym"
+def default_cache() -> Path | None:
+    """Return where downloads go, and the last place to look for data; None without a home directory."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adrl_gym"
+    except RuntimeError:  # as in containers of a user that is not in /etc/passwd
+        return None
 
 
 def _imagenet(spec: NetworkSpec, data: str, data_root: str | Path | None, download: bool, images: int) -> Splits:
@@ -154,4 +160,4 @@ def _find(data_root: str | Path | None, holds: Callable[[Path], bool]) -> Path |
 
 
 def _places(data_root: str | Path | None) -> str:
-    return " or ".join(str(folder) for folder in _candidates(data_root))
+    return " or ".join(str(folder) for folder in _candidates(data_root)) or "any known folder"

@@ -16,6 +16,8 @@ IDS: dict[str, dict[str, Any]] = {
 
 
 def register_envs() -> None:
-    """Make every id known to ``gymnasium.make``."""
+    """Make every id known to ``gymnasium.make``; once, so that a second call says nothing."""
     for env_id, keywords in IDS.items():
+        if env_id in gym.registry:
+            continue
         gym.register(env_id, entry_point=ENTRY_POINT, kwargs=keywords)

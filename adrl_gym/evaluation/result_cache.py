@@ -18,6 +18,7 @@ from adrl_gym.evaluation.metrics import SampleMetrics
 
 _MAGIC = b"SQLite format 3\x00"
 _APPLICATION = 0x4144524C  # "ADRL": SQLite's application_id of an evaluation cache
+_APPLICATION_AT = 68  # its place in SQLite's header, as 4 bytes
 _FORMAT = 2  # SQLite's user_version of an evaluation cache
 _WAIT = 60.0  # seconds that one process waits for another's write
 
@@ -45,7 +46,7 @@ class ResultCache:
 
     On disk they are in an SQLite database in WAL mode, which several processes may read and write at a time, and which
     a process killed in the middle of a write leaves as it was before that write. Every row has a checksum. A file that
-    is damaged or no evaluation cache is set aside (renamed, never deleted), and a new one begun.
+    is damaged is set aside (renamed, never deleted), and a new one begun; a file of something else is refused.
 
     Args:
         path: of the database, made where it is missing; ``None`` for memory alone.
@@ -104,6 +105,11 @@ class ResultCache:
                 raise AdrlGymError(
                     f"the evaluation cache {self.path} cannot be opened ({error}): name another file, or none"
                 ) from error
+            if not _is_ours(self.path):
+                raise AdrlGymError(
+                    f"{self.path} is not an evaluation cache ({error}), and stays as it is: name another file",
+                    parameter="cache",
+                ) from error
             self._set_aside(error)
             self._database, self._problem = _connect(self.path, self.fingerprint)
         except OSError as error:
@@ -118,8 +124,8 @@ class ResultCache:
         while aside.exists():  # within the same second
             aside = aside.with_name(f"{aside.name}0")
         warnings.warn(
-            f"{self.path} is no evaluation cache, or damaged ({reason}): it was "
-            f"renamed to {aside.name}, and a new one begun",
+            f"{self.path} is damaged or of another version ({reason}): it was renamed to {aside.name}, and a new cache "
+            "begun",
             stacklevel=2,
         )
         for suffix in ("", "-wal", "-shm"):
@@ -203,6 +209,13 @@ def _connect(path: Path, fingerprint: str) -> tuple[sqlite3.Connection, int]:
         database.close()
         raise
     return database, int(found[0])
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file, damaged or not, begins as an evaluation cache does."""
+    with path.open("rb") as file:
+        begin = file.read(_APPLICATION_AT + 4)
+    return begin.startswith(_MAGIC) and begin[_APPLICATION_AT:] == _APPLICATION.to_bytes(4, "big")
 
 
 def _claim(database: sqlite3.Connection) -> None:

@@ -7,6 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from importlib.metadata import requires
 from pathlib import Path
@@ -73,21 +74,59 @@ def test_the_version_stands_in_pyproject_alone() -> None:
     assert not re.search(r"^version:", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
 
 
-def test_the_wheel_holds_two_packages_and_their_data(tmp_path: Path) -> None:
-    source = tmp_path / "source"
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of what setuptools sees in a checkout."""
+    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("adrl_gym", "agents", "benchmarks", "tests"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.part"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", build, tmp_path], check=True, cwd=source, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([sys.executable, "-c", build, built], check=True, cwd=source, capture_output=True)
+    (file,) = built.glob("*.whl")
+    return file
+
+
+def test_the_wheel_holds_two_packages_and_their_data(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {n.partition("/")[0] for n in names if ".dist-info/" not in n} == {"adrl_gym", "adrl_agents"}
-    shipped = [*source.glob("adrl_gym/**/*"), *source.glob("agents/adrl_agents/**/*")]
-    expected = {p.relative_to(source).as_posix().removeprefix("agents/") for p in shipped if p.is_file()}
+    shipped = [*ROOT.glob("adrl_gym/**/*"), *ROOT.glob("agents/adrl_agents/**/*")]
+    shipped = [path for path in shipped if "__pycache__" not in path.parts and path.suffix != ".part"]
+    expected = {p.relative_to(ROOT).as_posix().removeprefix("agents/") for p in shipped if p.is_file()}
     assert {"adrl_gym/py.typed", "adrl_agents/py.typed"} <= expected
     assert expected <= names
+
+
+def test_the_installed_command_works_from_anywhere(wheel: Path, tmp_path: Path) -> None:
+    """In a virtual environment of its own: what is installed here, but for this checkout, and the wheel."""
+    venv.create(tmp_path / "venv", symlinks=True)
+    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    (site / "others.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+    command = [sys.executable, "-m", "pip", "--python", str(tmp_path / "venv" / "bin" / "python"), "install"]
+    subprocess.run([*command, "--no-deps", "--quiet", "--force-reinstall", str(wheel)], check=True)
+    program = tmp_path / "venv" / "bin" / "adrl-gym"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"COLUMNS": "80"}
+
+    def run(*arguments: str) -> str:
+        given = [str(program), *arguments]
+        done = subprocess.run(given, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        return done.stdout
+
+    assert 24 <= len(run("--help").splitlines()) <= 40
+    where = "import adrl_gym, adrl_agents; print(adrl_gym.__file__, adrl_agents.__file__)"
+    python = [str(tmp_path / "venv" / "bin" / "python"), "-c", where]
+    files = subprocess.run(python, cwd=elsewhere, env=environment, capture_output=True, text=True, check=True).stdout
+    assert files.count(str(site)) == 2, "the wheel's, not the checkout's"
+    network = ("--env-id", "adrl_gym/CifarNet-Cifar10-v0", "--quantizer", "linear", "--images", "50")
+    run("adrl", *network, "--episodes", "5", "--profile-images", "20")
+    folder = "runs/CifarNet-Cifar10-adrl-0.0625-s0"
+    run("refit", folder, "--positions", "100")
+    run("export", folder, "--format", "onnx")
+    assert {"result.json", "refit.safetensors", "network.onnx"} <= {p.name for p in (elsewhere / folder).iterdir()}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)

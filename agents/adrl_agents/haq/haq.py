@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3 import DDPG
@@ -14,6 +15,7 @@ from torch import Tensor
 from adrl_agents.haq.noise import truncated_normal
 from adrl_agents.haq.replay import EpisodeReplayBuffer
 from adrl_gym import AdrlGymError, QuantProblem
+from adrl_gym.envs import check_time_limit
 
 REPLAY_EPISODES = 128
 HIDDEN = (300, 300)
@@ -83,6 +85,8 @@ class HAQ(DDPG):
         )
         if self.env is not None:
             layers = len(self.problem.searchable)
+            if isinstance(env, gym.Env):
+                check_time_limit(env, layers)
             self.buffer_size = REPLAY_EPISODES * layers
             self.learning_starts = warmup_episodes * layers
         if _init_setup_model:

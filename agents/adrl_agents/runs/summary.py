@@ -11,35 +11,52 @@ from rich.text import Text
 from adrl_agents.runs.result import SearchResult
 
 LEAST_NAME = 8  # characters of a layer's name that even a narrow terminal shows
+COLUMNS = ("", "layer", "shape", "parameters")  # beside the bits; a narrow terminal goes without the last ones
+WIDE = 10_000
 
 
 def print_result(result: SearchResult) -> None:
     """Print the table of the layers and one line of totals; a log is as wide as the table, a terminal as it is."""
     console = Console(file=sys.stdout, highlight=False)
     table = layer_table(result)
-    whole = console.measure(table).maximum
-    if not console.is_terminal:
-        console.width = whole
-    elif whole > console.width:
-        names = max(cell_len(name) for name in result.bits)
-        table = layer_table(result, max(LEAST_NAME, names - (whole - console.width)))
+    if console.is_terminal:
+        table = _fitting(result, console.width)
+    console.width = max(console.width, _width(table))
     console.print(table, soft_wrap=True)
     print(totals(result))
 
 
-def layer_table(result: SearchResult, width: int | None = None) -> Table:
-    """Return a row for each layer: bits, name (in at most ``width`` characters), shape and number of the weights."""
+def layer_table(result: SearchResult, columns: int = len(COLUMNS), name_width: int | None = None) -> Table:
+    """Return a row for each layer: bits, a bar, its name, shape and number of the weights.
+
+    Args:
+        result: of a search.
+        columns: how many of ``COLUMNS``.
+        name_width: most characters of a name.
+    """
     table = Table(title=f"Best of {result.episodes} configurations", box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("bits", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("layer", no_wrap=True)
-    table.add_column("shape", no_wrap=True)
-    table.add_column("parameters", justify="right", no_wrap=True)
+    for name in COLUMNS[:columns]:
+        table.add_column(name, no_wrap=True, justify="right" if name == "parameters" else "left")
     rows = zip(result.bits.items(), result.shapes.values(), result.parameters, strict=True)
     for (name, bits), shape, count in rows:
-        shown = Text(shortened(name, width))  # not markup: a name may hold brackets
-        table.add_row(str(bits), "=" * bits, shown, " x ".join(str(size) for size in shape), f"{count:,}")
+        cells = ("=" * bits, shortened(name, name_width), " x ".join(str(size) for size in shape), f"{count:,}")
+        table.add_row(str(bits), *(Text(cell) for cell in cells[:columns]))  # no markup: names may hold brackets
     return table
+
+
+def _fitting(result: SearchResult, width: int) -> Table:
+    """Return the table with as many columns, and as much of the names, as fit."""
+    longest = max(cell_len(name) for name in result.bits)
+    for columns in range(len(COLUMNS), 1, -1):
+        spare = width - _width(layer_table(result, columns))
+        if spare >= min(0, LEAST_NAME - longest):
+            break
+    return layer_table(result, columns, max(LEAST_NAME, longest + min(spare, 0)))
+
+
+def _width(table: Table) -> int:
+    return Console(width=WIDE).measure(table).maximum
 
 
 def shortened(name: str, width: int | None) -> str:

@@ -5,6 +5,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from adrl_agents.runs import save_agent
 from adrl_agents.search.logger import RunLogger
+from adrl_gym.errors import AdrlGymError
 
 
 class SearchCallback(BaseCallback):
@@ -37,6 +38,11 @@ class SearchCallback(BaseCallback):
             self._cut = True
             return False
         for info, reward, done in zip(*(self.locals[key] for key in ("infos", "rewards", "dones")), strict=True):
+            if done and "bits" not in info:
+                raise AdrlGymError(
+                    f"an episode ended before its last step: it needs {len(self.recorder.record.problem.searchable)}, "
+                    "one for each layer that is searched; leave out wrappers that end episodes, such as TimeLimit"
+                )
             if done:
                 self.recorder.add(info, float(reward))
         return True

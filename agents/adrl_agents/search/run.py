@@ -17,7 +17,7 @@ from adrl_agents.search.loop import SearchLoop, loop_of
 from adrl_agents.search.state import SearchState
 from adrl_agents.search.tensorboard import TensorboardLogger
 from adrl_agents.search.wandb import WandbLogger
-from adrl_gym.envs import problem_of
+from adrl_gym.envs import check_time_limit, problem_of
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import shared_weights
 from adrl_gym.problem import QuantProblem
@@ -52,8 +52,9 @@ def run_search(
         return _report(previous, folder)
     try:
         env, preparation_seconds = make_env(options, action_type)
-        driver = loop_of(make_search(env), env)
         problem = problem_of(env)
+        check_time_limit(env, len(problem.searchable))
+        driver = loop_of(make_search(env), env)
         print(f"data: {problem.splits.source}. {problem.splits.hint}".strip())
         for note in (*shared_weights(problem.layers), problem.unquantized):
             if note is not None:

@@ -273,15 +273,20 @@ def test_the_run_itself_is_never_overwritten(run: Path, search: Command, resume:
     assert content(run) == before
 
 
-def test_a_damaged_memo_is_set_aside(run: Path, search: Command) -> None:
+def test_a_damaged_cache_is_set_aside_and_a_foreign_file_refused(run: Path, search: Command) -> None:
     memo = run.parent / "cache.sqlite"
-    memo.write_bytes(b"no memo")
+    content = memo.read_bytes()[:100] + b"damaged"
+    memo.write_bytes(content)
     for suffix in ("-wal", "-shm"):
         memo.with_name(memo.name + suffix).unlink(missing_ok=True)
-    with pytest.warns(UserWarning, match=r"cache.sqlite is no evaluation cache, or damaged .*renamed"):
+    with pytest.warns(UserWarning, match=r"cache.sqlite is damaged .*renamed"):
         assert search(run, "--budget", 0.08, "--episodes", 3) == 0
     assert "0 of 3 configurations were known" in search.out
-    assert [path.read_bytes() for path in run.parent.glob("cache.sqlite.aside-*")] == [b"no memo"]
+    assert [path.read_bytes() for path in run.parent.glob("cache.sqlite.aside-*")] == [content]
+    (run.parent / "notes.txt").write_text("mine")
+    assert search(run, "--budget", 0.07, "--cache", run.parent / "notes.txt") == 2
+    assert re.fullmatch(r"error: .*notes.txt is not an evaluation cache .*name another file \(--cache\)\n", search.err)
+    assert (run.parent / "notes.txt").read_text() == "mine"
 
 
 def test_a_budget_is_asked_for(run: Path, search: Command) -> None:

@@ -1,6 +1,5 @@
 """A search that is killed or stopped goes on as if nothing had happened."""
 
-import dataclasses
 import importlib
 import os
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gymnasium.wrappers import TimeLimit
 
 from adrl_agents import interrupts
 from adrl_agents.options import ADRLOptions, Options, SB3Options
@@ -19,6 +19,8 @@ from adrl_agents.runs.history import load_history
 from adrl_agents.runs.plots import draw_curve
 from adrl_agents.runs.result import SearchResult
 from adrl_agents.runs.summary import accuracy
+from adrl_agents.sb3 import make_sb3_agent
+from adrl_agents.search import run_search
 from adrl_gym import AdrlGymError
 
 ROOT = Path(__file__).parents[3]
@@ -182,5 +184,11 @@ def test_what_a_data_free_search_was_tested_on_is_told(tmp_path: Path) -> None:
     result = train("haq", options(Options, tmp_path / "run", episodes=1))
     free = result.model_copy(update={"data": "data-free", "test_accuracy": None})
     assert accuracy(free).startswith("agreement with the float network")
-    tested = dataclasses.replace(free, test_accuracy=86.1, float_test_accuracy=91.28)
+    tested = free.model_copy(update={"test_accuracy": 86.1, "float_test_accuracy": 91.28})
     assert accuracy(tested) == "test accuracy 86.10 % (float 91.28 %)"
+
+
+def test_a_wrapper_that_ends_episodes_early_is_named(tmp_path: Path) -> None:
+    given = options(Options, tmp_path / "run", episodes=2)
+    with pytest.raises(AdrlGymError, match=r"it needs 4, one for each layer .* such as TimeLimit"):
+        run_search("ddpg", given, lambda env: make_sb3_agent("ddpg", TimeLimit(env, 3), 0))

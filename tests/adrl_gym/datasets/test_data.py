@@ -108,6 +108,23 @@ def test_default_cache_follows_the_system(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert default_cache() == Path.home() / ".cache" / "adrl_gym"
 
 
+def test_without_a_home_directory_there_is_the_data_free_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert default_cache() is None
+    assert load_splits("cifarnet", images=8).name == "data-free"
+    with pytest.raises(AdrlGymError, match="there is no home directory to download to: name a folder") as raised:
+        load_splits("cifarnet", "cifar10", images=8, download=True)
+    assert raised.value.parameter == "data_root"
+    with pytest.raises(AdrlGymError, match="no cifar-10-batches-py in any known folder"):
+        load_splits("cifarnet", "cifar10", images=8)
+    with pytest.raises(AdrlGymError, match="no ImageNet in any known folder"):
+        load_splits("alexnet", images=8)
+
+
 def test_incomplete_or_corrupted_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / FOLDER
     folder.mkdir()

@@ -1,6 +1,8 @@
 """The environment as users of Gymnasium and Stable-Baselines3 use it."""
 
 import pickle
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,15 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
+from adrl_agents import HAQ
 from adrl_gym import AdrlGymError, MixedPrecisionQuantEnv
 from adrl_gym.bits import action_from_bits
+from adrl_gym.envs import check_time_limit
 from adrl_gym.envs.registration import IDS
 from adrl_gym.evaluation.result_cache import ResultCache
 from adrl_gym.quantization.layerwise import quantize_layers
@@ -179,7 +184,7 @@ def test_accuracy_without_labels_is_agreement(tiny: nn.Module) -> None:
         ({"bits": (2.0, 4.0)}, "the range needs two integers"),
         ({"budget": "0.1"}, "budget='0.1': a number is needed"),
         ({"keep": {"fc1": True}}, "keep fc1=True: a bit-width is an integer"),
-        ({"device": "gpu"}, "device gpu cannot be used here; choose auto or cpu"),
+        ({"device": "gpu"}, "device gpu cannot be used here: choose auto or cpu"),
         ({"device": "cpu,abacus"}, "device abacus cannot be used here"),
         ({"calibration": "finetuned"}, "unknown calibration 'finetuned'"),
         ({"data_root": "/images"}, "data_root and download say where named data are"),
@@ -323,3 +328,27 @@ def test_vector_environments() -> None:
         assert terminated.all()
         seen.append((observations.tolist(), rewards.tolist(), infos["bits"].tolist()))
     assert seen[0] == seen[1]
+
+
+def test_a_time_limit_below_the_layers_says_so(tiny: nn.Module, batches: Batches) -> None:
+    enough = make(tiny, batches, max_episode_steps=4)
+    check_time_limit(enough, 4)
+    HAQ(env=enough)
+    for short in (make(tiny, batches, max_episode_steps=3), RecordEpisodeStatistics(TimeLimit(make(tiny, batches), 3))):
+        with pytest.raises(AdrlGymError, match="max_episode_steps must be at least 4, got 3: an episode has one step "):
+            HAQ(env=short)
+
+
+def test_ids_need_no_import_and_are_registered_once() -> None:
+    code = """
+import warnings
+warnings.simplefilter("error")
+import gymnasium
+env = gymnasium.make("adrl_gym:adrl_gym/CifarNet-Cifar10-v0", data="data-free", images=8, quantizer="linear")
+import adrl_gym
+adrl_gym.envs.register_envs()
+gymnasium.register_envs(adrl_gym)
+print(env.spec.id)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("adrl_gym/CifarNet-Cifar10-v0\n", "")

@@ -106,9 +106,24 @@ def test_the_fingerprint_tells_problems_apart(tiny: nn.Module, batches: Batches)
     assert len({base[0], *others, of()}) == 9
 
 
+def damaged(rest: bytes) -> bytes:
+    """A file that begins as an evaluation cache does, and then ..."""
+    return b"SQLite format 3\x00" + bytes(52) + b"ADRL" + rest
+
+
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\x00" + bytes(5000), b"x"])
-def test_what_is_no_memo_is_set_aside(tmp_path: Path, content: bytes) -> None:
+def test_a_foreign_file_is_refused_and_stays(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "memo.sqlite"
+    path.write_bytes(content)
+    with pytest.raises(AdrlGymError, match=r"memo.sqlite is not an evaluation cache .*name another file") as raised:
+        ResultCache(path, "a")
+    assert raised.value.parameter == "cache"
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"memo.sqlite": content}
+
+
+@pytest.mark.parametrize("rest", [b"", bytes(5000), b"x" * 5000])
+def test_a_damaged_cache_is_set_aside(tmp_path: Path, rest: bytes) -> None:
+    path, content = tmp_path / "memo.sqlite", damaged(rest)
     path.write_bytes(content)
     with pytest.warns(UserWarning, match="was renamed to memo.sqlite.aside-"):
         memo = ResultCache(path, "a")
@@ -121,21 +136,22 @@ def test_what_is_no_memo_is_set_aside(tmp_path: Path, content: bytes) -> None:
 def test_nothing_that_was_set_aside_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "memo.sqlite"
     for content in (b"one", b"two", b"three"):  # within a second
-        path.write_bytes(content)
+        path.write_bytes(damaged(content))
         with pytest.warns(UserWarning, match="was renamed"):
             ResultCache(path, "a").close()
-    assert {aside.read_bytes() for aside in tmp_path.glob("*.aside-*")} == {b"one", b"two", b"three"}
+    found = {aside.read_bytes() for aside in tmp_path.glob("*.aside-*")}
+    assert found == {damaged(content) for content in (b"one", b"two", b"three")}
 
 
-def test_somebody_else_s_database_is_set_aside_unchanged(tmp_path: Path) -> None:
+def test_somebody_else_s_database_is_refused_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "memo.sqlite"
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE photos (name TEXT)")
         database.execute("INSERT INTO photos VALUES ('cat')")
-    with pytest.warns(UserWarning, match="a database of something else"):
+    before = path.read_bytes()
+    with pytest.raises(AdrlGymError, match=r"is not an evaluation cache .a database of something else."):
         ResultCache(path, "a")
-    (aside,) = tmp_path.glob("*.aside-*")
-    assert sqlite3.connect(aside).execute("SELECT name FROM photos").fetchall() == [("cat",)]
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"memo.sqlite": before}
 
 
 def test_a_memo_of_another_version_is_set_aside(tmp_path: Path) -> None:
