@@ -34,6 +34,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "force" if os.environ.get("DOCS_EXECUTE") else "off"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
+nb_execution_in_temp = True  # the notebook writes a file
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 
 
 class EnvDocstring(Directive):
-    """The sections of a class's docstring; the argument is the class with its package."""
+    """The sections of a class's docstring, without its first paragraph; the argument is the class with its package."""
 
     required_arguments: ClassVar[int] = 1
 
@@ -22,6 +22,7 @@ class EnvDocstring(Directive):
         text = inspect.getdoc(getattr(importlib.import_module(module), name)) or ""
         text = re.sub(r"^## ", "### ", text, flags=re.MULTILINE)  # below the page's own sections
         text = re.sub(r"^(\w+(?:, \w+)*): ", r"- **\1**: ", text, flags=re.MULTILINE)  # arguments are a list
+        text = text[text.index("### ") :]  # sections attach themselves to the page, before anything that is returned
         parent = nodes.Element()
         self.state.nested_parse(StringList(text.splitlines(), self.arguments[0]), 0, parent, match_titles=True)
         return parent.children

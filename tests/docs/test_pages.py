@@ -33,6 +33,14 @@ def test_every_page_is_in_the_site() -> None:
     assert pages - {"index"} <= {*contents}
 
 
+def test_reference_has_every_package() -> None:
+    folders = [ROOT / "adrl_gym", ROOT / "agents" / "adrl_agents"]
+    packages = {path.parent for folder in folders for path in folder.rglob("__init__.py")}
+    names = {path.relative_to(ROOT).as_posix().removeprefix("agents/").replace("/", ".") for path in packages}
+    reference = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
+    assert names == names & {*re.findall(r"^\.\. automodule:: (\S+)$", reference, re.MULTILINE)}
+
+
 @pytest.mark.usefixtures("benchmark_scripts")
 def test_tables_are_what_the_results_say(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["report.py", "--check"])
