@@ -5,12 +5,14 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, overload
+
+from torch import Tensor
 
 from adrl_gym.costs import NONE_KEPT
 from adrl_gym.errors import AdrlGymError
 
-SCHEMA = 1
+_SCHEMA = 1
 
 Bits = Sequence[int | None]  # a bit-width for every layer; None leaves the layer float
 
@@ -58,7 +60,7 @@ class BitConfig:
 
     def to_json(self) -> str:
         """JSON with a schema version."""
-        return json.dumps({"schema": SCHEMA, "bits": self.as_dict()}, indent=2)
+        return json.dumps({"schema": _SCHEMA, "bits": self.as_dict()}, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "BitConfig":
@@ -68,8 +70,8 @@ class BitConfig:
             version, bits = data["schema"], data["bits"]
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise AdrlGymError(f"not a bit configuration: {error!r}") from error
-        if version != SCHEMA:
-            raise AdrlGymError(f"bit configuration of schema {version}; this version reads schema {SCHEMA}")
+        if version != _SCHEMA:
+            raise AdrlGymError(f"bit configuration of schema {version}; this version reads schema {_SCHEMA}")
         if not isinstance(bits, dict):
             raise AdrlGymError(f"not a bit configuration: its bits are {bits!r}, not an object of layer names and bits")
         return cls.from_dict(bits)
@@ -80,24 +82,32 @@ class BitConfig:
         return cls(tuple(bits), tuple(bits.values()))
 
 
-def bits_from_action(action: float, lowest: int, highest: int) -> int:
-    """The bit-width that an action in [-1, 1] means (HAQ, equation 3): equal shares of the range for all.
+@overload
+def bits_from_action(action: Tensor, min_bits: int, max_bits: int) -> Tensor: ...
+@overload
+def bits_from_action(action: float, min_bits: int, max_bits: int) -> int: ...
+def bits_from_action(action: float | Tensor, min_bits: int, max_bits: int) -> int | Tensor:
+    """Return the bit-width that an action in [-1, 1] means (HAQ, equation 3): equal shares of the range for all.
+
+    A tensor of any shape gives int64 of the same shape.
 
     >>> [bits_from_action(a, 1, 8) for a in (-1, -0.76, -0.74, 0, 1)]
     [1, 1, 2, 4, 8]
     """
-    share = (action + 1) / 2  # in [0, 1]
-    bits = round(lowest - 0.5 + share * (highest - lowest + 1))
-    return min(max(bits, lowest), highest)
+    share = ((action.double() if isinstance(action, Tensor) else action) + 1) / 2  # in [0, 1]
+    bits = min_bits - 0.5 + share * (max_bits - min_bits + 1)
+    if isinstance(bits, Tensor):
+        return bits.round().clamp(min_bits, max_bits).long()
+    return min(max(round(bits), min_bits), max_bits)
 
 
-def action_from_bits(bits: int, lowest: int, highest: int) -> float:
-    """The middle of the actions that mean ``bits``; the inverse of ``bits_from_action``.
+def action_from_bits(bits: int, min_bits: int, max_bits: int) -> float:
+    """Return the middle of the actions that mean ``bits``; the inverse of ``bits_from_action``.
 
     >>> bits_from_action(action_from_bits(3, 1, 8), 1, 8)
     3
     """
-    return 2 * (bits - lowest + 0.5) / (highest - lowest + 1) - 1
+    return 2 * (bits - min_bits + 0.5) / (max_bits - min_bits + 1) - 1
 
 
 def parse_keep(texts: Iterable[str]) -> dict[str, int]:
@@ -156,18 +166,18 @@ def natural(value: Any) -> int:
 def check_range(bits: Iterable[int]) -> tuple[int, int]:
     """Lowest and highest bit-width, two integers within 1 to 8; or an ``AdrlGymError``."""
     try:
-        lowest, highest = map(natural, bits)
+        min_bits, max_bits = map(natural, bits)
     except (TypeError, ValueError):  # no two
-        lowest = highest = 0
-    if not 1 <= lowest <= highest <= 8:
-        raise AdrlGymError(f"bits={bits!r}: the range needs two integers with 1 <= lowest <= highest <= 8")
-    return lowest, highest
+        min_bits = max_bits = 0
+    if not 1 <= min_bits <= max_bits <= 8:
+        raise AdrlGymError(f"bits={bits!r}: the range needs two integers with 1 <= min_bits <= max_bits <= 8")
+    return min_bits, max_bits
 
 
 def check_bits(
-    bits: Iterable[int], layers: int, lowest: int, highest: int, kept: Mapping[int, int] = NONE_KEPT
+    bits: Iterable[int], layers: int, min_bits: int, max_bits: int, kept: Mapping[int, int] = NONE_KEPT
 ) -> tuple[int, ...]:
-    """``bits`` as a tuple of ``layers`` integers from ``lowest`` to ``highest``, or as kept; or an ``AdrlGymError``."""
+    """``bits`` as a tuple of ``layers`` integers from ``min_bits`` to ``max_bits``, or as kept; or an ``AdrlGymError``."""
     given = tuple(bits)
     checked = tuple(map(natural, given))
     if len(checked) != layers:
@@ -175,18 +185,18 @@ def check_bits(
     for index, b in enumerate(checked):
         if index in kept and b != kept[index]:
             raise AdrlGymError(f"layer {index}: {given[index]} bits, but this problem keeps it at {kept[index]}")
-        if index not in kept and not lowest <= b <= highest:
+        if index not in kept and not min_bits <= b <= max_bits:
             raise AdrlGymError(
-                f"layer {index}: {given[index]} bits, but this problem has the integers {lowest} to {highest}"
+                f"layer {index}: {given[index]} bits, but this problem has the integers {min_bits} to {max_bits}"
             )
     return checked
 
 
 def check_partly_float(
-    bits: Iterable[int | None], layers: int, lowest: int, highest: int, kept: Mapping[int, int] = NONE_KEPT
+    bits: Iterable[int | None], layers: int, min_bits: int, max_bits: int, kept: Mapping[int, int] = NONE_KEPT
 ) -> tuple[int | None, ...]:
     """As ``check_bits``, but any layer, a kept one too, may be ``None``: float."""
     given = tuple(bits)
-    filled = [kept.get(index, lowest) if b is None else b for index, b in enumerate(given)]
-    checked = check_bits(filled, layers, lowest, highest, kept)
+    filled = [kept.get(index, min_bits) if b is None else b for index, b in enumerate(given)]
+    checked = check_bits(filled, layers, min_bits, max_bits, kept)
     return tuple(None if b is None else c for b, c in zip(given, checked, strict=True))

@@ -51,17 +51,17 @@ def allowed_bits(budget: float, parameters: Sequence[int]) -> int:
     return allowed
 
 
-def check_budget(budget: float, parameters: Sequence[int], lowest: int, kept: Mapping[int, int] = NONE_KEPT) -> None:
+def check_budget(budget: float, parameters: Sequence[int], min_bits: int, kept: Mapping[int, int] = NONE_KEPT) -> None:
     """Refuse a budget that no configuration meets; arguments as for ``project``.
 
     Raises:
         AdrlGymError: says the smallest possible budget.
     """
-    smallest = size_ratio([kept.get(index, lowest) for index in range(len(parameters))], parameters)
+    smallest = size_ratio([kept.get(index, min_bits) for index in range(len(parameters))], parameters)
     if not budget >= smallest:
-        how = f"all layers at {lowest} bits"
+        how = f"all layers at {min_bits} bits"
         if kept:
-            how = f"{len(kept)} layers kept at their bits, the others at {lowest}"
+            how = f"{len(kept)} layers kept at their bits, the others at {min_bits}"
         raise AdrlGymError(
             f"no configuration meets a budget of {budget:g} times the 32-bit size: "
             f"the smallest possible is {math.ceil(1e6 * smallest) / 1e6:g} ({how})"  # rounded up: it may be taken
@@ -72,7 +72,7 @@ def project(
     bits: Sequence[int],
     parameters: Sequence[int],
     budget: float,
-    lowest: int,
+    min_bits: int,
     kept: Mapping[int, int] = NONE_KEPT,
 ) -> tuple[int, ...]:
     """HAQ's action wall: take bits away until the configuration fits the budget.
@@ -84,15 +84,15 @@ def project(
         bits: bit-width of each layer.
         parameters: weights of each layer.
         budget: largest size over the 32-bit size.
-        lowest: no layer goes below.
+        min_bits: no layer goes below.
         kept: index of a layer -> bits that it has whatever ``bits`` say, and that it never gives.
 
-    >>> project([4, 4], [100, 100], budget=0.1, lowest=1)
+    >>> project([4, 4], [100, 100], budget=0.1, min_bits=1)
     (3, 3)
-    >>> project([4, 4], [100, 100], budget=0.1, lowest=1, kept={1: 4})
+    >>> project([4, 4], [100, 100], budget=0.1, min_bits=1, kept={1: 4})
     (2, 4)
     """
-    check_budget(budget, parameters, lowest, kept)
+    check_budget(budget, parameters, min_bits, kept)
     allowed = allowed_bits(budget, parameters)
     projected = [kept.get(index, b) for index, b in enumerate(bits)]
     size = weight_bits(projected, parameters)
@@ -100,7 +100,7 @@ def project(
         for index in reversed(range(len(projected))):
             if size <= allowed:
                 break
-            if index not in kept and projected[index] > lowest:
+            if index not in kept and projected[index] > min_bits:
                 projected[index] -= 1
                 size -= parameters[index]
     return tuple(projected)

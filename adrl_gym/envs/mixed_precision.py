@@ -197,12 +197,12 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
 
     def _decode(self, action: Any) -> tuple[int, float]:
         """The bit-width, and the action as ``u`` in [0, 1]."""
-        lowest, highest = self.problem.min_bits, self.problem.max_bits
+        min_bits, max_bits = self.problem.min_bits, self.problem.max_bits
         if isinstance(self.action_space, spaces.Discrete):
             if not self.action_space.contains(action):
-                raise AdrlGymError(f"action {action!r}: an integer from 0 to {highest - lowest} is needed")
-            bits = lowest + int(action)
-            return bits, (bits - lowest + 0.5) / (highest - lowest + 1)
+                raise AdrlGymError(f"action {action!r}: an integer from 0 to {max_bits - min_bits} is needed")
+            bits = min_bits + int(action)
+            return bits, (bits - min_bits + 0.5) / (max_bits - min_bits + 1)
         try:
             numbers = np.asarray(action, np.float64)  # (1,)
         except (TypeError, ValueError):
@@ -212,7 +212,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         value = float(numbers[0])
         if not np.isfinite(value):
             raise AdrlGymError(f"action {value}: a number in [-1, 1] is needed; has the agent diverged?")
-        return bits_from_action(value, lowest, highest), min(max((value + 1) / 2, 0.0), 1.0)
+        return bits_from_action(value, min_bits, max_bits), min(max((value + 1) / 2, 0.0), 1.0)
 
     def _observation(self, previous: float) -> np.ndarray:
         layer = min(len(self._chosen), len(self._features) - 1)

@@ -2,14 +2,6 @@
 
 from adrl_gym.sensitivity.incumbent import IncumbentSensitivity, measure_around
 from adrl_gym.sensitivity.measured import measure_layer, measure_sensitivity
-from adrl_gym.sensitivity.table import SensitivityTable, finite, searchable_budget
+from adrl_gym.sensitivity.table import SensitivityTable
 
-__all__ = [
-    "IncumbentSensitivity",
-    "SensitivityTable",
-    "finite",
-    "measure_around",
-    "measure_layer",
-    "measure_sensitivity",
-    "searchable_budget",
-]
+__all__ = ["IncumbentSensitivity", "SensitivityTable", "measure_around", "measure_layer", "measure_sensitivity"]

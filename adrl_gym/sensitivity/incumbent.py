@@ -1,4 +1,4 @@
-"""Measure what a change of each layer costs, the others as in a configuration that is known to be good."""
+"""Sensitivity around the incumbent: the cost of changing one layer of the best configuration so far."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from adrl_gym import QuantProblem
 from adrl_gym.evaluation import Score
 from adrl_gym.sensitivity.table import finite
 
-REACH = 2  # bits up and down from the configuration that are measured
+_REACH = 2  # bits up and down from the configuration that are measured
 
 
 class IncumbentSensitivity(NamedTuple):
-    """Of every searched layer at every bit-width, ``(n, widths)`` both.
+    """Measured costs of changing one layer of a configuration, ``(n, widths)`` both.
 
     Attributes:
         costs: less what the configuration itself costs.
@@ -28,10 +28,9 @@ class IncumbentSensitivity(NamedTuple):
 def measure_around(
     problem: QuantProblem, bits: Sequence[int], score: Score, images: int, alone: np.ndarray
 ) -> IncumbentSensitivity:
-    """Costs of every searched layer at every bit-width, the others as in a configuration.
+    """Measure every searched layer at every bit-width, the other layers as in a configuration.
 
-    Quantized layers before and after change what a bit is worth, the more of them the fewer bits they have, and a table
-    of layers alone knows nothing of that. Only bit-widths within ``REACH`` of the configuration are measured; from
+    Quantized layers before and after change what a bit is worth. A table of layers alone does not see that. Only bit-widths within ``_REACH`` of the configuration are measured; from
     there on, differences are those of the layer alone.
 
     Args:
@@ -46,7 +45,7 @@ def measure_around(
     images = min(images, problem.images)
     (own,) = problem.costs([bits], score, 0, images)  # (N,)
     for row, layer in enumerate(tqdm(problem.searchable, "profiling layers", leave=False, disable=None)):
-        low, high = max(bits[layer] - REACH, problem.min_bits), min(bits[layer] + REACH, problem.max_bits)
+        low, high = max(bits[layer] - _REACH, problem.min_bits), min(bits[layer] + _REACH, problem.max_bits)
         near = [(*bits[:layer], b, *bits[layer + 1 :]) for b in range(low, high + 1)]
         differences = problem.costs(near, score, 0, images) - own  # (high - low + 1, N)
         first, last = low - problem.min_bits, high - problem.min_bits  # columns

@@ -1,40 +1,40 @@
-"""Complete a half-decided configuration: the best bits for the other layers under the budget that is left."""
+"""The multiple-choice knapsack: one bit-width a layer, least summed cost, size within the budget."""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
-MOST_UNITS = 1 << 16  # resolution of sizes, where the layers' own common divisor would need a finer one
+_MOST_UNITS = 1 << 16  # resolution of sizes, where the layers' own common divisor would need a finer one
 
 
 class Knapsack:
-    """Integer programming on a one-layer table, solved for every suffix of the layers at once.
+    """Exact solver of the knapsack for every suffix of the layers at once.
 
-    The problem is a multiple-choice knapsack: one bit-width a layer, least summed cost, size within
-    the budget. Dynamic programming over (layer, size left) answers every question of a search by look-up, where
-    a solver would be called thousands of times.
+    Dynamic programming over (layer, size left) answers every question of a search by look-up, where a solver would be
+    called thousands of times. Sizes are counted in the layers' common divisor; where that makes more than
+    ``_MOST_UNITS`` units, in a coarser one, and rounded up, so that the budget always holds.
 
     Args:
         costs: ``(n, widths)``, cost of giving one layer alone a bit-width; lower is better.
         parameters: weights of each layer.
         allowed: weight bits that the budget allows.
-        lowest: the smallest bit-width, that of ``costs[:, 0]``.
+        min_bits: the smallest bit-width, that of ``costs[:, 0]``.
 
     >>> costs = np.array([[9.0, 1.0, 0.0], [3.0, 2.0, 0.0]])  # two layers, 1 to 3 bits
-    >>> Knapsack(costs, [10, 10], allowed=40, lowest=1).complete(())
+    >>> Knapsack(costs, [10, 10], allowed=40, min_bits=1).complete(())
     (2, 2)
-    >>> Knapsack(costs, [10, 10], allowed=40, lowest=1).complete((1,))
+    >>> Knapsack(costs, [10, 10], allowed=40, min_bits=1).complete((1,))
     (1, 3)
-    >>> Knapsack(costs, [10, 10], allowed=40, lowest=1).least_costs((), [1, 2, 3])
+    >>> Knapsack(costs, [10, 10], allowed=40, min_bits=1).least_costs((), [1, 2, 3])
     [9.0, 3.0, 3.0]
     """
 
-    def __init__(self, costs: np.ndarray, parameters: Sequence[int], allowed: int, lowest: int) -> None:
+    def __init__(self, costs: np.ndarray, parameters: Sequence[int], allowed: int, min_bits: int) -> None:
         layers, widths = costs.shape
-        unit = max(math.gcd(*parameters), math.ceil(allowed / MOST_UNITS))
-        bits = np.arange(lowest, lowest + widths)
-        self.lowest = lowest
+        unit = max(math.gcd(*parameters), math.ceil(allowed / _MOST_UNITS))
+        bits = np.arange(min_bits, min_bits + widths)
+        self.min_bits = min_bits
         # Rounded up where the unit is coarser than a layer: a completion never breaks the budget.
         self._sizes = -(-np.outer(parameters, bits) // unit)  # (n, widths)
         self._capacity = allowed // unit
@@ -53,36 +53,36 @@ class Knapsack:
             self._feasible[i] = self._feasible[i + 1] + self._sizes[i, 0]
 
     def least_costs(self, decided: Sequence[int], candidates: Sequence[int]) -> list[float]:
-        """For each bit-width of the next layer, its cost and the least cost of all layers after it."""
+        """Return, for each bit-width of the next layer, its cost plus the cost-to-go of all layers after it."""
         column = self._costs[len(decided)]  # (widths,)
-        return [float(column[b - self.lowest]) + self.cost_to_go((*decided, b)) for b in candidates]
+        return [float(column[b - self.min_bits]) + self.cost_to_go((*decided, b)) for b in candidates]
 
     def cost_to_go(self, decided: Sequence[int]) -> float:
-        """The least cost of the layers still to come; infinite where nothing fits the budget any more."""
+        """Return the least cost of the layers still to come; infinite where nothing fits the budget any more."""
         left = self._left(decided)
         return float(self._least[len(decided), left]) if left >= 0 else math.inf
 
     def _left(self, decided: Sequence[int]) -> int:
-        return self._capacity - sum(int(self._sizes[i, b - self.lowest]) for i, b in enumerate(decided))
+        return self._capacity - sum(int(self._sizes[i, b - self.min_bits]) for i, b in enumerate(decided))
 
     def complete(self, decided: Sequence[int]) -> tuple[int, ...]:
-        """``decided`` bits of the first layers, then the best of the others; the lowest where nothing else fits."""
+        """Return ``decided`` bits of the first layers, then the best of the others; the fewest where nothing else fits."""
         left = self._left(decided)
         bits = list(decided)
         for i in range(len(decided), len(self._choice)):
             width = int(self._choice[i, left]) if left >= self._feasible[i] else 0
             left -= int(self._sizes[i, width])
-            bits.append(self.lowest + width)
+            bits.append(self.min_bits + width)
         return tuple(bits)
 
 
-def lagrange_multiplier(costs: np.ndarray, parameters: Sequence[int], allowed: int, lowest: int) -> float:
-    """Cost that one weight bit is worth at the budget: the Lagrange multiplier of the size constraint.
+def lagrange_multiplier(costs: np.ndarray, parameters: Sequence[int], allowed: int, min_bits: int) -> float:
+    """Return the Lagrange multiplier of the size constraint: the cost that one weight bit is worth at the budget.
 
-    Found by bisection: the smallest price at which the layers, each choosing its bits by cost + price * size
+    Found by bisection: the smallest multiplier at which the layers, each choosing its bits by cost + multiplier * size
     alone, stay within ``allowed`` weight bits. Arguments as for ``Knapsack``.
     """
-    sizes = np.outer(parameters, np.arange(lowest, lowest + costs.shape[1]))  # (n, widths)
+    sizes = np.outer(parameters, np.arange(min_bits, min_bits + costs.shape[1]))  # (n, widths)
 
     def size_at(price: float) -> int:
         chosen = (costs + price * sizes).argmin(axis=1)  # (n,)

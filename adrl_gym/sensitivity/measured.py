@@ -1,4 +1,4 @@
-"""Measure what each layer alone costs at each bit-width."""
+"""Sensitivity of each layer alone, measured."""
 
 import math
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from adrl_gym.evaluation import Score
 
 
 def measure_sensitivity(problem: QuantProblem, score: Score, images: int, *, most: float = math.inf) -> np.ndarray:
-    """Costs of every searched layer at every bit-width, all others float; ``(n, widths)``, lower is better.
+    """Measure every searched layer at every bit-width, all others float; ``(n, widths)``, lower is better.
 
-    All entries see the same images. (Racing them was tried, entries dropping out once the best configuration did not
-    seem to hang on them: that left costs of different images beside each other, and configurations were worse.)
+    All entries see the same images. (Racing was tried and made configurations worse, since it
+    leaves costs of different images beside each other.)
 
     Args:
         problem: to profile.

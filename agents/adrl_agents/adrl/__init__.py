@@ -1,7 +1,7 @@
 """ADRL: augmented deep reinforcement learning for quantization (Ning et al., ICLR 2021)."""
 
 from adrl_agents.adrl.adrl import ADRL
+from adrl_agents.adrl.config import ADRLConfig
 from adrl_agents.adrl.indicators import DistanceIndicator, Indicator, ProfilingIndicator
-from adrl_agents.adrl.policies import shares
 
-__all__ = ["ADRL", "DistanceIndicator", "Indicator", "ProfilingIndicator", "shares"]
+__all__ = ["ADRL", "ADRLConfig", "DistanceIndicator", "Indicator", "ProfilingIndicator"]

@@ -1,5 +1,6 @@
 """ADRL: augmented deep reinforcement learning for quantization (Ning et al., ICLR 2021)."""
 
+import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
@@ -8,22 +9,17 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import GymEnv
 from torch import Tensor
 
+from adrl_agents.adrl.config import ADRLConfig, CompletedBy, Context
 from adrl_agents.adrl.episode import EpisodeTrace
-from adrl_agents.adrl.indicators import (
-    CompletedBy,
-    Context,
-    DistanceIndicator,
-    Indicator,
-    ProfilingIndicator,
-    score_table,
-)
-from adrl_agents.adrl.policies import CandidateActor, CandidatePolicy, shares
+from adrl_agents.adrl.indicators import DistanceIndicator, Indicator, ProfilingIndicator, score_table
+from adrl_agents.adrl.policies import CandidateActor, CandidatePolicy, action_bins
 from adrl_agents.haq import HAQ, truncated_normal
 from adrl_gym import AdrlGymError
 from adrl_gym.bits import bits_from_action
 from adrl_gym.evaluation import Score
 
-THOMPSON_NOISE = 0.5  # share of the exploration noise from which on an episode is the indicator's
+_THOMPSON_NOISE = 0.5  # noise scale from which on an episode is the indicator's
+_DEFAULTS = ADRLConfig()
 
 
 class ADRL(HAQ):
@@ -36,10 +32,8 @@ class ADRL(HAQ):
     Args:
         policy: ``MlpPolicy``.
         env: one environment of this package.
-        k: candidates a step.
-        indicator: ``profiling`` (P-ADRL), ``distance`` (D-ADRL) or any callable (see ``Indicator``).
-        context, score, profile_images, early_termination, completion, memoization: of the profiling indicator (see
-            ``ProfilingIndicator``).
+        k, indicator, context, score, profile_images, early_termination, completion, memoization: see ``ADRLConfig``;
+            ``indicator`` may also be any callable (see ``Indicator``).
         policy_kwargs, **kwargs: as for ``HAQ``.
 
     Raises:
@@ -54,14 +48,14 @@ class ADRL(HAQ):
         self,
         policy: str | type[CandidatePolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        k: int = 8,
-        indicator: str | Indicator = "profiling",
-        context: Context = "best",
-        score: Score = "kl",
-        profile_images: int = 250,
-        early_termination: bool = True,
-        completion: CompletedBy = "ip",
-        memoization: bool = True,
+        k: int = _DEFAULTS.k,
+        indicator: str | Indicator = _DEFAULTS.indicator,
+        context: Context = _DEFAULTS.context,
+        score: Score = _DEFAULTS.score,
+        profile_images: int = _DEFAULTS.profile_images,
+        early_termination: bool = _DEFAULTS.early_termination,
+        completion: CompletedBy = _DEFAULTS.completion,
+        memoization: bool = _DEFAULTS.memoization,
         policy_kwargs: dict[str, Any] | None = None,
         _init_setup_model: bool = True,
         **kwargs: Any,
@@ -70,9 +64,7 @@ class ADRL(HAQ):
             raise AdrlGymError(f"k={k}: at least 1 candidate is needed (1 is HAQ)")
         self.k = k
         if indicator == "profiling":
-            indicator = ProfilingIndicator(
-                *(context, score, profile_images, early_termination, completion, memoization)
-            )
+            indicator = ProfilingIndicator(context, score, profile_images, early_termination, completion, memoization)
         elif indicator == "distance":
             indicator = DistanceIndicator()
         elif isinstance(indicator, str):
@@ -80,7 +72,7 @@ class ADRL(HAQ):
         self.indicator: Indicator = indicator
         self._has_scores = False  # the actor, of the indicator
         self._indicator_decides = False  # alone, in this episode
-        self._noise_scale = 1.0  # share of the exploration noise that this episode has
+        self._noise_scale = 1.0  # share of the exploration noise in this episode
         self._training = EpisodeTrace()
         self._predicting: list[EpisodeTrace] = []
         super().__init__(policy, env, policy_kwargs=policy_kwargs, _init_setup_model=False, **kwargs)
@@ -89,17 +81,23 @@ class ADRL(HAQ):
             self.policy_kwargs["candidates"] = {
                 "k": k,
                 "layers": len(problem.searchable),
-                "lowest": problem.min_bits,
-                "highest": problem.max_bits,
+                "min_bits": problem.min_bits,
+                "max_bits": problem.max_bits,
             }
         if _init_setup_model:
             self._setup_model()
 
-    def _begin_episode(self) -> None:
-        """Draw the noise's size, ask the indicator for news, and take over its scores for refining replayed states.
+    @classmethod
+    def from_config(cls, env: GymEnv, config: ADRLConfig, seed: int | None = None) -> "ADRL":
+        """Return a fresh agent with the settings of a configuration."""
+        settings = {f.name: getattr(config, f.name) for f in dataclasses.fields(ADRLConfig)}
+        return cls("MlpPolicy", env, **settings, seed=seed)
 
-        Much noise says little (see ``_explore``): in its place, where it can, the indicator tries what its errors leave
-        open.
+    def _begin_episode(self) -> None:
+        """Draw the noise scale, let the indicator propose, and take over its scores for refining replayed states.
+
+        The noise scale is sampled once per episode. Much noise says little (see ``_explore``): in its place, where it
+        can, the indicator samples a table within its errors.
         """
         self._noise_scale = max(float(torch.rand(())), 1e-3)
         first = not self._has_scores
@@ -107,7 +105,7 @@ class ADRL(HAQ):
             problem = self.problem
             every_width = self.k > problem.max_bits - problem.min_bits  # or what was drawn could not be had
             self._indicator_decides = self.indicator.propose(problem) or (
-                every_width and self._noise_scale > THOMPSON_NOISE and self.indicator.thompson_sample(problem)
+                every_width and self._noise_scale > _THOMPSON_NOISE and self.indicator.thompson_sample(problem)
             )
         else:
             self._indicator_decides = first
@@ -129,12 +127,12 @@ class ADRL(HAQ):
     ) -> None:
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
         if dones.all() and isinstance(self.indicator, ProfilingIndicator):
-            self.indicator.tell(self.problem, tuple(infos[0]["bits"]))
+            self.indicator.update(self.problem, tuple(infos[0]["bits"]))
 
     def _random_candidates(self) -> np.ndarray:
         if self.k == 1:
             return super()._random_candidates()
-        middles = shares(self.k)[0][:, None].expand(-1, self.actor.action_size)  # (k, A)
+        middles = action_bins(self.k)[0][:, None].expand(-1, self.actor.action_size)  # (k, A)
         return self._explore(middles).cpu().numpy()
 
     def _explore(self, proposed: Tensor) -> Tensor:
@@ -153,7 +151,7 @@ class ADRL(HAQ):
         if observation[0] == 0:  # the first layer
             self._begin_episode()
         if self._indicator_decides:  # so candidates from all over the range are put to it
-            candidates = shares(self.k)[0][:, None].expand(-1, candidates.shape[1]).numpy()  # (k, A)
+            candidates = action_bins(self.k)[0][:, None].expand(-1, candidates.shape[1]).numpy()  # (k, A)
         return self._refine(self._training, observation, candidates)
 
     def _refine(self, trace: EpisodeTrace, observation: np.ndarray, candidates: np.ndarray) -> np.ndarray:

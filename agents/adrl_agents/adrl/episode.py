@@ -16,14 +16,14 @@ class EpisodeTrace:
     def __init__(self) -> None:
         self._bits: list[int] = []
 
-    def follow(self, observation: np.ndarray, layers: int, lowest: int, highest: int) -> tuple[int, ...]:
+    def follow(self, observation: np.ndarray, layers: int, min_bits: int, max_bits: int) -> tuple[int, ...]:
         """Bits of the layers before this observation's; the same observation may come twice.
 
         Args:
             observation: ``(10,)``.
             layers: of the problem.
-            lowest: smallest bit-width of the problem.
-            highest: largest bit-width of the problem.
+            min_bits: smallest bit-width of the problem.
+            max_bits: largest bit-width of the problem.
 
         Raises:
             AdrlGymError: observations were left out.
@@ -36,5 +36,5 @@ class EpisodeTrace:
             )
         del self._bits[max(layer - 1, 0) :]
         if layer > 0:
-            self._bits.append(bits_from_action(2 * float(observation[PREVIOUS_ACTION]) - 1, lowest, highest))
+            self._bits.append(bits_from_action(2 * float(observation[PREVIOUS_ACTION]) - 1, min_bits, max_bits))
         return tuple(self._bits)

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 
+from adrl_agents.adrl.config import CompletedBy, Context
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import Bits
 from adrl_gym.evaluation import SCORES, Score
@@ -21,11 +22,9 @@ from adrl_gym.sensitivity import (
 )
 
 # Standard errors that a change of a layer's bits is charged: one step more when the table has promised too much.
-CONFIDENCE_STEP, MAX_CONFIDENCE = 0.25, 4.0
-DRAWS = 20  # of tables, in search of one whose answer was not tried
+_CONFIDENCE_STEP, _MAX_CONFIDENCE = 0.25, 4.0
+_DRAWS = 20  # of tables, in search of one whose answer was not tried
 
-Context = Literal["single", "prefix", "completed", "best"]
-CompletedBy = Literal["ip", "uniform"]
 
 #: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the searched layers before
 #: (``problem.searchable``), ``candidates`` the bit-widths proposed for the next one; one score each, higher is better.
@@ -41,22 +40,26 @@ class DistanceIndicator:
 
     def __init__(self) -> None:
         self._known: SensitivityTable | None = None
+        self._of: QuantProblem | None = None  # whose table it is
 
     def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
         """Scores of the candidate bit-widths for the next layer, higher is better."""
-        return [-cost for cost in self._table(problem).completion.least_costs(decided, candidates)]
+        return [-cost for cost in self._table(problem).knapsack.least_costs(decided, candidates)]
 
     def replay_scores(self, problem: QuantProblem) -> np.ndarray:
         """Scores for refining replayed states, ``(n, widths)``."""
         return -self._table(problem).priced
 
     def _table(self, problem: QuantProblem) -> SensitivityTable:
-        if self._known is None or self._known.problem is not problem:
-            self._known = SensitivityTable(problem, problem.distances[list(problem.searchable)])
+        if self._known is None or self._of is not problem:
+            self._known, self._of = SensitivityTable.of(problem, problem.distances[list(problem.searchable)]), problem
         return self._known
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_known": None}  # an agent's file holds no networks and no images
+        return {**self.__dict__, "_known": None, "_of": None}  # an agent's file holds no networks and no images
+
+
+_RENAMED = {"_caution": "_confidence"}  # in agents that an earlier version saved
 
 
 class ProfilingIndicator:
@@ -108,10 +111,11 @@ class ProfilingIndicator:
         self._around_images, self._confidence = images, 0.0
         self._around: IncumbentSensitivity | None = None  # the best
         self._alone: SensitivityTable | None = None
+        self._of: QuantProblem | None = None  # whose table that is
         self._known: SensitivityTable | None = None  # what scores come from ...
         self._drawn: SensitivityTable | None = None  # ... but in an episode that tries what the errors leave open
 
-    def tell(self, problem: QuantProblem, bits: tuple[int, ...]) -> None:
+    def update(self, problem: QuantProblem, bits: tuple[int, ...]) -> None:
         """Take in that a configuration was tried, on all search images."""
         self._tried.add(bits)
         self._drawn = None
@@ -132,8 +136,8 @@ class ProfilingIndicator:
         if self.context in ("prefix", "completed"):  # what they answer takes measurements to know
             return not self._tried
         while (answer := self._answer(problem)) in self._tried and self._best is not None:
-            if answer != self._best and self._confidence < MAX_CONFIDENCE:
-                self._confidence += CONFIDENCE_STEP
+            if answer != self._best and self._confidence < _MAX_CONFIDENCE:
+                self._confidence += _CONFIDENCE_STEP
             elif self._around_images == self.images < problem.images:
                 self._around_images, self._confidence = 2 * self.images, 0.0
                 self._around = None
@@ -153,9 +157,9 @@ class ProfilingIndicator:
         self._table(problem)
         if self._around is None:
             return False
-        for _ in range(DRAWS):
+        for _ in range(_DRAWS):
             errors = self._around.errors * torch.randn(self._around.errors.shape, dtype=torch.float64).numpy()
-            self._drawn = SensitivityTable(problem, self._around.costs + errors)
+            self._drawn = SensitivityTable.of(problem, self._around.costs + errors)
             if (answer := self._answer(problem)) not in self._tried:
                 self._tried.add(answer)
                 return True
@@ -164,24 +168,24 @@ class ProfilingIndicator:
 
     def _answer(self, problem: QuantProblem) -> tuple[int, ...]:
         """The best configuration by the table."""
-        return problem.with_fixed((self._drawn or self._table(problem)).completion.complete(()))
+        return problem.with_fixed((self._drawn or self._table(problem)).knapsack.complete(()))
 
     def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
         """Scores of the candidate bit-widths for the next layer, higher is better."""
-        completion, layer = (self._drawn or self._table(problem)).completion, len(decided)
+        knapsack, layer = (self._drawn or self._table(problem)).knapsack, len(decided)
         if not self.memoization:
             problem.forget()
         if self.context in ("single", "best"):
             if not self.memoization:
                 measure_layer(problem, layer, sorted(set(candidates)), self.score, self.images)
-            return [-cost for cost in completion.least_costs(decided, candidates)]
+            return [-cost for cost in knapsack.least_costs(decided, candidates)]
         unique, others = sorted(set(candidates)), len(problem.searchable) - layer - 1
         if self.context == "prefix":
-            rest = [completion.cost_to_go((*decided, b)) for b in unique]
+            rest = [knapsack.cost_to_go((*decided, b)) for b in unique]
             configurations: list[Bits] = [problem.with_fixed((*decided, b, *[None] * others)) for b in unique]
         else:
             rest = [0.0] * len(unique)
-            complete = completion.complete if self.completion == "ip" else partial(uniform_rest, problem)
+            complete = knapsack.complete if self.completion == "ip" else partial(uniform_rest, problem)
             whole = [problem.with_fixed(complete((*decided, b))) for b in unique]
             configurations = [problem.project(bits) for bits in whole]
         costs = problem.compare(
@@ -194,8 +198,9 @@ class ProfilingIndicator:
         return -self._table(problem).priced
 
     def _table(self, problem: QuantProblem) -> SensitivityTable:
-        if self._alone is None or self._alone.problem is not problem:
-            self._alone = SensitivityTable(problem, measure_sensitivity(problem, self.score, self.images))
+        if self._alone is None or self._of is not problem:
+            self._alone = SensitivityTable.of(problem, measure_sensitivity(problem, self.score, self.images))
+            self._of = problem
             self._around = self._known = None
         if self._best is None:
             return self._alone
@@ -203,12 +208,15 @@ class ProfilingIndicator:
             alone = self._alone.costs
             self._around = measure_around(problem, self._best, self.score, self._around_images, alone)
         if self._known is None:
-            self._known = SensitivityTable(problem, self._around.costs + self._confidence * self._around.errors)
+            self._known = SensitivityTable.of(problem, self._around.costs + self._confidence * self._around.errors)
         return self._known
 
     def __getstate__(self) -> dict[str, Any]:
         # An agent's file holds no networks and no images.
-        return {**self.__dict__, "_alone": None, "_around": None, "_known": None, "_drawn": None}
+        return {**self.__dict__, "_alone": None, "_around": None, "_known": None, "_drawn": None, "_of": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({_RENAMED.get(name, name): value for name, value in state.items()})
 
 
 def uniform_rest(problem: QuantProblem, decided: tuple[int, ...]) -> tuple[int, ...]:

@@ -7,18 +7,20 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.td3.policies import Actor, TD3Policy
 from torch import Tensor, nn
 
-HEAD_INIT = 0.003  # range of the head's initial weights, as in HAQ's code
+from adrl_gym.bits import bits_from_action
+
+_HEAD_INIT = 0.003  # range of the head's initial weights, as in HAQ's code
 
 
-def shares(k: int) -> tuple[Tensor, float]:
-    """Where each of k candidates lives: the middles ``(k,)`` of k equal shares of [-1, 1], and how far it may go.
+def action_bins(k: int) -> tuple[Tensor, float]:
+    """Return the centers ``(k,)`` of k equal bins of [-1, 1], one a candidate, and how far a candidate may go.
 
-    It may go as far as the middles of the shares beside its own, so that the candidates never become all the same. A
+    It may go as far as the centers of the bins beside its own, so that the candidates never become all the same. A
     single one has the whole range.
 
-    >>> shares(4)
+    >>> action_bins(4)
     (tensor([-0.7500, -0.2500,  0.2500,  0.7500]), 0.5)
-    >>> shares(1)
+    >>> action_bins(1)
     (tensor([0.]), 1.0)
     """
     return (2 * torch.arange(k) + 1 - k) / k, min(1.0, 2 / k)
@@ -32,7 +34,7 @@ class CandidateActor(Actor):
 
     Args:
         k: number of candidates.
-        layers, lowest, highest: the problem's layers and its range of bits.
+        layers, min_bits, max_bits: the problem's layers and its range of bits.
         The others are those of SB3's ``Actor``.
 
     Attributes:
@@ -40,11 +42,11 @@ class CandidateActor(Actor):
     """
 
     scores: Tensor
-    middles: Tensor
+    centers: Tensor
 
-    def __init__(self, *args: Any, k: int, layers: int, lowest: int, highest: int, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, k: int, layers: int, min_bits: int, max_bits: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.k, self.layers, self.lowest, self.highest = k, layers, lowest, highest
+        self.k, self.layers, self.min_bits, self.max_bits = k, layers, min_bits, max_bits
         self.action_size = int(self.action_space.shape[0])  # type: ignore[index]
         if k > 1:  # with k = 1 this is SB3's actor, weight for weight
             head = create_mlp(
@@ -52,15 +54,15 @@ class CandidateActor(Actor):
             )
             self.mu = nn.Sequential(*head)
             last = next(layer for layer in reversed(head) if isinstance(layer, nn.Linear))
-            nn.init.uniform_(last.weight, -HEAD_INIT, HEAD_INIT)  # candidates begin in the middles of their shares
+            nn.init.uniform_(last.weight, -_HEAD_INIT, _HEAD_INIT)  # candidates begin in the centers of their shares
             nn.init.zeros_(last.bias)
-        self.register_buffer("middles", shares(k)[0])  # (k,)
-        self.register_buffer("scores", torch.zeros(layers, highest - lowest + 1))
+        self.register_buffer("centers", action_bins(k)[0])  # (k,)
+        self.register_buffer("scores", torch.zeros(layers, max_bits - min_bits + 1))
 
     def candidates(self, observation: Tensor) -> Tensor:
         """Candidate actions ``(B, k, A)`` for observations ``(B, 10)``."""
         inside = super().forward(observation).unflatten(1, (self.k, self.action_size))  # (B, k, A) in [-1, 1]
-        return (self.middles[:, None] + shares(self.k)[1] * inside).clamp(-1, 1)
+        return (self.centers[:, None] + action_bins(self.k)[1] * inside).clamp(-1, 1)
 
     def forward(self, observation: Tensor) -> Tensor:
         """The refined action ``(B, A)``: the candidate that scores best; fewer bits at a tie."""
@@ -71,25 +73,26 @@ class CandidateActor(Actor):
         width = self.widths(candidates[:, :, 0].detach())  # (B, k)
         scores = self.scores[layer].gather(1, width)  # (B, k)
         best = scores == scores.max(1, keepdim=True).values  # (B, k)
-        chosen = torch.where(best, width, self.highest).argmin(1)  # (B,)
+        chosen = torch.where(best, width, self.max_bits).argmin(1)  # (B,)
         return candidates[torch.arange(len(chosen), device=chosen.device), chosen]  # (B, A)
 
     def widths(self, action: Tensor) -> Tensor:
-        """Columns of ``scores`` that actions in [-1, 1] mean (``bits_from_action`` less the lowest), any shape."""
-        share = (action.double() + 1) / 2
-        bits = (self.lowest - 0.5 + share * (self.highest - self.lowest + 1)).round()
-        return bits.clamp(self.lowest, self.highest).long() - self.lowest
+        """Columns of ``scores`` that actions in [-1, 1] mean (``bits_from_action`` less the min_bits), any shape."""
+        return bits_from_action(action, self.min_bits, self.max_bits) - self.min_bits
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
-        return {**data, "k": self.k, "layers": self.layers, "lowest": self.lowest, "highest": self.highest}
+        return {**data, "k": self.k, "layers": self.layers, "min_bits": self.min_bits, "max_bits": self.max_bits}
+
+
+_RENAMED = {"lowest": "min_bits", "highest": "max_bits"}  # in agents that an earlier version saved
 
 
 class CandidatePolicy(TD3Policy):
     """SB3's DDPG policy with a ``CandidateActor``; ``candidates`` are that actor's own keyword arguments."""
 
     def __init__(self, *args: Any, candidates: dict[str, int], **kwargs: Any) -> None:
-        self.candidates = candidates
+        self.candidates = {_RENAMED.get(name, name): value for name, value in candidates.items()}
         super().__init__(*args, **kwargs)
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> CandidateActor:

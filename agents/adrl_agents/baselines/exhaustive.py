@@ -3,27 +3,26 @@
 import itertools
 
 from adrl_agents.baselines.proposals import Proposals
-from adrl_agents.options import SearchOptions
 from adrl_gym import AdrlGymError, QuantProblem
 
-MOST = 10_000  # configurations, before the budget rules some out
+_MOST = 10_000  # configurations, before the budget rules some out
 
 
-def exhaustive(problem: QuantProblem, options: SearchOptions) -> Proposals:
+def exhaustive(problem: QuantProblem, *, episodes: int, evaluations: int | None) -> Proposals:
     """All configurations that fit the budget, from few bits to many.
 
     Raises:
-        AdrlGymError: there are more than ``MOST``, or the options' limits would cut the search short.
+        AdrlGymError: there are more than ``_MOST``, or the limits would cut the search short.
     """
     n, widths = len(problem.searchable), range(problem.min_bits, problem.max_bits + 1)
-    if len(widths) ** n > MOST:
+    if len(widths) ** n > _MOST:
         raise AdrlGymError(
             f"{len(widths)} bit-widths in {n} layers make {float(len(widths) ** n):.3g} configurations, and an "
-            f"exhaustive search tries at most {MOST:,}: choose another --method"
+            f"exhaustive search tries at most {_MOST:,}: choose another --method"
         )
     every = itertools.product(widths, repeat=n)
     fitting = [bits for bits in every if problem.size_ratio(problem.with_fixed(bits)) <= problem.budget]
-    for name, limit in (("episodes", options.episodes), ("evaluations", options.evaluations)):
+    for name, limit in (("episodes", episodes), ("evaluations", evaluations)):
         if limit is not None and limit < len(fitting):
             raise AdrlGymError(f"--{name} {limit}: an exhaustive search tries {len(fitting):,} configurations here")
     for bits in fitting:  # noqa: UP028 - "yield from" would hand on what is told to a list, which takes nothing

@@ -3,18 +3,19 @@
 import numpy as np
 
 from adrl_agents.baselines.proposals import Proposals
-from adrl_agents.baselines.table import Table, measure_table
-from adrl_agents.options import SearchOptions
+from adrl_agents.baselines.table import measured_table
 from adrl_gym import QuantProblem
+from adrl_gym.evaluation import Score
+from adrl_gym.sensitivity import SensitivityTable
 
 
-def greedy(problem: QuantProblem, options: SearchOptions) -> Proposals:
-    """One configuration: see ``allocate``."""
-    table = measure_table(problem, options)
+def greedy(problem: QuantProblem, *, score: Score, profile_images: int, evaluations: int | None) -> Proposals:
+    """Propose one configuration: see ``allocate``."""
+    table = measured_table(problem, score=score, profile_images=profile_images, evaluations=evaluations)
     yield table.bits(allocate(table))
 
 
-def allocate(table: Table) -> np.ndarray:
+def allocate(table: SensitivityTable) -> np.ndarray:
     """Columns ``(n,)``: from the highest bits down, one bit at a time where it costs the least per weight bit saved.
 
     Once the size fits, what is left of the budget is given back where a bit gains the most per weight bit. Source:
@@ -22,8 +23,7 @@ def allocate(table: Table) -> np.ndarray:
     as in Pandey et al., "A Practical Mixed Precision Algorithm for Post-Training Quantization", 2023.
 
     >>> costs = np.array([[9.0, 1.0, 0.0], [3.0, 2.0, 0.0]])
-    >>> sizes = np.array([[10, 20, 30], [10, 20, 30]])
-    >>> allocate(Table(costs, sizes, allowed=40, lowest=1))
+    >>> allocate(SensitivityTable(costs, [10, 10], allowed=40, min_bits=1))
     array([1, 1])
     """
     layers = np.arange(len(table.costs))

@@ -4,22 +4,22 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from adrl_agents.baselines.ip import solve
 from adrl_agents.baselines.proposals import Proposals
-from adrl_agents.baselines.table import Table, measure_table
-from adrl_agents.options import SearchOptions
-from adrl_agents.runs import Episode
+from adrl_agents.baselines.table import measured_table
+from adrl_agents.runs import rank
 from adrl_gym import QuantProblem
+from adrl_gym.evaluation import Score
+from adrl_gym.sensitivity import SensitivityTable
 
 
-def local(problem: QuantProblem, options: SearchOptions) -> Proposals:
-    """From integer programming's answer, swap bits between layers as long as it helps.
+def local(problem: QuantProblem, *, score: Score, profile_images: int, evaluations: int | None) -> Proposals:
+    """Swap bits between layers as long as it helps.
 
     The neighbours of the best so far are tried in the order of what the table says of them; the first that is better,
     as measured on the whole network, takes its place. It ends where no neighbour is better.
     """
-    table = measure_table(problem, options)
-    best = solve(table)  # (n,)
+    table = measured_table(problem, score=score, profile_images=profile_images, evaluations=evaluations)
+    best = table.columns(table.solve())  # (n,)
     tried = {table.bits(best)}
     least = rank((yield table.bits(best)))
     better = True
@@ -36,11 +36,10 @@ def local(problem: QuantProblem, options: SearchOptions) -> Proposals:
                 break
 
 
-def neighbours(table: Table, columns: np.ndarray) -> Iterator[np.ndarray]:
+def neighbours(table: SensitivityTable, columns: np.ndarray) -> Iterator[np.ndarray]:
     """One layer gets one bit more, and where the budget asks for it, one other layer as many fewer as it takes.
 
-    >>> sizes = np.array([[10, 20, 30], [5, 10, 15]])
-    >>> table = Table(np.zeros((2, 3)), sizes, allowed=30, lowest=1)
+    >>> table = SensitivityTable(np.zeros((2, 3)), [10, 5], allowed=30, min_bits=1)
     >>> [table.bits(columns) for columns in neighbours(table, np.array([1, 1]))]
     [(1, 3)]
     """
@@ -60,8 +59,3 @@ def neighbours(table: Table, columns: np.ndarray) -> Iterator[np.ndarray]:
                 swapped = raised.copy()  # (n,)
                 swapped[down] = fits[-1]
                 yield swapped
-
-
-def rank(episode: Episode) -> tuple[float, float]:
-    """The lower the better: by agreement, at a tie by divergence, as ``Best`` has it."""
-    return -episode.agreement, episode.kl

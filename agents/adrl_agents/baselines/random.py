@@ -3,12 +3,11 @@
 import numpy as np
 
 from adrl_agents.baselines.proposals import Proposals
-from adrl_agents.options import SearchOptions
 from adrl_gym import QuantProblem
 
 
-def random(problem: QuantProblem, options: SearchOptions) -> Proposals:
+def random(problem: QuantProblem, *, seed: int) -> Proposals:
     """Every layer's bit-width drawn uniformly, projected onto the budget, as in HAQ's warm-up; endless."""
-    generator = np.random.default_rng(options.seed)
+    generator = np.random.default_rng(seed)
     while True:
         yield generator.integers(problem.min_bits, problem.max_bits + 1, len(problem.searchable)).tolist()

@@ -3,19 +3,18 @@
 import optuna
 
 from adrl_agents.baselines.proposals import Proposals
-from adrl_agents.options import SearchOptions
 from adrl_agents.runs import Episode
 from adrl_gym import QuantProblem
 
 
-def tpe(problem: QuantProblem, options: SearchOptions) -> Proposals:
+def tpe(problem: QuantProblem, *, seed: int) -> Proposals:
     """Optuna's TPE with its own settings, one integer for each layer; endless.
 
     What it proposes is projected onto the budget, as the agents' actions are, and it is told what that was measured as.
     Source: Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=options.seed))
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     searched = [problem.layers[index] for index in problem.searchable]
     while True:
         trial = study.ask()

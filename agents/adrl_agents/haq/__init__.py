@@ -1,6 +1,7 @@
 """HAQ: the DDPG of Wang et al. (CVPR 2019) on Stable-Baselines3."""
 
+from adrl_agents.haq.config import HAQConfig
 from adrl_agents.haq.haq import HAQ
 from adrl_agents.haq.noise import truncated_normal
 
-__all__ = ["HAQ", "truncated_normal"]
+__all__ = ["HAQ", "HAQConfig", "truncated_normal"]

@@ -13,12 +13,16 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor
 
 from adrl_agents.haq.noise import truncated_normal
+from adrl_agents.haq.config import HAQConfig
 from adrl_agents.haq.replay import EpisodeReplayBuffer
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.envs import check_time_limit
 
-REPLAY_EPISODES = 128
-HIDDEN = (300, 300)
+_REPLAY_EPISODES = 128
+_HIDDEN = (300, 300)
+
+
+_DEFAULTS = HAQConfig()
 
 
 class HAQ(DDPG):
@@ -30,14 +34,7 @@ class HAQ(DDPG):
     Args:
         policy: ``MlpPolicy``.
         env: one environment of this package (episodic training takes a single one).
-        learning_rate: of the critic.
-        actor_learning_rate: of the actor.
-        warmup_episodes: episodes of uniformly random actions before the actor takes part.
-        sigma: standard deviation of the exploration noise after the warm-up, in units of HAQ's action range
-            [0, 1].
-        sigma_decay: factor on ``sigma`` after each episode.
-        batch_size: transitions of one update; there is one update a transition, after each episode.
-        tau: rate of the target networks.
+        learning_rate, actor_learning_rate, warmup_episodes, sigma, sigma_decay, batch_size, tau: see ``HAQConfig``.
         policy_kwargs: for the policy, as in SB3; hidden layers are 300-300.
         tensorboard_log, verbose, seed, device: as in SB3.
     """
@@ -48,13 +45,13 @@ class HAQ(DDPG):
         self,
         policy: str | type[TD3Policy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        learning_rate: float = 1e-3,
-        actor_learning_rate: float = 1e-4,
-        warmup_episodes: int = 20,
-        sigma: float = 0.5,
-        sigma_decay: float = 0.99,
-        batch_size: int = 64,
-        tau: float = 0.01,
+        learning_rate: float = _DEFAULTS.learning_rate,
+        actor_learning_rate: float = _DEFAULTS.actor_learning_rate,
+        warmup_episodes: int = _DEFAULTS.warmup_episodes,
+        sigma: float = _DEFAULTS.sigma,
+        sigma_decay: float = _DEFAULTS.sigma_decay,
+        batch_size: int = _DEFAULTS.batch_size,
+        tau: float = _DEFAULTS.tau,
         policy_kwargs: dict[str, Any] | None = None,
         tensorboard_log: str | None = None,
         verbose: int = 0,
@@ -76,7 +73,7 @@ class HAQ(DDPG):
             train_freq=(1, "episode"),
             gradient_steps=-1,
             replay_buffer_class=EpisodeReplayBuffer,
-            policy_kwargs={"net_arch": list(HIDDEN), **(policy_kwargs or {})},
+            policy_kwargs={"net_arch": list(_HIDDEN), **(policy_kwargs or {})},
             tensorboard_log=tensorboard_log,
             verbose=verbose,
             seed=seed,
@@ -87,7 +84,7 @@ class HAQ(DDPG):
             layers = len(self.problem.searchable)
             if isinstance(env, gym.Env):
                 check_time_limit(env, layers)
-            self.buffer_size = REPLAY_EPISODES * layers
+            self.buffer_size = _REPLAY_EPISODES * layers
             self.learning_starts = warmup_episodes * layers
         if _init_setup_model:
             self._setup_model()

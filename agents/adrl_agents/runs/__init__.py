@@ -1,6 +1,6 @@
 """The folder of one run: results, history, checkpoints, pictures."""
 
-from adrl_agents.runs.best import Best
+from adrl_agents.runs.best import Best, rank
 from adrl_agents.runs.checkpoint import DAMAGED, Progress, load_agent, read_agent, save_agent
 from adrl_agents.runs.folder import LIMITS, RunFolder
 from adrl_agents.runs.history import Episode, load_history
@@ -27,6 +27,7 @@ __all__ = [
     "package_versions",
     "png",
     "print_result",
+    "rank",
     "read_agent",
     "save_agent",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,20 @@ class Best:
 
     def beats(self, other: "Best | None") -> bool:
         """Higher agreement; at a tie lower divergence, then smaller size."""
-        return other is None or self._rank() < other._rank()
+        return other is None or rank(self) < rank(other)
 
-    def _rank(self) -> tuple[float, float, float]:
-        return (-self.agreement, self.kl, self.size_ratio)
+
+class Measured(Protocol):
+    """Measurements of a configuration on the search images (percent, nats)."""
+
+    @property
+    def agreement(self) -> float: ...
+    @property
+    def kl(self) -> float: ...
+    @property
+    def size_ratio(self) -> float: ...
+
+
+def rank(measured: Measured) -> tuple[float, float, float]:
+    """Return the order of configurations, the lower the better: by agreement, then divergence, then size."""
+    return -measured.agreement, measured.kl, measured.size_ratio

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adrl_gym.costs import FLOAT_BITS
 from adrl_gym.errors import AdrlGymError
 
 
@@ -41,6 +42,11 @@ class Episode:
     average_bits: float
     bits: str
     cpu_seconds: float = math.nan
+
+    @property
+    def size_ratio(self) -> float:
+        """Size over the 32-bit size."""
+        return self.average_bits / FLOAT_BITS
 
 
 def history_csv(episodes: Sequence[Episode]) -> str:

@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from adrl_agents.baselines.methods import METHODS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -19,7 +20,6 @@ from torch import nn
 from adrl_agents.baselines.greedy import allocate
 from adrl_agents.baselines.ip import solve
 from adrl_agents.baselines.local import neighbours
-from adrl_agents.baselines.methods import METHODS
 from adrl_agents.baselines.table import Table, measure_table
 from adrl_agents.options import Method, Options, SearchOptions
 from adrl_agents.runs.history import Episode, load_history
