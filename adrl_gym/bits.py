@@ -177,7 +177,7 @@ def check_range(bits: Iterable[int]) -> tuple[int, int]:
 def check_bits(
     bits: Iterable[int], layers: int, min_bits: int, max_bits: int, kept: Mapping[int, int] = NONE_KEPT
 ) -> tuple[int, ...]:
-    """``bits`` as a tuple of ``layers`` integers from ``min_bits`` to ``max_bits``, or as kept; or an ``AdrlGymError``."""
+    """Return ``bits`` as a tuple of integers in range, or as kept; raise ``AdrlGymError`` for anything else."""
     given = tuple(bits)
     checked = tuple(map(natural, given))
     if len(checked) != layers:

@@ -30,8 +30,8 @@ def measure_around(
 ) -> IncumbentSensitivity:
     """Measure every searched layer at every bit-width, the other layers as in a configuration.
 
-    Quantized layers before and after change what a bit is worth. A table of layers alone does not see that. Only bit-widths within ``_REACH`` of the configuration are measured; from
-    there on, differences are those of the layer alone.
+    Quantized layers before and after change what a bit is worth. A table of layers alone does not see that. Only
+    bit-widths within two of the configuration's are measured; beyond, differences are those of the layer alone.
 
     Args:
         problem: to profile.

@@ -66,7 +66,7 @@ class Knapsack:
         return self._capacity - sum(int(self._sizes[i, b - self.min_bits]) for i, b in enumerate(decided))
 
     def complete(self, decided: Sequence[int]) -> tuple[int, ...]:
-        """Return ``decided`` bits of the first layers, then the best of the others; the fewest where nothing else fits."""
+        """Return ``decided`` bits of the first layers and the best of the others; the fewest where nothing fits."""
         left = self._left(decided)
         bits = list(decided)
         for i in range(len(decided), len(self._choice)):

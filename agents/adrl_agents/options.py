@@ -5,21 +5,30 @@ import importlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import gymnasium as gym
 import tyro
 from gymnasium.envs.registration import EnvSpec
 
+from adrl_agents.adrl import ADRLConfig
+from adrl_agents.registry import names
 from adrl_gym.bits import check_range, parse_keep
+from adrl_gym.config import ProblemConfig
+from adrl_gym.datasets import SEARCH_IMAGES
 from adrl_gym.devices import check_device as check_device
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Precision, Score
+from adrl_gym.quantization import QUANTIZERS, Calibration
 
-Algo = Literal["ddpg", "td3", "sac", "ppo", "dqn"]
-ActionType = Literal["continuous", "discrete"]
-Calibration = Literal["independent", "sequential"]
-Method = Literal["uniform", "random", "greedy", "ip", "tpe", "local", "exhaustive"]
+if TYPE_CHECKING:
+    Algo: TypeAlias = str
+    Method: TypeAlias = str
+    Quantizer: TypeAlias = str
+else:  # the choices that tyro offers and checks
+    Algo, Method, Quantizer = Literal[names("sb3")], Literal[names("search")], Literal[tuple(QUANTIZERS)]
+
+_PROBLEM = ProblemConfig()  # the home of the defaults
 
 DEFAULT_ID = "adrl_gym/ResNet20-Cifar10-v0"
 GENERIC_ID = "adrl_gym/MixedPrecisionQuant-v0"
@@ -27,7 +36,7 @@ Switch: TypeAlias = Annotated[bool, tyro.conf.FlagCreatePairsOff]  # --resume, w
 
 # Options that say where things lie or what is done beside the search; all others make a run what it is. The algorithm
 # or method is recorded as the agent's name.
-ASIDE = (
+_ASIDE = (
     *("data_root", "download", "cache", "activation_gib", "output", "resume"),
     *("track", "tensorboard", "wandb_project", "wandb_group", "algo", "method"),
 )
@@ -43,7 +52,7 @@ class Options:
     """Your own network instead: torchvision:NAME, timm:NAME or FILE.py:FACTORY, a function without arguments."""
     keep: tuple[str, ...] = ()
     """Layers kept at fixed bits instead of searched: PATTERN=BITS ..., for example conv1=8 fc=8."""
-    budget: float = 0.0625
+    budget: float = _PROBLEM.budget
     """Largest size of the weights over their size in 32 bits; 0.0625 is 16 times smaller."""
     data: str = "auto"
     """Images to search on: cifar10, imagenet, data-free, a FILE.npz of adrl-gym distill, or auto: what is found."""
@@ -51,15 +60,15 @@ class Options:
     """Folder of the data set, else $ADRL_GYM_DATA; for your own network, of one folder of images a class."""
     download: Switch = False
     """Download the data set if it is not there (CIFAR-10)."""
-    images: int = 1000
+    images: int = SEARCH_IMAGES
     """How many images the search measures a configuration on."""
-    quantizer: Literal["gptq", "linear", "kmeans"] = "gptq"
+    quantizer: Quantizer = _PROBLEM.quantizer
     """How weights are rounded: error-compensating, to the nearest level, or to a codebook."""
-    bias_correction: bool = True
+    bias_correction: bool = _PROBLEM.bias_correction
     """Let each layer's bias absorb the mean error of its quantized weights."""
     bits: tuple[int, int] | None = None
     """Smallest and largest bit-width to search; without them, those of the environment, 1 and 8."""
-    calibration: Calibration = "independent"
+    calibration: Calibration = _PROBLEM.calibration
     """How layers are quantized: each by itself, or in sequence, against quantized inputs (some seconds each)."""
     finetune_images: int = 0
     """Finetune on so many training images before a configuration is measured, as HAQ does; 0 for none (much faster)."""
@@ -75,13 +84,13 @@ class Options:
     """End the search once accuracy's deviation over the window is below this, in percent; 0 is never."""
     seed: int = 0
     """Seed of everything random; the same seed gives the same search."""
-    device: str = "auto"
+    device: str = str(_PROBLEM.device)
     """Device that measures configurations, or several with commas; auto takes every CUDA device, else the CPU."""
     cache: str | None = None
     """File of what was measured before, shared by runs; or none. Without it, cache.sqlite beside the output."""
-    activation_gib: float = 2.0
+    activation_gib: float = _PROBLEM.activation_memory / 2**30
     """Memory for activations that later configurations can begin from, in GiB; 0 keeps none."""
-    profile_precision: Precision = "float32"
+    profile_precision: Precision = _PROBLEM.profile_precision
     """Of profiling; bfloat16 where the processor has it. What is reported is float32."""
     output: Path | None = None
     """Folder of this run; without it, runs/<env>-<agent>-<budget>-s<seed>."""
@@ -156,7 +165,7 @@ class Options:
         values = {**dataclasses.asdict(self), "env_id": self.environment, "keep": parse_keep(self.keep)}
         if self.calibration == "independent":
             del values["calibration"]  # what runs did before there was a choice
-        values = {k: v for k, v in values.items() if k not in ASIDE and v not in (None, {})}
+        values = {k: v for k, v in values.items() if k not in _ASIDE and v not in (None, {})}
         return {k: json_value(v) for k, v in values.items()}
 
 
@@ -179,27 +188,11 @@ def cache_beside(folder: Path) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ADRLOptions(Options):
+class ADRLOptions(ADRLConfig, Options):
     """Options of ADRL."""
 
     episodes: int = 40
     """Bit configurations to try."""
-    k: int = 8
-    """Candidate bit-widths that the actor proposes for a layer; 1 is HAQ."""
-    indicator: Literal["profiling", "distance"] = "profiling"
-    """What chooses among candidates: measured predictions (P-ADRL) or distance of the weights (D-ADRL)."""
-    context: Literal["single", "prefix", "completed", "best"] = "best"
-    """Other layers while profiling: float, as decided (the rest float or completed), or as in the best so far."""
-    score: Score = "kl"
-    """What profiling measures: accuracy, agreement with the float network, divergence from it, or loss on labels."""
-    profile_images: int = 250
-    """How many of the search images profiling uses; context best takes twice as many once they tell it nothing new."""
-    early_termination: bool = True
-    """In contexts prefix and completed, stop profiling a candidate once a paired test says that it has lost."""
-    completion: Literal["ip", "uniform"] = "ip"
-    """What the context completed completes with: integer programming, or one bit-width for all layers to come."""
-    memoization: bool = True
-    """Never measure the same thing twice; --no-memoization shows what that saves, and takes no cache on disk."""
 
     def check(self) -> None:
         """As for all agents, and ADRL's own."""

@@ -47,7 +47,7 @@ def make_sb3_agent(algo: str, env: gym.Env[Any, Any], seed: int) -> BaseAlgorith
     """Return an agent as SB3's documentation has it; off-policy ones are trained once an episode, like HAQ.
 
     Args:
-        algo: a key of ``SB3_ALGORITHMS``. ``ddpg`` and ``td3`` explore with normal noise of 0.1 in actions that span [-1, 1].
+        algo: a key of ``SB3_ALGORITHMS``. ``ddpg`` and ``td3`` explore with normal noise of 0.1.
         env: of this package; ``dqn`` takes discrete actions.
         seed: of everything random.
     """

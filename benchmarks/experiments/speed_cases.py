@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from adrl_agents.adrl import ProfilingIndicator, shares
+from adrl_agents.adrl import ProfilingIndicator, action_bins
 from adrl_gym.bits import bits_from_action
 from adrl_gym.datasets import ImageSet
 from adrl_gym.errors import AdrlGymError
@@ -164,8 +164,8 @@ def candidate_cases(problem: QuantProblem, bench: Bench, repeats: int) -> Iterat
     """
     some = ImageSet(bench.images.images[:PROFILE_IMAGES], None)
     costs = measure_sensitivity(problem, SCORE, PROFILE_IMAGES)
-    best = SensitivityTable(problem, costs).completion.complete(())
-    candidates = [bits_from_action(float(m), problem.min_bits, problem.max_bits) for m in shares(CANDIDATES)[0]]
+    best = SensitivityTable.of(problem, costs).knapsack.complete(())
+    candidates = [bits_from_action(float(m), problem.min_bits, problem.max_bits) for m in action_bins(CANDIDATES)[0]]
 
     def plain_episode() -> None:
         for _ in range(len(best) * len(candidates)):

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import tyro
 
+from adrl_agents.registry import names
 from adrl_gym.evaluation import SCORES
 
 ROOT = Path(__file__).parents[2]
@@ -20,11 +21,12 @@ Protocol = Literal["search", "matched"]
 
 NETWORKS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/CifarNet-Cifar10-v0"}
 # Command line of each agent, and the options that make it what it is.
+#: Name in the tables -> script below ``agents``, and options.
 AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "adrl": ("train_adrl", {}),
     "d-adrl": ("train_adrl", {"indicator": "distance"}),
     "haq": ("train_haq", {}),
-    **{algo: ("train_sb3", {"algo": algo}) for algo in ("ddpg", "td3", "sac", "ppo", "dqn")},
+    **{algo: ("train_sb3", {"algo": algo}) for algo in names("sb3")},
     **{method: ("search", {"method": method}) for method in ("uniform", "random", "greedy")},
     **{f"ip-{score}": ("search", {"method": "ip", "score": score}) for score in SCORES},
     **{method: ("search", {"method": method}) for method in ("tpe", "local")},

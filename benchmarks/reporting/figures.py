@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from adrl_agents.registry import AGENTS
 from benchmarks.experiments.finetuned import finetunings, groups, mean_curve
 from benchmarks.harness.suites import PARETO_AGENTS, ROOT
 
@@ -37,24 +38,29 @@ class Style(NamedTuple):
     marker: str = "o"
 
 
+def _style(agent: str, line: str = "-", marker: str = "o", suffix: str = "") -> Style:
+    spec = AGENTS[agent]
+    return Style(f"{spec.label}{suffix}", spec.colour, line, marker)
+
+
 STYLES = {
-    "adrl": Style("P-ADRL", "#CC6677"),
+    "adrl": _style("adrl"),
     "d-adrl": Style("D-ADRL", "#882255", "--", "s"),
-    "haq": Style("HAQ", "#332288"),
-    "ddpg": Style("DDPG", "#88CCEE", "--", "s"),
-    "td3": Style("TD3", "#88CCEE", ":", "^"),
-    "sac": Style("SAC", "#44AA99", "--", "D"),
-    "ppo": Style("PPO", "#117733", "-.", "v"),
-    "dqn": Style("DQN", "#999933", ":", "P"),
-    "tpe": Style("TPE", "#DDCC77", "-", "X"),
-    "random": Style("random", "#888888", "-", "."),
-    "local": Style("local search", "#AA4499", "-.", "p"),
-    "greedy": Style("greedy", "#AA4499", ":", "<"),
-    "ip-kl": Style("integer programming, KL", "#000000", "-", "*"),
-    "ip-agreement": Style("integer programming, agreement", "#000000", "--", "h"),
-    "ip-loss": Style("integer programming, loss", "#000000", "-.", "X"),
-    "ip-accuracy": Style("integer programming, accuracy", "#000000", ":", "H"),
-    "uniform": Style("uniform", "#666666", ":", "d"),
+    "haq": _style("haq"),
+    "ddpg": _style("ddpg", "--", "s"),
+    "td3": _style("td3", ":", "^"),
+    "sac": _style("sac", "--", "D"),
+    "ppo": _style("ppo", "-.", "v"),
+    "dqn": _style("dqn", ":", "P"),
+    "tpe": _style("tpe", "-", "X"),
+    "random": _style("random", "-", "."),
+    "local": _style("local", "-.", "p"),
+    "greedy": _style("greedy", ":", "<"),
+    "ip-kl": _style("ip", "-", "*", ", KL"),
+    "ip-agreement": _style("ip", "--", "h", ", agreement"),
+    "ip-loss": _style("ip", "-.", "X", ", loss"),
+    "ip-accuracy": _style("ip", ":", "H", ", accuracy"),
+    "uniform": _style("uniform", ":", "d"),
 }
 
 

@@ -37,7 +37,7 @@ def test_every_bit_width_has_the_same_share_of_the_actions() -> None:
 @given(LAYERS, st.floats(1 / 32, 0.3))
 def test_projection_fits_the_budget_and_takes_no_more_than_needed(layers: list[tuple[int, int]], budget: float) -> None:
     bits, parameters = zip(*layers, strict=True)
-    projected = project(bits, parameters, budget, lowest=1)
+    projected = project(bits, parameters, budget, min_bits=1)
     assert size_ratio(projected, parameters) <= budget
     assert all(1 <= p <= b for p, b in zip(projected, bits, strict=True))
     if size_ratio(bits, parameters) <= budget:
@@ -54,14 +54,14 @@ def test_a_budget_that_is_a_size_ratio_leaves_that_configuration_alone(
 ) -> None:
     bits, parameters = zip(*layers, strict=True)
     budget = size_ratio(bits, parameters)
-    assert project(bits, parameters, budget, lowest=1) == bits
+    assert project(bits, parameters, budget, min_bits=1) == bits
     assert allowed_bits(budget, parameters) == weight_bits(bits, parameters)
-    assert project(bits, parameters, float("inf"), lowest=1) == bits
+    assert project(bits, parameters, float("inf"), min_bits=1) == bits
     kept = {0: bits[0]}
     smallest = size_ratio([bits[0], *[1] * (len(bits) - 1)], parameters)
-    assert project(bits, parameters, smallest, lowest=1, kept=kept) == (bits[0], *[1] * (len(bits) - 1))
+    assert project(bits, parameters, smallest, min_bits=1, kept=kept) == (bits[0], *[1] * (len(bits) - 1))
     with pytest.raises(AdrlGymError) as refused:
-        project(bits, parameters, 0.9 * smallest, lowest=1, kept=kept)
+        project(bits, parameters, 0.9 * smallest, min_bits=1, kept=kept)
     advised = re.search(r"the smallest possible is ([\d.]+) ", str(refused.value))
     assert advised is not None
     assert size_ratio(project(bits, parameters, float(advised[1]), 1, kept), parameters) <= float(advised[1])
@@ -69,13 +69,13 @@ def test_a_budget_that_is_a_size_ratio_leaves_that_configuration_alone(
 
 def test_projection_is_the_action_wall_of_haq() -> None:
     # From the last layer backwards, one bit at a time, and it stops as soon as the size fits.
-    assert project([4, 4, 4], [10, 10, 10], budget=100 / 960, lowest=1) == (4, 3, 3)
-    assert project([1, 4, 4], [10, 10, 10], budget=60 / 960, lowest=1) == (1, 3, 2)
+    assert project([4, 4, 4], [10, 10, 10], budget=100 / 960, min_bits=1) == (4, 3, 3)
+    assert project([1, 4, 4], [10, 10, 10], budget=60 / 960, min_bits=1) == (1, 3, 2)
 
 
 def test_impossible_budget_names_the_smallest() -> None:
     with pytest.raises(AdrlGymError, match=r"smallest possible is 0\.0625"):
-        project([4], [10], budget=0.05, lowest=2)
+        project([4], [10], budget=0.05, min_bits=2)
 
 
 def test_average_bits_is_weighted_by_parameters() -> None:
@@ -129,13 +129,13 @@ def test_nothing_else_is_rounded_to_one(other: Any) -> None:
         match_keep({"a": other}, ["a", "b"])
     with pytest.raises(AdrlGymError, match=f"layer 1: {other} bits, but this problem has the integers 1 to 8"):
         check_bits([3, other], 2, 1, 8)
-    with pytest.raises(AdrlGymError, match="two integers with 1 <= lowest"):
+    with pytest.raises(AdrlGymError, match="two integers with 1 <= min_bits"):
         check_range((other, 8))
 
 
 @pytest.mark.parametrize("bits", [4, (1, 2, 3), (4,), "28", None])
 def test_a_range_is_two_bit_widths(bits: Any) -> None:
-    with pytest.raises(AdrlGymError, match="two integers with 1 <= lowest"):
+    with pytest.raises(AdrlGymError, match="two integers with 1 <= min_bits"):
         check_range(bits)
 
 

@@ -130,7 +130,7 @@ def test_a_callable_indicator_sees_the_searched_layers(tiny: nn.Module, batches:
 def test_completion_is_the_best_within_what_the_kept_layers_leave(tiny: nn.Module, batches: Batches) -> None:
     problem = problem_of(make(tiny, batches, budget=0.12))
     costs = problem.distances[list(problem.searchable)]  # (2, 8)
-    completed = problem.with_fixed(SensitivityTable(problem, costs).completion.complete(()))
+    completed = problem.with_fixed(SensitivityTable.of(problem, costs).knapsack.complete(()))
     fitting = [
         (sum(costs[layer, b - 1] for layer, b in enumerate(bits)), problem.with_fixed(bits))
         for bits in itertools.product(range(1, 9), repeat=2)

@@ -3,5 +3,6 @@
 from adrl_agents.adrl.adrl import ADRL
 from adrl_agents.adrl.config import ADRLConfig
 from adrl_agents.adrl.indicators import DistanceIndicator, Indicator, ProfilingIndicator
+from adrl_agents.adrl.policies import action_bins
 
-__all__ = ["ADRL", "ADRLConfig", "DistanceIndicator", "Indicator", "ProfilingIndicator"]
+__all__ = ["ADRL", "ADRLConfig", "DistanceIndicator", "Indicator", "ProfilingIndicator", "action_bins"]

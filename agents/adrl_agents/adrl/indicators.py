@@ -59,9 +59,6 @@ class DistanceIndicator:
         return {**self.__dict__, "_known": None, "_of": None}  # an agent's file holds no networks and no images
 
 
-_RENAMED = {"_caution": "_confidence"}  # in agents that an earlier version saved
-
-
 class ProfilingIndicator:
     """P-ADRL: measure the network with the candidate's bits on a little data.
 
@@ -214,9 +211,6 @@ class ProfilingIndicator:
     def __getstate__(self) -> dict[str, Any]:
         # An agent's file holds no networks and no images.
         return {**self.__dict__, "_alone": None, "_around": None, "_known": None, "_drawn": None, "_of": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({_RENAMED.get(name, name): value for name, value in state.items()})
 
 
 def uniform_rest(problem: QuantProblem, decided: tuple[int, ...]) -> tuple[int, ...]:

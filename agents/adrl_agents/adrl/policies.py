@@ -42,7 +42,7 @@ class CandidateActor(Actor):
     """
 
     scores: Tensor
-    centers: Tensor
+    middles: Tensor
 
     def __init__(self, *args: Any, k: int, layers: int, min_bits: int, max_bits: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,13 +56,13 @@ class CandidateActor(Actor):
             last = next(layer for layer in reversed(head) if isinstance(layer, nn.Linear))
             nn.init.uniform_(last.weight, -_HEAD_INIT, _HEAD_INIT)  # candidates begin in the centers of their shares
             nn.init.zeros_(last.bias)
-        self.register_buffer("centers", action_bins(k)[0])  # (k,)
+        self.register_buffer("middles", action_bins(k)[0])  # (k,)
         self.register_buffer("scores", torch.zeros(layers, max_bits - min_bits + 1))
 
     def candidates(self, observation: Tensor) -> Tensor:
         """Candidate actions ``(B, k, A)`` for observations ``(B, 10)``."""
         inside = super().forward(observation).unflatten(1, (self.k, self.action_size))  # (B, k, A) in [-1, 1]
-        return (self.centers[:, None] + action_bins(self.k)[1] * inside).clamp(-1, 1)
+        return (self.middles[:, None] + action_bins(self.k)[1] * inside).clamp(-1, 1)
 
     def forward(self, observation: Tensor) -> Tensor:
         """The refined action ``(B, A)``: the candidate that scores best; fewer bits at a tie."""

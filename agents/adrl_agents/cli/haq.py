@@ -3,7 +3,6 @@
 DDPG with truncated-normal exploration and one reward for a whole episode.
 """
 
-from adrl_agents import HAQ
 from adrl_agents.options import Options
 from adrl_agents.runs import SearchResult
 from adrl_agents.search import run_search
@@ -13,4 +12,4 @@ OPTIONS = Options
 
 def main(options: Options) -> SearchResult:
     """Run one search with HAQ."""
-    return run_search("haq", options, lambda env: HAQ("MlpPolicy", env, seed=options.seed))
+    return run_search("haq", options)

@@ -5,7 +5,6 @@ The agents are untouched: they are the baselines below HAQ and ADRL.
 
 from adrl_agents.options import SB3Options
 from adrl_agents.runs import SearchResult
-from adrl_agents.sb3 import ACTION_TYPES, make_sb3_agent
 from adrl_agents.search import run_search
 
 OPTIONS = SB3Options
@@ -13,7 +12,4 @@ OPTIONS = SB3Options
 
 def main(options: SB3Options) -> SearchResult:
     """Run one search with ``options.algo``."""
-    algo = options.algo
-    return run_search(
-        algo, options, lambda env: make_sb3_agent(algo, env, options.seed), action_type=ACTION_TYPES[algo]
-    )
+    return run_search(options.algo, options)

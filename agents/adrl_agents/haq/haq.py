@@ -12,8 +12,8 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor
 
-from adrl_agents.haq.noise import truncated_normal
 from adrl_agents.haq.config import HAQConfig
+from adrl_agents.haq.noise import truncated_normal
 from adrl_agents.haq.replay import EpisodeReplayBuffer
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.envs import check_time_limit

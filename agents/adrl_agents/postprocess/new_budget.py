@@ -7,22 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import tyro
 
-from adrl_agents.baselines import Proposals, knapsack, neighbours, rank, solve
+from adrl_agents.baselines import Proposals, neighbours
 from adrl_agents.options import Options, SearchOptions, Switch, cache_beside
 from adrl_agents.postprocess.load_run import Recorded, RunOptions, check_weights, read_run
 from adrl_agents.postprocess.trained import decide, load_trained
-from adrl_agents.runs import Episode, RunFolder, SearchResult
+from adrl_agents.registry import AGENTS
+from adrl_agents.runs import Episode, RunFolder, SearchResult, rank
 from adrl_agents.search import run_search
 from adrl_gym.bits import check_bits
 from adrl_gym.envs import problem_of
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.problem import QuantProblem
-from adrl_gym.sensitivity import measure_sensitivity
-
-TABLE = ("adrl", "ip", "greedy", "local")  # agents whose runs have measured every layer alone
+from adrl_gym.sensitivity import SensitivityTable, measure_sensitivity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,23 +116,23 @@ def candidates(read: Recorded, profile_images: int | None, env: gym.Env[Any, Any
     names = tuple(layer.name for layer in problem.layers)
     tried = _tried(read.folder, problem)
     measured = None if profile_images is None else measure_sensitivity(problem, "kl", profile_images)  # (n, widths)
-    table = knapsack(problem, problem.distances[free] if measured is None else measured)
-    solved = solve(table)  # (n,)
+    table = SensitivityTable.of(problem, problem.distances[free] if measured is None else measured)
+    solved = table.solve()
 
     def cost(bits: tuple[int, ...]) -> tuple[float, tuple[int, ...]]:
-        return table.cost(np.array([bits[index] for index in free]) - table.lowest), bits
+        return table.cost(table.columns([bits[index] for index in free])), bits
 
     def sure() -> Iterator[tuple[int, ...]]:
         yield problem.project(read.result.config.for_layers(names))
         fitting = [bits for bits in tried if problem.size_ratio(bits) <= problem.budget]
         yield from sorted(fitting, key=lambda bits: rank(tried[bits]))[:1]
-        yield problem.with_fixed(table.bits(solved))
+        yield problem.with_fixed(solved)
         agent = load_trained(read.folder.agent, read.result.agent, env)
         if agent is not None:
             yield problem.project(problem.with_fixed(decide(agent, env)))
 
     projected = {problem.project(bits) for bits in tried}
-    around = {problem.with_fixed(table.bits(columns)) for columns in neighbours(table, solved)}
+    around = {problem.with_fixed(table.bits(columns)) for columns in neighbours(table, table.columns(solved))}
     return list(dict.fromkeys([*sure(), *sorted(projected | around, key=cost)]))
 
 
@@ -156,7 +154,9 @@ def _tried(folder: RunFolder, problem: QuantProblem) -> dict[tuple[int, ...], Ep
 def _wanted(options: NewBudgetOptions, read: Recorded, agent: str) -> _Options:
     given = read.result.options
     measured = given.get("indicator", "profiling") == "profiling" and given.get("k") != 1
-    table = read.result.agent.startswith("from-") or (read.result.agent in TABLE and measured)
+    table = read.result.agent.startswith("from-") or (
+        read.result.agent in AGENTS and AGENTS[read.result.agent].measures_table and measured
+    )
     values = {field.name: getattr(read.options, field.name) for field in dataclasses.fields(Options)}
     wanted = _Options(
         **{

@@ -6,29 +6,17 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3 import DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from adrl_agents.adrl import ADRL
-from adrl_agents.haq import HAQ
+from adrl_agents.registry import AGENTS
 from adrl_agents.runs import DAMAGED, read_agent
 from adrl_gym.bits import action_from_bits, bits_from_action
 from adrl_gym.envs import problem_of
 from adrl_gym.errors import AdrlGymError
 
-AGENTS: dict[str, type[BaseAlgorithm]] = {
-    "adrl": ADRL,
-    "haq": HAQ,
-    "ddpg": DDPG,
-    "td3": TD3,
-    "sac": SAC,
-    "ppo": PPO,
-    "dqn": DQN,
-}
-
 
 def load_trained(path: Path, name: str, env: gym.Env[Any, Any]) -> BaseAlgorithm | None:
-    """The agent of a run, or none if it has none.
+    """Return the agent of a run, or none if it has none.
 
     Args:
         path: agent.zip. It is unpickled, which can run code: it should be of a run that one trusts.
@@ -38,17 +26,17 @@ def load_trained(path: Path, name: str, env: gym.Env[Any, Any]) -> BaseAlgorithm
     Raises:
         AdrlGymError: the file is damaged.
     """
-    if name not in AGENTS or not path.exists():
+    spec = AGENTS.get(name)
+    if spec is None or spec.algorithm is None or not path.exists():
         return None
-    kind = AGENTS[name]
     try:
-        return read_agent(path, kind, env if kind is ADRL else None, "cpu")
+        return read_agent(path, spec.algorithm, env if spec.measures else None, "cpu")
     except DAMAGED as error:
         raise AdrlGymError(f"cannot load the agent {path} ({error}): remove it, to go on without it") from error
 
 
 def decide(agent: BaseAlgorithm, env: gym.Env[Any, Any]) -> tuple[int, ...]:
-    """Bits that the agent, without exploring, gives the searched layers; they are not measured.
+    """Return the bits that the agent, without exploring, gives the searched layers; they are not measured.
 
     Args:
         agent: of continuous or of discrete actions.

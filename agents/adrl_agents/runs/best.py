@@ -34,11 +34,16 @@ class Measured(Protocol):
     """Measurements of a configuration on the search images (percent, nats)."""
 
     @property
-    def agreement(self) -> float: ...
+    def agreement(self) -> float:
+        """Share of images that get the float network's label."""
+
     @property
-    def kl(self) -> float: ...
+    def kl(self) -> float:
+        """Divergence from the float network's prediction."""
+
     @property
-    def size_ratio(self) -> float: ...
+    def size_ratio(self) -> float:
+        """Size over the 32-bit size."""
 
 
 def rank(measured: Measured) -> tuple[float, float, float]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import gymnasium as gym
 
-from adrl_agents.options import ActionType, Options, spec_of
+from adrl_agents.options import Options, spec_of
 from adrl_gym.bits import parse_keep
+from adrl_gym.envs import ActionType
 
 
 def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[gym.Env[Any, Any], float]:

@@ -9,7 +9,8 @@ import gymnasium as gym
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from adrl_agents.baselines import Proposals
-from adrl_agents.options import ActionType, Options, spec_of
+from adrl_agents.options import Options, spec_of
+from adrl_agents.registry import AGENTS
 from adrl_agents.runs import LIMITS, Episode, Progress, RunFolder, SearchResult, print_result
 from adrl_agents.search.environment import make_env
 from adrl_agents.search.logger import RunLogger, Tracker
@@ -25,17 +26,14 @@ from adrl_gym.problem import QuantProblem
 MakeSearch = Callable[[gym.Env[Any, Any]], BaseAlgorithm | Proposals]
 
 
-def run_search(
-    agent_name: str, options: Options, make_search: MakeSearch, action_type: ActionType = "continuous"
-) -> SearchResult:
+def run_search(agent_name: str, options: Options, make_search: MakeSearch | None = None) -> SearchResult:
     """Search, write the run's folder as the search goes, print the best configuration.
 
     Args:
-        agent_name: for files and results, for example ``adrl``.
-        options: of the run.
-        make_search: a fresh agent for an environment, which must train between whole episodes; or the proposals of a
-            method that does not learn.
-        action_type: of the environment.
+        agent_name: a name in ``AGENTS``; with ``make_search``, any name for files and results.
+        options: of the run; an agent of ``AGENTS`` needs those of its command.
+        make_search: a fresh agent for an environment, which must train between whole episodes, or the proposals of a
+            search that does not learn; by default as the agent's ``AgentSpec`` makes it.
 
     Raises:
         AdrlGymError: bad input.
@@ -51,10 +49,12 @@ def run_search(
         print(f"{folder.path} is finished; to go on, raise {' or '.join(f'--{name}' for name in LIMITS)}")
         return _report(previous, folder)
     try:
-        env, preparation_seconds = make_env(options, action_type)
+        spec = AGENTS.get(agent_name)
+        env, preparation_seconds = make_env(options, "continuous" if spec is None else spec.action_type)
         problem = problem_of(env)
         check_time_limit(env, len(problem.searchable))
-        driver = loop_of(make_search(env), env)
+        made = AGENTS[agent_name].make(env, options) if make_search is None else make_search(env)
+        driver = loop_of(made, env)
         print(f"data: {problem.splits.source}. {problem.splits.hint}".strip())
         for note in (*shared_weights(problem.layers), problem.unquantized):
             if note is not None:

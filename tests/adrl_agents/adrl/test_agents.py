@@ -261,13 +261,13 @@ def test_gradients_reach_the_chosen_candidate_alone(env: gym.Env[np.ndarray, Any
 
 def test_price_of_size_meets_the_budget(env: gym.Env[np.ndarray, Any]) -> None:
     problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
-    table = SensitivityTable(problem, problem.distances)
+    table = SensitivityTable.of(problem, problem.distances)
     chosen = [int(b) + problem.min_bits for b in table.priced.argmin(1)]
     assert problem.size_ratio(chosen) <= problem.budget
-    assert table.completion.cost_to_go(()) == pytest.approx(
-        sum(problem.distances[i, b - 2] for i, b in enumerate(table.completion.complete(())))
+    assert table.knapsack.cost_to_go(()) == pytest.approx(
+        sum(problem.distances[i, b - 2] for i, b in enumerate(table.knapsack.complete(())))
     )
-    assert problem.project(table.completion.complete(())) == table.completion.complete(())
+    assert problem.project(table.knapsack.complete(())) == table.knapsack.complete(())
 
 
 @pytest.mark.parametrize("options", [{"context": "completed"}, {"context": "best"}, {"indicator": "distance"}])

@@ -5,8 +5,11 @@ import itertools
 import re
 import subprocess
 import sys
+from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
+from unittest.mock import Mock
 
 import gymnasium as gym
 import numpy as np
@@ -18,19 +21,23 @@ from hypothesis import strategies as st
 from torch import nn
 
 from adrl_agents.baselines.greedy import allocate
-from adrl_agents.baselines.ip import solve
 from adrl_agents.baselines.local import neighbours
-from adrl_agents.baselines.table import Table, measure_table
-from adrl_agents.options import Method, Options, SearchOptions
+from adrl_agents.baselines.proposals import Proposals
+from adrl_agents.baselines.table import measured_table
+from adrl_agents.options import Options, SearchOptions
+from adrl_agents.registry import AGENTS, names
 from adrl_agents.runs.history import Episode, load_history
 from adrl_agents.runs.result import SearchResult
 from adrl_agents.search.loop import loop_of
+from adrl_agents.search.run import run_search
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.datasets.own import own_splits
+from adrl_gym.envs.access import problem_of
+from adrl_gym.sensitivity.table import SensitivityTable
 
 ROOT = Path(__file__).parents[3]
-ALL: tuple[Method, ...] = get_args(Method)
-ENDLESS: tuple[Method, ...] = ("random", "tpe")
+ALL = names("search")
+ENDLESS = ("random", "tpe")
 pytestmark = pytest.mark.usefixtures("scripts")
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -41,12 +48,12 @@ def problem(tiny: nn.Module, batches: Batches) -> QuantProblem:
     return QuantProblem(tiny, own_splits(batches, 300), quantizer="linear", budget=0.1, bits=(2, 4))
 
 
-def options(method: Method, output: Path | None = None, **changes: Any) -> SearchOptions:
+def options(method: str, output: Path | None = None, **changes: Any) -> SearchOptions:
     defaults = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "profile_images": 20, "cache": "none"}
     return SearchOptions(method=method, output=output, **{**defaults, **changes})
 
 
-def search(method: Method, output: Path, **changes: Any) -> SearchResult:
+def search(method: str, output: Path, **changes: Any) -> SearchResult:
     """What the command line does with these options."""
     if method == "exhaustive":
         changes = {"episodes": 1000, **changes}
@@ -58,9 +65,16 @@ def tried(output: Path) -> list[tuple[int, float, float, str]]:
     return [(e.episode, e.reward, e.accuracy, e.bits) for e in load_history(output / "episodes.csv")]
 
 
-def found(problem: QuantProblem, method: Method, most: int = 1000, **changes: Any) -> list[tuple[int, ...]]:
+def proposals_of(problem: QuantProblem, method: str, **changes: Any) -> Proposals:
+    env = Mock(unwrapped=Mock(problem=problem))
+    made = AGENTS[method].make(env, options(method, **changes))
+    assert isinstance(made, Generator)
+    return made
+
+
+def found(problem: QuantProblem, method: str, most: int = 1000, **changes: Any) -> list[tuple[int, ...]]:
     """The configurations that a method tries on a problem, at most so many."""
-    proposals = METHODS[method](problem, options(method, images=300, profile_images=300, episodes=1000, **changes))
+    proposals = proposals_of(problem, method, images=300, profile_images=300, episodes=1000, **changes)
     configurations = []
     try:
         bits = problem.project(next(proposals))
@@ -83,12 +97,13 @@ def rank(problem: QuantProblem, bits: tuple[int, ...]) -> tuple[float, float]:
     return -measured.agreement, measured.kl
 
 
-def random_table(seed: int, layers: int, widths: int, share: float) -> Table:
+def random_table(seed: int, layers: int, widths: int, share: float) -> SensitivityTable:
     """Whole sizes, costs that fall mostly, and a budget between all layers at the lowest and all at the highest."""
     generator = np.random.default_rng(seed)
-    sizes = np.outer(generator.integers(1, 50, layers), np.arange(1, 1 + widths))
-    allowed = sizes[:, 0].sum() + share * (sizes[:, -1].sum() - sizes[:, 0].sum())
-    return Table(generator.random((layers, widths)) / np.arange(1, 1 + widths), sizes, int(allowed), 1)
+    parameters = generator.integers(1, 50, layers)
+    allowed = parameters.sum() * (1 + share * (widths - 1))
+    costs = generator.random((layers, widths)) / np.arange(1, 1 + widths)
+    return SensitivityTable(costs, parameters.tolist(), int(allowed), 1)
 
 
 TABLES = st.builds(random_table, st.integers(0, 10**6), st.integers(1, 4), st.integers(2, 4), st.floats(0, 1))
@@ -96,8 +111,8 @@ TABLES = st.builds(random_table, st.integers(0, 10**6), st.integers(1, 4), st.in
 
 @settings(deadline=None, max_examples=60)
 @given(TABLES)
-def test_integer_programming_is_the_best_by_exhaustion(table: Table) -> None:
-    solved = solve(table)
+def test_integer_programming_is_the_best_by_exhaustion(table: SensitivityTable) -> None:
+    solved = table.columns(table.solve())
     n, widths = table.costs.shape
     fitting = [
         columns
@@ -110,7 +125,7 @@ def test_integer_programming_is_the_best_by_exhaustion(table: Table) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(TABLES)
-def test_greedy_keeps_the_budget_and_wastes_nothing(table: Table) -> None:
+def test_greedy_keeps_the_budget_and_wastes_nothing(table: SensitivityTable) -> None:
     columns = allocate(table)
     assert table.size(columns) <= table.allowed
     for layer in range(len(columns)):
@@ -122,8 +137,8 @@ def test_greedy_keeps_the_budget_and_wastes_nothing(table: Table) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(TABLES)
-def test_neighbours_are_one_swap_away_and_fit(table: Table) -> None:
-    best = solve(table)
+def test_neighbours_are_one_swap_away_and_fit(table: SensitivityTable) -> None:
+    best = table.columns(table.solve())
     around = list(neighbours(table, best))
     assert len({tuple(columns) for columns in around}) == len(around)
     for columns in around:
@@ -145,8 +160,7 @@ def test_local_search_ends_where_no_swap_helps(problem: QuantProblem) -> None:
     best = min(configurations, key=lambda bits: rank(problem, bits))
     assert configurations[0] == found(problem, "ip")[0]
     assert rank(problem, best) <= rank(problem, configurations[0])
-    sizes = np.outer(problem.parameters, [2, 3, 4])
-    table = Table(np.zeros((4, 3)), sizes, int(problem.budget * 32 * sum(problem.parameters)), 2)
+    table = SensitivityTable.of(problem, np.zeros((4, 3)))
     around = [table.bits(columns) for columns in neighbours(table, np.array(best) - 2)]
     assert all(rank(problem, bits) >= rank(problem, best) for bits in around)
 
@@ -158,13 +172,13 @@ def test_on_a_tiny_network_searches_find_the_best_of_all(problem: QuantProblem) 
 
 
 @pytest.mark.parametrize("method", ["ip", "greedy", "local"])
-def test_the_loss_is_a_score_of_the_table(tmp_path: Path, problem: QuantProblem, method: Method) -> None:
+def test_the_loss_is_a_score_of_the_table(tmp_path: Path, problem: QuantProblem, method: str) -> None:
     result = search(method, tmp_path / "run", score="loss", episodes=1)
     assert (result.status, result.options["score"]) == ("finished", "loss")
-    table = measure_table(problem, options("ip", score="loss", profile_images=300))
+    table = measured_table(problem, score="loss", profile_images=300, evaluations=None)
     alone = [problem.evaluate(problem.with_fixed([b, None, None, None])).loss for b in (2, 3, 4)]
     assert table.costs[0].tolist() == pytest.approx(alone)
-    assert found(problem, "ip", score="loss")[0] == table.bits(solve(table))
+    assert found(problem, "ip", score="loss")[0] == table.solve()
 
 
 def test_uniform_bits_come_first_and_then_what_is_left_of_the_budget(problem: QuantProblem) -> None:
@@ -176,11 +190,11 @@ def test_uniform_bits_come_first_and_then_what_is_left_of_the_budget(problem: Qu
 @pytest.mark.parametrize("method", ALL)
 @settings(deadline=None, max_examples=10)
 @given(budget=st.floats(2 / 32, 0.25), seed=st.integers(0, 100))
-def test_every_configuration_fits_the_budget(method: Method, budget: float, seed: int) -> None:
+def test_every_configuration_fits_the_budget(method: str, budget: float, seed: int) -> None:
     tiny_env = importlib.import_module("tiny_env")
     splits = own_splits([(tiny_env.images, tiny_env.labels)], 20)
     problem = QuantProblem(tiny_env.network, splits, quantizer="linear", budget=budget, bits=(2, 4))
-    first = next(METHODS[method](problem, options(method, seed=seed, episodes=1000)))
+    first = next(proposals_of(problem, method, seed=seed, episodes=1000))
     if method in ("greedy", "ip", "local", "exhaustive"):
         assert problem.size_ratio(first) <= budget  # before anything is projected
     assert all(problem.size_ratio(bits) <= budget for bits in found(problem, method, most=5, seed=seed))
@@ -204,7 +218,7 @@ def test_the_command_line_leaves_a_run_like_the_agents_do(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("method", [m for m in ALL if m != "exhaustive"])
-def test_evaluations_are_not_exceeded(tmp_path: Path, method: Method) -> None:
+def test_evaluations_are_not_exceeded(tmp_path: Path, method: str) -> None:
     result = search(method, tmp_path / "run", evaluations=20, episodes=1000)
     assert result.evaluations <= 20
     assert result.status == "finished"
@@ -238,14 +252,14 @@ def test_agents_keep_to_their_evaluations_too(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_work_is_refused(tmp_path: Path, method: Method, changes: dict[str, Any], message: str) -> None:
+def test_what_cannot_work_is_refused(tmp_path: Path, method: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(AdrlGymError, match=message):
         search(method, tmp_path / "run", **{"episodes": 1000, **changes})
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("method", ALL)
-def test_the_same_seed_gives_the_same_search(tmp_path: Path, method: Method) -> None:
+def test_the_same_seed_gives_the_same_search(tmp_path: Path, method: str) -> None:
     changes: dict[str, Any] = {"episodes": 15} if method != "exhaustive" else {"budget": 0.04}
     first, again = (search(method, tmp_path / name, seed=1, **changes) for name in ("a", "b"))
     assert tried(tmp_path / "a") == tried(tmp_path / "b")
@@ -256,7 +270,7 @@ def test_the_same_seed_gives_the_same_search(tmp_path: Path, method: Method) -> 
 
 
 @pytest.mark.parametrize("method", ["random", "tpe", "local", "uniform"])
-def test_a_resumed_search_is_the_uninterrupted_one(tmp_path: Path, method: Method) -> None:
+def test_a_resumed_search_is_the_uninterrupted_one(tmp_path: Path, method: str) -> None:
     whole = search(method, tmp_path / "whole", episodes=14)
     search(method, tmp_path / "parts", episodes=1)
     parts = search(method, tmp_path / "parts", episodes=14, resume=True)
@@ -286,5 +300,13 @@ def test_what_cannot_search_is_told_what_can() -> None:
         loop_of([(2, 2, 2, 2)], gym.Env())
 
 
-def test_every_method_is_there() -> None:
-    assert set(METHODS) == set(ALL)
+def test_an_agent_is_reached_by_its_name_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file and an entry in the registry are all that a new search takes."""
+    spec = replace(AGENTS["uniform"], name="mine", make=lambda env, _: iter_bits(problem_of(env)))
+    monkeypatch.setitem(AGENTS, "mine", spec)
+    result = run_search("mine", options("uniform", tmp_path / "run"))
+    assert (result.agent, set(result.bits.values())) == ("mine", {2})
+
+
+def iter_bits(problem: QuantProblem) -> Proposals:
+    yield [2] * len(problem.searchable)

@@ -63,7 +63,7 @@ def test_bit_widths_that_break_the_network_are_never_the_answer(
             break
         answer = indicator._answer(problem)
         assert answer[1] > 2
-        indicator.tell(problem, answer)
+        indicator.update(problem, answer)
     around = measure_around(problem, (2, 4, 2, 8), "kl", 100, measure_sensitivity(problem, "kl", 100))
     assert not np.isnan(around.costs).any()
     assert np.isfinite(around.errors).all()
@@ -75,12 +75,12 @@ def test_scores_are_those_around_the_best(problem: QuantProblem) -> None:
     assert indicator(problem, (), widths) == single(problem, (), widths)  # nothing is known yet
     assert indicator.propose(problem)
     poor, good = (1, 1, 1, 8), (4, 4, 3, 8)
-    indicator.tell(problem, poor)
+    indicator.update(problem, poor)
     around_poor = indicator(problem, (), widths)
-    indicator.tell(problem, good)
+    indicator.update(problem, good)
     assert problem.evaluate(good).kl < problem.evaluate(poor).kl
     around_good = indicator(problem, (), widths)
-    indicator.tell(problem, poor)
+    indicator.update(problem, poor)
     assert indicator(problem, (), widths) == around_good != around_poor
 
 
@@ -92,7 +92,7 @@ def test_news_come_to_an_end_and_nothing_is_proposed_twice(problem: QuantProblem
         assert bits not in tried
         assert problem.size_ratio(bits) <= problem.budget
         tried.append(bits)
-        indicator.tell(problem, bits)
+        indicator.update(problem, bits)
         assert len(tried) < 100
     assert len(tried) > 1
     assert indicator._best == min(tried, key=lambda bits: problem.evaluate(bits).kl)
@@ -102,7 +102,7 @@ def test_draws_try_what_was_not_tried_and_leave_the_table_as_it_was(problem: Qua
     indicator = ProfilingIndicator("best", images=20)
     assert not indicator.thompson_sample(problem), "nothing was measured around a best yet"
     while indicator.propose(problem):
-        indicator.tell(problem, indicator._answer(problem))
+        indicator.update(problem, indicator._answer(problem))
     known, tried = indicator(problem, (), range(1, 9)), set(indicator._tried)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -111,14 +111,14 @@ def test_draws_try_what_was_not_tried_and_leave_the_table_as_it_was(problem: Qua
     assert indicator._tried - tried == {drawn}
     assert problem.size_ratio(drawn) <= problem.budget
     assert indicator(problem, (), range(1, 9)) != known
-    indicator.tell(problem, indicator._best or ())
+    indicator.update(problem, indicator._best or ())
     assert indicator(problem, (), range(1, 9)) == known
 
 
 def test_a_table_drawn_for_an_interrupted_episode_is_no_news(problem: QuantProblem) -> None:
     indicator = ProfilingIndicator("best", images=20)
     while indicator.propose(problem):
-        indicator.tell(problem, indicator._answer(problem))
+        indicator.update(problem, indicator._answer(problem))
     caution = indicator._confidence
     with torch.random.fork_rng():
         torch.manual_seed(0)
