@@ -15,7 +15,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from adrl_agents.baselines.methods import METHODS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
