@@ -20,6 +20,7 @@ extensions = [
     "sphinx_copybutton",
     "public_names",
     "command_help",
+    "constants",
     "docstrings",
     "env_docstring",
 ]
