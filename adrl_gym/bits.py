@@ -120,7 +120,9 @@ def parse_keep(texts: Iterable[str]) -> dict[str, int]:
     for part in (part for text in texts for part in text.split(",")):
         pattern, _, bits = part.rpartition("=")
         if not (pattern.strip() and bits.strip().isdecimal()):
-            raise AdrlGymError(f"--keep {part}: give a pattern of layer names and its bits, for example fc=8")
+            raise AdrlGymError(
+                f"keep {part}: give a pattern of layer names and its bits, for example fc=8", parameter="keep"
+            )
         keep[pattern.strip()] = int(bits)
     return keep
 
@@ -170,7 +172,9 @@ def check_range(bits: Iterable[int]) -> tuple[int, int]:
     except (TypeError, ValueError):  # no two
         min_bits = max_bits = 0
     if not 1 <= min_bits <= max_bits <= 8:
-        raise AdrlGymError(f"bits={bits!r}: the range needs two integers with 1 <= min_bits <= max_bits <= 8")
+        raise AdrlGymError(
+            f"bits must be two integers with 1 <= min_bits <= max_bits <= 8, got {bits!r}", parameter="bits"
+        )
     return min_bits, max_bits
 
 

@@ -181,7 +181,8 @@ class QuantProblem:
         if score == "loss" and self.splits.search.labels is None:
             raise AdrlGymError(
                 f"the score loss needs labels, and {self.splits.name} images have none: "
-                "choose kl or agreement, or give real images (--data, --data-root)"
+                "choose kl or agreement, or give real images",
+                parameter=("score", "data", "data_root"),
             )
         end = self.images if end is None else end
         if not 0 <= begin < end <= self.images:

@@ -43,7 +43,8 @@ def load_cifar10(root: str | Path, split: str, *, download: bool = False) -> Ima
             ) from error
         raise AdrlGymError(
             f"CIFAR-10 in {Path(root) / FOLDER} is missing, incomplete or corrupted: delete that folder and "
-            "download it again (--download), or name the folder that holds a complete one (--data-root)"
+            "download it again, or name the folder that holds a complete one",
+            parameter=("download", "data_root"),
         ) from error
     images, labels = data.data, np.asarray(data.targets)
     if split != "test":
@@ -70,6 +71,5 @@ def cifar10_splits(root: str | Path, images: int, *, download: bool = False) -> 
         test=test,
         source=f"CIFAR-10: {images:,} search images held out of training, {len(test):,} test images",
         name="cifar10",
-        hint="--data data-free works without any real image",
         train=partial(load_cifar10, root, "train"),
     )

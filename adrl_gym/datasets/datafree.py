@@ -42,7 +42,9 @@ def load_datafree(path: Path, checkpoint: str) -> ImageSet:
         AdrlGymError: no such file, a damaged one, or it was distilled from another checkpoint.
     """
     if not path.is_file():
-        raise AdrlGymError(f"there is no data-free set {path}: distil one, or give real images (--data, --data-root)")
+        raise AdrlGymError(
+            f"there is no data-free set {path}: distil one, or give real images", parameter=("data", "data_root")
+        )
     try:
         with np.load(path) as file:  # arrays of numbers alone: nothing in it can run code
             content = {name: file[name] for name in ("levels", "low", "step", "checkpoint")}
@@ -51,7 +53,8 @@ def load_datafree(path: Path, checkpoint: str) -> ImageSet:
     if str(content["checkpoint"]) != checkpoint:
         raise AdrlGymError(
             f"the data-free set {path.name} was distilled from checkpoint {str(content['checkpoint'])[:12]}, "
-            f"the weights in use are {checkpoint[:12]}: distil one of these, or give real images (--data, --data-root)"
+            f"the weights in use are {checkpoint[:12]}: distil one of these, or give real images",
+            parameter=("data", "data_root"),
         )
     low, step = (torch.from_numpy(content[name])[:, None, None] for name in ("low", "step"))  # (C, 1, 1) each
     levels = torch.from_numpy(content["levels"]).transpose(0, 1)  # (N, C, H, W)
@@ -67,8 +70,7 @@ def shipped_splits(network: str, images: int, checkpoint: str) -> Splits:
     path = FOLDER / f"{network}.npz"
     full = load_datafree(path, checkpoint)
     check_count(images, len(full), f"the data-free set of {network}")
-    hint = "for real images, add --download, or --data-root FOLDER with cifar-10-batches-py in it"
-    return _splits(full, images, path, checkpoint, f"data-free set of {network}", hint)
+    return _splits(full, images, path, checkpoint, f"data-free set of {network}")
 
 
 def distilled_splits(path: Path, images: int, checkpoint: str) -> Splits:
@@ -79,15 +81,14 @@ def distilled_splits(path: Path, images: int, checkpoint: str) -> Splits:
     """
     full = load_datafree(path, checkpoint)
     check_count(min(images, len(full)), len(full), str(path))
-    return _splits(full, min(images, len(full)), path, checkpoint, f"data-free set {path.name}", "")
+    return _splits(full, min(images, len(full)), path, checkpoint, f"data-free set {path.name}")
 
 
-def _splits(full: ImageSet, images: int, path: Path, checkpoint: str, which: str, hint: str) -> Splits:
+def _splits(full: ImageSet, images: int, path: Path, checkpoint: str, which: str) -> Splits:
     return Splits(
         search=ImageSet(full.images[:images].clone(), None),
         test=None,
         source=f"{which}: {images:,} images distilled from the checkpoint, no test images",
         name="data-free",
-        hint=hint,
         train=partial(load_datafree, path, checkpoint),
     )

@@ -60,9 +60,12 @@ class Distillation:
         """Refuse impossible values; raises ``AdrlGymError``."""
         for name in ("images", "batch_size", "steps"):
             if getattr(self, name) < 1:
-                raise AdrlGymError(f"--{name.replace('_', '-')} {getattr(self, name)}: at least 1 is needed")
-        if not self.learning_rate > 0 or not self.class_weight >= 0 or self.seed < 0:
-            raise AdrlGymError("--learning-rate needs to be above 0, --class-weight and --seed 0 or more")
+                raise AdrlGymError(f"{name} must be at least 1, got {getattr(self, name)}", parameter=name)
+        if not self.learning_rate > 0:
+            raise AdrlGymError(f"learning_rate must be above 0, got {self.learning_rate:g}", parameter="learning_rate")
+        for name in ("class_weight", "seed"):
+            if not getattr(self, name) >= 0:
+                raise AdrlGymError(f"{name} must be at least 0, got {getattr(self, name):g}", parameter=name)
 
 
 def distill(
@@ -95,7 +98,8 @@ def distill(
     if not loaded.statistics and not any(_keeps_statistics(module) for module in loaded.network.modules()):
         raise AdrlGymError(
             f"{loaded.name} has no batch norm that keeps statistics, so nothing says what its layers saw in training: "
-            "no images can be distilled, give real ones (--data-root FOLDER; data=... in Python)"
+            "no images can be distilled, so give real ones",
+            parameter="data_root",
         )
     images = loaded.preprocessing()
     classes = count_outputs(loaded.network, torch.zeros(images.shape))
@@ -150,7 +154,10 @@ def _descend(
         matched, classified = statistics_loss(seen), F.cross_entropy(logits, labels)
         loss = matched + settings.class_weight * classified
         if not torch.isfinite(loss):
-            raise AdrlGymError("the distillation diverges: check the network for NaN, or lower --learning-rate")
+            raise AdrlGymError(
+                "the distillation diverges: check the network for NaN, or lower learning_rate",
+                parameter="learning_rate",
+            )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -249,4 +256,6 @@ def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AdrlGymError(f"cannot make the folder {path} ({error.strerror}): choose another --output") from error
+        raise AdrlGymError(
+            f"cannot make the folder {path} ({error.strerror}): choose another", parameter="output"
+        ) from error

@@ -47,7 +47,10 @@ def find_splits(
         if data_root is None and not download:
             return splits
         if download or not loaded.named or find_network(loaded.name).dataset != "cifar10":
-            raise AdrlGymError(f"--data {data} is all that is searched on: leave out --data-root and --download")
+            raise AdrlGymError(
+                f"data {data} is all that is searched on: leave out data_root and download",
+                parameter=("data_root", "download"),
+            )
         return _tested_on_cifar10(splits, data_root)
     if loaded.named:
         checkpoint = loaded.checkpoint
@@ -57,8 +60,9 @@ def find_splits(
     if data != "auto" or download or data_root is None:
         asked = f"data {data!r} is for a named network" if data != "auto" else f"no images for {loaded.name}"
         raise AdrlGymError(
-            f"{asked}: name a folder with one folder of images a class (--data-root), or, with none at all, "
-            "distil some with agents/distill.py and give the file (--data FILE.npz)"
+            f"{asked}: name a folder with one folder of images a class, or, with none at all, distil some with "
+            "adrl-gym distill and give the .npz file as data",
+            parameter=("data_root", "data"),
         )
     preprocess = loaded.preprocessing()
     classes = count_outputs(loaded.network, torch.zeros(preprocess.shape))
@@ -92,9 +96,9 @@ def load_splits(
     """
     spec = find_network(network)
     if data not in DATA:
-        raise AdrlGymError(f"unknown data {data!r}: choose one of {', '.join(DATA)}")
+        raise AdrlGymError(f"unknown data {data!r}: choose one of {', '.join(DATA)}", parameter="data")
     if data in ("cifar10", "imagenet") and data != spec.dataset:
-        raise AdrlGymError(f"{network} was trained on {spec.dataset}, not on {data}: use --data {spec.dataset}")
+        raise AdrlGymError(f"{network} was trained on {spec.dataset}, not on {data}: choose that", parameter="data")
     if spec.dataset == "imagenet":
         return _imagenet(spec, data, data_root, download, images)
     root = _find(data_root, _holds_cifar10)
@@ -124,8 +128,8 @@ def _holds_cifar10(folder: Path) -> bool:
 
 def _no_cifar10(data_root: str | Path | None) -> AdrlGymError:
     return AdrlGymError(
-        f"no {CIFAR10_FOLDER} in {_places(data_root)}: name the folder that holds it (--data-root), "
-        "or fetch CIFAR-10 with --download"
+        f"no {CIFAR10_FOLDER} in {_places(data_root)}: name the folder that holds it, or let CIFAR-10 be downloaded",
+        parameter=("data_root", "download"),
     )
 
 
@@ -139,12 +143,18 @@ def default_cache() -> Path | None:
 
 def _imagenet(spec: NetworkSpec, data: str, data_root: str | Path | None, download: bool, images: int) -> Splits:
     if data == "data-free":
-        raise AdrlGymError(f"{spec.name} has no data-free set: use --data imagenet --data-root FOLDER")
+        raise AdrlGymError(
+            f"{spec.name} has no data-free set: choose imagenet, and name its folder", parameter=("data", "data_root")
+        )
     if download:
-        raise AdrlGymError("ImageNet cannot be downloaded here: get it from image-net.org and name it with --data-root")
+        raise AdrlGymError(
+            "ImageNet cannot be downloaded here: get it from image-net.org and name its folder", parameter="data_root"
+        )
     root = _find(data_root, is_imagenet)
     if root is None:
-        raise AdrlGymError(f"no ImageNet in {_places(data_root)}: name the folder that holds val/ (--data-root)")
+        raise AdrlGymError(
+            f"no ImageNet in {_places(data_root)}: name the folder that holds val/", parameter="data_root"
+        )
     return imagenet_splits(root, images, preprocess=preprocessing(spec.name), classes=spec.classes)
 
 

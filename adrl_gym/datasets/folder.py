@@ -34,7 +34,7 @@ def folder_splits(root: str | Path, images: int, *, preprocess: Callable[[Any], 
     """
     root = Path(root)
     if not root.is_dir():
-        raise AdrlGymError(f"there is no folder {root}: name one that holds one folder a class (--data-root)")
+        raise AdrlGymError(f"there is no folder {root}: name one that holds one folder a class", parameter="data_root")
     parts = {name: read_samples(root / name, classes) for name in ("train", "val") if (root / name).is_dir()}
     if not parts:
         parts = {"": read_samples(root, classes)}

@@ -38,7 +38,7 @@ def imagenet_splits(root: str | Path, images: int, *, preprocess: Callable[[Any]
     root = Path(root)
     if not is_imagenet(root):
         raise AdrlGymError(
-            f"no ImageNet in {root}: name a folder that holds val/ with one folder a class (--data-root)"
+            f"no ImageNet in {root}: name a folder that holds val/ with one folder a class", parameter="data_root"
         )
     names = ("train", "val") if (root / "train").is_dir() else ("val",)
     pool, test, origin = draw_pools({name: _samples(root, name, classes) for name in names})
@@ -48,7 +48,6 @@ def imagenet_splits(root: str | Path, images: int, *, preprocess: Callable[[Any]
         test=lazy_images(test, preprocess),
         source=f"ImageNet: {images:,} search images {origin}",
         name="imagenet",
-        hint="--data-root names another folder",
         train=rest_of(pool[images:], preprocess),
     )
 

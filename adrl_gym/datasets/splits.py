@@ -18,7 +18,6 @@ class Splits:
         test: only reported numbers are measured on these; ``None`` where there are none.
         source: one line for people: which data, how many images.
         name: ``cifar10``, ``imagenet``, ``data-free``, ``folder`` or ``own``.
-        hint: one line for people: how to get other data.
         train: gives the images to finetune on, none of which is in the other two; for a data-free set, all of it.
             ``None`` where there are none.
     """
@@ -27,7 +26,6 @@ class Splits:
     test: Images | None
     source: str
     name: str = "own"
-    hint: str = ""
     train: Callable[[], Images] | None = None
 
 

@@ -134,7 +134,7 @@ def read_packed(file: str | Path) -> Packed:
         metadata = json.loads(stored[_METADATA])
         version, expected = metadata["version"], metadata.pop("content_hash")
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise AdrlGymError(f"{file} is no packed file: give one that agents/export.py has written") from error
+        raise AdrlGymError(f"{file} is no packed file: give one that adrl-gym export has written") from error
     if version != VERSION:
         raise AdrlGymError(f"{_KIND} {file} is of version {version}, and this adrl-gym reads version {VERSION}")
     if expected != _hash(metadata, tensors):

@@ -45,5 +45,6 @@ def download(weights: Any, name: str) -> dict[str, Tensor]:
     except (OSError, RuntimeError) as error:
         raise AdrlGymError(
             f"the weights of {name} could not be downloaded from {weights.url} ({error}): fetch that file "
-            "by another way and name it (--weights FILE)"
+            "by another way and name it",
+            parameter="weights",
         ) from error

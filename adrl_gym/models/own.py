@@ -71,7 +71,8 @@ def _timm(name: str, state: State | None) -> nn.Module:
     except Exception as error:  # what the hub's client raises depends on its version
         raise AdrlGymError(
             f"timm:{name} cannot be made with its weights ({_reason(error)}): fetch them by another way and "
-            "name the file (--weights FILE)"
+            "name the file",
+            parameter="weights",
         ) from error
 
 

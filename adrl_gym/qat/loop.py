@@ -114,7 +114,7 @@ def finetune(
     trainer = Trainer(
         start,
         teacher=FloatTeacher(network, search, device, precision) if settings.distillation else None,
-        feed=(feed := Feed(train, settings.batch_size, settings.mirror)),
+        feed=(feed := Feed(train, settings.batch_size, settings.horizontal_flip)),
         settings=settings,
         precision=precision,
         device=device,
@@ -207,7 +207,7 @@ def _check(
     if len(train) < 2:
         raise AdrlGymError("1 training image: at least 2 are needed")
     if train.labels is None and not settings.distillation:
-        raise AdrlGymError("the training images have no labels: let the float network teach (--distillation)")
+        raise AdrlGymError("the training images have no labels: let the float network teach", parameter="distillation")
 
 
 def _precision(settings: Finetuning, device: torch.device) -> Precision:
@@ -229,7 +229,9 @@ def _key(
 
     Of images that may be many, all labels and the first batch stand for the rest.
     """
-    own = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Finetuning)}  # not a subclass's
+    names = {field.name: field.name for field in dataclasses.fields(Finetuning)}  # not a subclass's
+    names["horizontal_flip"] = "mirror"  # as version 0.1 named it, so that its finetunings can be resumed
+    own = {key: getattr(settings, name) for name, key in names.items()}
     images = [
         _content(search, len(search)),  # they choose the best epoch
         _content(train, settings.batch_size),

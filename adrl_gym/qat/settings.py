@@ -18,7 +18,7 @@ class Finetuning:
     """Of Adam at its peak; it falls to 0 along a cosine."""
     distillation: bool = True
     """Learn the float network's predictions more than the images' labels; without it, the labels alone."""
-    mirror: bool = True
+    horizontal_flip: bool = True
     """Mirror half of the images, and let the float network teach by each image and its mirror image together; not for
     a network to which mirror images mean something else, as to one that reads digits."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -31,6 +31,8 @@ class Finetuning:
         """Refuse impossible values; raises ``AdrlGymError``."""
         for name, least in (("epochs", 1), ("batch_size", 2), ("seed", 0)):
             if getattr(self, name) < least:
-                raise AdrlGymError(f"--{name.replace('_', '-')} {getattr(self, name)}: at least {least} is needed")
+                raise AdrlGymError(f"{name} must be at least {least}, got {getattr(self, name)}", parameter=name)
         if not 0 < self.learning_rate < 1:
-            raise AdrlGymError(f"--learning-rate {self.learning_rate:g}: above 0 and below 1 is needed")
+            raise AdrlGymError(
+                f"learning_rate must be above 0 and below 1, got {self.learning_rate:g}", parameter="learning_rate"
+            )

@@ -106,8 +106,9 @@ class Trainer:
                 loss = self._loss(images, labels)
                 if not math.isfinite(value := loss.item()):
                     raise AdrlGymError(
-                        f"the loss became {value} in epoch {epoch}: lower --learning-rate "
-                        f"(it is {self._settings.learning_rate:g}), or check the training images for NaN"
+                        f"the loss became {value} in epoch {epoch}: lower learning_rate "
+                        f"(it is {self._settings.learning_rate:g}), or check the training images for NaN",
+                        parameter="learning_rate",
                     )
                 self._optimizer.zero_grad()
                 loss.backward()
@@ -164,6 +165,6 @@ class Trainer:
     def _taught(self, images: Tensor) -> Tensor:
         """The teacher's probabilities ``(B, K)``; those of an image and its mirror image together err less."""
         assert self._teacher is not None
-        views = [images, images.flip(3)] if self._settings.mirror and images.dim() == 4 else [images]
+        views = [images, images.flip(3)] if self._settings.horizontal_flip and images.dim() == 4 else [images]
         logits = self._teacher.logits(ImageSet(torch.cat(views), None))  # (V B, K)
         return torch.stack(logits.softmax(1).chunk(len(views))).mean(0)  # (B, K)

@@ -32,7 +32,8 @@ def measure_sensitivity(problem: QuantProblem, score: Score, images: int, *, mos
         if problem.evaluations - before > most:
             raise AdrlGymError(
                 f"measuring every layer alone takes more than the {most:g} evaluations that may be spent on it: "
-                "raise --evaluations, or lower --profile-images"
+                "raise the limit, or profile on fewer images",
+                parameter=("evaluations", "profile_images"),
             )
     return costs
 

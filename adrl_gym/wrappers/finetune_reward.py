@@ -38,12 +38,13 @@ class FinetunedReward(gym.Wrapper[Any, Any, Any, Any]):
         if train is None or len(train) < images:
             there = "none" if train is None else f"{len(train):,}"
             raise AdrlGymError(
-                f"--finetune-images {images}: the data has {there} to train on ({problem.splits.source}); "
-                "choose fewer, or other --data"
+                f"{images:,} images to finetune on, but the data has {there} to train on ({problem.splits.source}): "
+                "choose fewer, or other data",
+                parameter=("finetune_images", "data"),
             )
         self._settings = Finetuning(epochs=1)
         chosen = ImageSet(*train.take(torch.arange(images)))
-        self._feed = Feed(chosen, self._settings.batch_size, self._settings.mirror)
+        self._feed = Feed(chosen, self._settings.batch_size, self._settings.horizontal_flip)
         self._device = next(problem.network.parameters()).device
         self._teacher = FloatTeacher(problem.network, problem.splits.search, self._device)
         self._known: dict[tuple[int, ...], Metrics] = {}

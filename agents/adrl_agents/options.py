@@ -163,7 +163,7 @@ class Options:
     def recorded(self) -> dict[str, Any]:
         """Return the options that make the run what it is, as JSON values, without those that are unset."""
         values = {**dataclasses.asdict(self), "env_id": self.environment, "keep": parse_keep(self.keep)}
-        if self.calibration == "independent":
+        if self.calibration == _PROBLEM.calibration:
             del values["calibration"]  # what runs did before there was a choice
         values = {k: v for k, v in values.items() if k not in _ASIDE and v not in (None, {})}
         return {k: json_value(v) for k, v in values.items()}

@@ -222,3 +222,14 @@ def test_ci_restores_the_data_beside_the_checkout(checkout: Checkout) -> None:
     assert asked[2] == "python ../shared/cifar10/restore.py .ci/data data="
     assert asked[-1] == f"python -m pytest data={data}"
     assert ".ci/data/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_library_names_parameters_and_no_flags() -> None:
+    """The command line adds the flag of an error's ``parameter``."""
+    found = []
+    for path in ROOT.glob("adrl_gym/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts = re.sub(r"pip install --upgrade|``[^`]*``", "", node.value)
+                found += [(path.name, flag) for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", texts)]
+    assert found == []

@@ -126,7 +126,7 @@ def test_refitted_weights_are_the_start_where_there_are_some(
     run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert finetune(monkeypatch, arguments(run, pictures, "--start", "refit")) == 2
-    assert "has no refit.safetensors: make it with agents/refit.py" in capsys.readouterr().err
+    assert "has no refit.safetensors: make it with adrl-gym refit" in capsys.readouterr().err
     assert finetune(monkeypatch, [str(run), "--data-root", str(pictures), "--images", "12"], "refit") == 0
     capsys.readouterr()
     assert finetune(monkeypatch, arguments(run, pictures, epochs=1)) == 0
@@ -246,7 +246,7 @@ def test_without_training_images_it_says_what_to_do(
         before = {path.name for path in run.iterdir()}
         assert finetune(monkeypatch, [str(run), *where]) == 2
         message = capsys.readouterr().err
-        assert re.fullmatch(r"error: no training images beside those of the search .*agents/distill.py.*\n", message)
+        assert re.fullmatch(r"error: no training images beside those of the search .*adrl-gym distill.*\n", message)
         assert {path.name for path in run.iterdir()} == before
 
 
@@ -258,7 +258,7 @@ def test_a_loss_that_is_not_finite_leaves_the_start(
 
     monkeypatch.setattr(torch.nn.functional, "cross_entropy", broken)
     assert finetune(monkeypatch, arguments(run, pictures)) == 2
-    assert re.search(r"error: the loss became nan in epoch 1: lower --learning-rate", capsys.readouterr().err)
+    assert re.search(r"error: the loss became nan in epoch 1: lower learning_rate", capsys.readouterr().err)
     check_files(run, pictures)
     assert json.loads((run / "finetune.json").read_text())["best_epoch"] == 0
 
@@ -266,8 +266,8 @@ def test_a_loss_that_is_not_finite_leaves_the_start(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--learning-rate", "0"], "--learning-rate 0: above 0 and below 1 is needed"),
-        (["--batch-size", "1"], "--batch-size 1: at least 2 is needed"),
+        (["--learning-rate", "0"], "learning_rate must be above 0 and below 1, got 0 (--learning-rate)"),
+        (["--batch-size", "1"], "batch_size must be at least 2, got 1 (--batch-size)"),
     ],
 )
 def test_impossible_options_are_refused(

@@ -12,6 +12,7 @@ import pytest
 
 from adrl_agents.cli import main
 from adrl_agents.cli.main import COMMANDS
+from adrl_agents.cli.renamed import modern
 from adrl_gym import AdrlGymError
 
 ROOT = Path(__file__).parents[2]
@@ -158,3 +159,27 @@ def test_bits_are_searched_in_their_range_and_gone_on_with(tmp_path: Path, comma
 def test_impossible_bits_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["haq", *TINY, "--bits", "3", "2"]) == 2
     assert "(3, 2)" in capsys.readouterr().err
+
+
+def test_a_search_imports_no_finetuning() -> None:
+    done = here("import sys, adrl_agents.search; print([m for m in sys.modules if m.startswith('adrl_gym.qat')])")
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "modern_arguments", "warning"),
+    [
+        ("finetune", ["r", "--no-mirror"], ["r", "--no-horizontal-flip"], "--no-mirror is now --no-horizontal-flip"),
+        ("haq", ["--memo=x"], ["--cache=x"], "--memo is now --cache"),
+        ("haq", ["--recipe", "refit"], ["--calibration", "sequential"], "--recipe is now --calibration, direct is now"),
+        ("haq", ["--recipe=direct"], ["--calibration=independent"], "refit is now sequential"),
+        ("export", ["r", "--recipe", "refit"], ["r", "--recipe", "refit"], ""),
+    ],
+)
+def test_old_spellings_work_with_a_warning(
+    command: str, given: list[str], modern_arguments: list[str], warning: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert modern(command, given) == (command, modern_arguments)
+    error = capsys.readouterr().err
+    assert warning in error
+    assert error.count("\n") == bool(warning)

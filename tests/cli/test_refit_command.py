@@ -148,7 +148,7 @@ def test_export_takes_the_best_weights_there_are(
     assert "packed.safetensors (finetuned weights): " in capsys.readouterr().out
     assert command(monkeypatch, "export", run, "--format", "packed", "--recipe", "refit") == 2
     assert re.fullmatch(
-        rf"error: {run} has no refit.safetensors: make it with agents/refit.py {run}\n", capsys.readouterr().err
+        rf"error: {run} has no refit.safetensors: make it with adrl-gym refit {run}\n", capsys.readouterr().err
     )
 
 
@@ -223,7 +223,7 @@ def test_weights_of_another_run_are_refused(
         capsys.readouterr()
         assert command(monkeypatch, "export", run, "--format", "packed") == 2
         assert re.fullmatch(
-            rf"error: {run}/refit.safetensors is of another run, with {differs}: .*agents/refit.py {run}\n",
+            rf"error: {run}/refit.safetensors is of another run, with {differs}: .*adrl-gym refit {run}\n",
             capsys.readouterr().err,
         )
     (run / "refit.safetensors").write_bytes((run / "refit.safetensors").read_bytes()[:-9])

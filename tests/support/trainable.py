@@ -13,7 +13,7 @@ from adrl_gym.qat.settings import Finetuning
 from adrl_gym.quantization.network import QuantizedNetwork
 
 BITS = (4, 2, 1, 3)
-SETTINGS = Finetuning(epochs=3, batch_size=32, mirror=False, precision="float32")
+SETTINGS = Finetuning(epochs=3, batch_size=32, horizontal_flip=False, precision="float32")
 
 
 class Normed(nn.Module):

@@ -39,12 +39,12 @@ def main(options: DistillOptions) -> None:
     """One data-free set."""
     options.check()
     if "," in options.device:
-        raise AdrlGymError(f"--device {options.device}: one device distils, so name one")
+        raise AdrlGymError(f"device must be a single one, got {options.device}: name one", parameter="device")
     device = check_device(options.device)[0]
     if options.output.suffix != ".npz":
-        raise AdrlGymError(f"--output {options.output}: a file that ends in .npz is needed")
+        raise AdrlGymError(f"output must end in .npz, got {options.output}", parameter="output")
     if options.output.exists():
-        raise AdrlGymError(f"--output {options.output} exists already: remove it, or choose another")
+        raise AdrlGymError(f"{options.output} exists already: remove it, or choose another file", parameter="output")
     loaded = load_network(options.network, options.weights)
     distill(loaded, options.output, options, device=device, progress=sys.stderr.isatty())
     size = options.output.stat().st_size / 1e6

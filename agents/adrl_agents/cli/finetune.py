@@ -30,7 +30,7 @@ class FinetuneOptions(Finetuning, RunOptions):
     """Options of the finetuning."""
 
     start: Literal["auto", "refit", "direct"] = "auto"
-    """Weights to begin with: direct, those of agents/refit.py, or auto: the better ones on the search images."""
+    """Weights to begin with: direct, those of adrl-gym refit, or auto: the better ones on the search images."""
     resume: Switch = False
     """Go on after the last whole epoch of a finetuning of the same options."""
     track: Switch = False
@@ -56,7 +56,7 @@ def main(options: FinetuneOptions) -> dict[str, Any]:
     if problem.splits.train is None:
         raise AdrlGymError(
             f"no training images beside those of the search ({problem.splits.source}): search with fewer --images, or "
-            "on images distilled from the network (agents/distill.py, then --data FILE.npz)"
+            "on images distilled from the network (adrl-gym distill, then --data FILE.npz)"
         )
     network, recipe, why = quantized_network(run, options.start, among=("refit", "direct"))
     folder.start = recipe

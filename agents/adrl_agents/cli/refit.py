@@ -36,9 +36,9 @@ class RefitOptions(RunOptions):
         """Refuse impossible values before anything is done; raises ``AdrlGymError``."""
         for name in ("images", "positions"):
             if getattr(self, name) < 1:
-                raise AdrlGymError(f"--{name} {getattr(self, name)}: at least 1 is needed")
+                raise AdrlGymError(f"{name} must be at least 1, got {getattr(self, name)}", parameter=name)
         if self.seed < 0:
-            raise AdrlGymError(f"--seed {self.seed}: it starts at 0")
+            raise AdrlGymError(f"seed must be at least 0, got {self.seed}", parameter="seed")
 
 
 OPTIONS = RefitOptions

@@ -18,6 +18,8 @@ CALIBRATIONS = {"direct": "independent", "refit": "sequential"}
 FLAGS = {
     "--recipe": Renamed("--calibration", CALIBRATIONS, SEARCHES),
     "--memo": Renamed("--cache"),
+    "--mirror": Renamed("--horizontal-flip"),
+    "--no-mirror": Renamed("--no-horizontal-flip"),
 }
 
 

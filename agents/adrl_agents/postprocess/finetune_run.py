@@ -7,9 +7,10 @@ import json
 import time
 from typing import Any
 
+from adrl_agents.postprocess.finetune_plot import draw_finetuning
 from adrl_agents.postprocess.load_run import Run
 from adrl_agents.postprocess.weights import recipe_file
-from adrl_agents.runs import draw_finetuning, git_commit, package_versions, png
+from adrl_agents.runs import git_commit, package_versions, png
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export import save_packed
 from adrl_gym.files import write_whole

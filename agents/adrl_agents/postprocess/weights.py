@@ -12,7 +12,7 @@ from adrl_gym.quantization import Calibration, QuantizedNetwork
 Made = Literal["direct", "refit", "finetuned"]
 RECIPES: tuple[Made, ...] = ("finetuned", "refit", "direct")  # the most elaborate first: it wins a tie
 _OWN: dict[Calibration, Made] = {"independent": "direct", "sequential": "refit"}  # what a search has made itself
-COMMANDS: dict[Made, str] = {"refit": "agents/refit.py", "finetuned": "agents/finetune.py"}
+COMMANDS: dict[Made, str] = {"refit": "adrl-gym refit", "finetuned": "adrl-gym finetune"}
 
 
 class Quantized(NamedTuple):
@@ -35,8 +35,8 @@ def quantized_network(
 
     Args:
         run: a search that is over.
-        recipe: ``direct``, every layer quantized by itself; ``refit`` or ``finetuned``, as agents/refit.py and
-            agents/finetune.py left it in the run's folder; ``auto``, that of ``among`` with the highest accuracy on
+        recipe: ``direct``, every layer quantized by itself; ``refit`` or ``finetuned``, as adrl-gym refit and
+            adrl-gym finetune left it in the run's folder; ``auto``, that of ``among`` with the highest accuracy on
             the search images (agreement, without labels). A run that was searched with the recipe ``refit`` needs no
             file for it.
         among: what ``auto`` chooses from, as far as it is there.

@@ -4,23 +4,26 @@ from adrl_agents.runs.best import Best, rank
 from adrl_agents.runs.checkpoint import DAMAGED, Progress, load_agent, read_agent, save_agent
 from adrl_agents.runs.folder import LIMITS, RunFolder
 from adrl_agents.runs.history import Episode, load_history
-from adrl_agents.runs.plots import draw_bits, draw_curve, draw_finetuning, png
+from adrl_agents.runs.plots import BLUE, GREY, RED, clean, draw_bits, draw_curve, png, title
 from adrl_agents.runs.provenance import git_commit, package_versions
 from adrl_agents.runs.result import SearchResult, Status
 from adrl_agents.runs.summary import print_result
 
 __all__ = [
+    "BLUE",
     "DAMAGED",
+    "GREY",
     "LIMITS",
+    "RED",
     "Best",
     "Episode",
     "Progress",
     "RunFolder",
     "SearchResult",
     "Status",
+    "clean",
     "draw_bits",
     "draw_curve",
-    "draw_finetuning",
     "git_commit",
     "load_agent",
     "load_history",
@@ -30,4 +33,5 @@ __all__ = [
     "rank",
     "read_agent",
     "save_agent",
+    "title",
 ]

@@ -1,4 +1,4 @@
-"""The pictures of a search and of a finetuning.
+"""The pictures of a search.
 
 Drawn without pyplot, so that nothing global changes and no display is needed.
 """
@@ -15,7 +15,6 @@ from adrl_agents.runs.history import Episode
 from adrl_agents.runs.result import SearchResult
 from adrl_agents.runs.summary import accuracy
 from adrl_gym.costs import FLOAT_BITS
-from adrl_gym.qat import Finetuned
 
 # Told apart by the colour-blind too (Paul Tol's bright scheme).
 BLUE, CYAN, RED, GREY = "#4477AA", "#66CCEE", "#EE6677", "#999999"
@@ -44,12 +43,12 @@ def draw_bits(result: SearchResult) -> Figure:
     bottom.set_xticks(at, layers, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     bottom.set_xlim(-0.7, len(layers) - 0.3)
 
-    _clean(top)
-    _clean(bottom)
+    clean(top)
+    clean(bottom)
     patches = [Patch(color=colour, label=kind) for kind, colour in COLOURS.items() if kind in kinds]
     figure.legend(handles=[*patches, line], ncols=4, fontsize=8, frameon=False, loc="outside lower center")
     size = f"{result.average_bits:.2f} bits a weight, {1 / result.size_ratio:.1f} times smaller than 32 bits"
-    _title(figure, result, f"{size}\n{accuracy(result)}")
+    title(figure, result, f"{size}\n{accuracy(result)}")
     return figure
 
 
@@ -69,38 +68,13 @@ def draw_curve(result: SearchResult, episodes: Sequence[Episode]) -> Figure:
         axes.axhline(result.float_search_accuracy, color="black", linewidth=1, linestyle="--", label="float network")
         axes.set_xlim(0, 1.03 * max([1, *x]))  # a warm memo has answered all: 0 evaluations
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
-        _clean(axes)
+        clean(axes)
     panels[0].set_xlabel("episodes")
     panels[1].set_xlabel("evaluations (passes over the search images)")
     panels[0].set_ylabel("agreement with float (%)" if result.data == "data-free" else "search accuracy (%)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=3, fontsize=8, frameon=False, loc="outside lower center")
-    _title(figure, result, f"best of {len(episodes)} configurations: {result.search_accuracy:.2f} %")
-    return figure
-
-
-def draw_finetuning(done: Finetuned, result: SearchResult, start: str) -> Figure:
-    """Accuracy over the epochs of a finetuning, and of the float network."""
-    figure = Figure(figsize=(6.5, 4.2), layout="constrained")
-    axes = figure.subplots()
-    numbers = [epoch.epoch for epoch in done.epochs]
-    search = "agreement with float" if result.data == "data-free" else "search accuracy"
-    lines = [(BLUE, search, [epoch.search_accuracy for epoch in done.epochs], done.float_search_accuracy)]
-    if done.float_test_accuracy is not None:
-        test = [epoch.test_accuracy for epoch in done.epochs if epoch.test_accuracy is not None]
-        lines.append((RED, "test accuracy", test, done.float_test_accuracy))
-    for colour, label, accuracies, reference in lines:
-        axes.plot(numbers, accuracies, "-o", color=colour, linewidth=2, markersize=4, label=label)
-        axes.axhline(reference, color=colour, linewidth=1, linestyle="--", label=f"{label} of the float network")
-    axes.axvline(done.best.epoch, color=GREY, linewidth=0.8, linestyle=":", label="best epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
-    axes.set_xlabel("epochs")
-    axes.set_ylabel("accuracy (%)")
-    _clean(axes)
-    figure.legend(*axes.get_legend_handles_labels(), ncols=2, fontsize=8, frameon=False, loc="outside lower center")
-    first = done.epochs[0].search_accuracy
-    gain = f"{search} {first:.2f} to {done.best.search_accuracy:.2f} %"
-    _title(figure, result, f"finetuned from {start} weights, {len(numbers) - 1} epochs: {gain}")
+    title(figure, result, f"best of {len(episodes)} configurations: {result.search_accuracy:.2f} %")
     return figure
 
 
@@ -117,12 +91,14 @@ def _kind(shape: Sequence[int]) -> str:
     return "1 x 1 convolution" if tuple(shape[2:]) == (1, 1) else "convolution"
 
 
-def _title(figure: Figure, result: SearchResult, text: str) -> None:
+def title(figure: Figure, result: SearchResult, text: str) -> None:
+    """Write the run and one line of text above a figure."""
     run = f"{result.env_id}, {result.agent}, seed {result.seed}"
     figure.suptitle(f"{run}\n{text}", x=0.01, ha="left", fontsize=10)
 
 
-def _clean(axes: Axes) -> None:
+def clean(axes: Axes) -> None:
+    """Leave out the lines of a panel that carry nothing."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3, linewidth=0.6)
     axes.set_axisbelow(True)

@@ -23,6 +23,12 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import shared_weights
 from adrl_gym.problem import QuantProblem
 
+# Name of the data -> how to search on other data.
+HINTS = {
+    "cifar10": "--data data-free works without any real image",
+    "imagenet": "--data-root names another folder",
+    "data-free": "for real images, add --download, or --data-root FOLDER with cifar-10-batches-py in it",
+}
 MakeSearch = Callable[[gym.Env[Any, Any]], BaseAlgorithm | Proposals]
 
 
@@ -55,7 +61,8 @@ def run_search(agent_name: str, options: Options, make_search: MakeSearch | None
         check_time_limit(env, len(problem.searchable))
         made = AGENTS[agent_name].make(env, options) if make_search is None else make_search(env)
         driver = loop_of(made, env)
-        print(f"data: {problem.splits.source}. {problem.splits.hint}".strip())
+        hint = "" if options.data.endswith(".npz") else HINTS.get(problem.splits.name, "")
+        print(f"data: {problem.splits.source}. {hint}".strip())
         for note in (*shared_weights(problem.layers), problem.unquantized):
             if note is not None:
                 print(f"note: {note}")

@@ -190,7 +190,7 @@ def test_the_options_of_a_search_on_the_file_name_the_weights(
         return run_command("distill", [*given, "--device", device])
 
     assert run_on("cpu,cpu") == 2
-    assert capsys.readouterr().err == "error: --device cpu,cpu: one device distils, so name one\n"
+    assert capsys.readouterr().err == "error: device must be a single one, got cpu,cpu: name one (--device)\n"
     assert run_on("auto") == 0
     assert capsys.readouterr().out.endswith(f"\n--network {network} --weights {weights} --data {output}\n")
 
@@ -201,10 +201,10 @@ def test_the_options_of_a_search_on_the_file_name_the_weights(
         (f"{FILE}:without_norm", {}, "without_norm has no batch norm that keeps statistics.*give real ones"),
         (f"{FILE}:says_nothing", {}, "no batch norm"),
         (f"{FILE}:with_nan", {}, "diverges: check the network for NaN"),
-        (f"{FILE}:make", {"images": 0}, "--images 0: at least 1"),
-        (f"{FILE}:make", {"batch_size": 0}, "--batch-size 0: at least 1"),
-        (f"{FILE}:make", {"learning_rate": 0}, "--learning-rate needs to be above 0"),
-        (f"{FILE}:make", {"seed": -1}, "--seed 0 or more"),
+        (f"{FILE}:make", {"images": 0}, "images must be at least 1, got 0"),
+        (f"{FILE}:make", {"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        (f"{FILE}:make", {"learning_rate": 0}, "learning_rate must be above 0, got 0"),
+        (f"{FILE}:make", {"seed": -1}, "seed must be at least 0, got -1"),
     ],
 )
 def test_what_cannot_be_distilled(tmp_path: Path, network: str, settings: dict[str, Any], message: str) -> None:
@@ -215,5 +215,5 @@ def test_what_cannot_be_distilled(tmp_path: Path, network: str, settings: dict[s
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, loaded: LoadedNetwork) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(AdrlGymError, match=r"cannot make the folder .*choose another --output"):
+    with pytest.raises(AdrlGymError, match=r"cannot make the folder .*choose another"):
         distill(loaded, tmp_path / "file" / "set.npz", QUICK)

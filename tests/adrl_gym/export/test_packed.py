@@ -223,7 +223,7 @@ def test_other_files_are_refused(file: Path) -> None:
         read_packed(file.with_name("nowhere"))
     for content in ({}, {"adrl_gym": "[]"}, {"adrl_gym": "{"}, {"adrl_gym": "{}"}):
         save_file(tensors, file, content)
-        with pytest.raises(AdrlGymError, match=r"is no packed file: give one that agents/export.py has written"):
+        with pytest.raises(AdrlGymError, match=r"is no packed file: give one that adrl-gym export has written"):
             read_packed(file)
     save_file(tensors, file, {"adrl_gym": json.dumps({"version": 2, "content_hash": ""})})
     with pytest.raises(AdrlGymError, match="is of version 2, and this adrl-gym reads version 1"):

@@ -118,7 +118,7 @@ def test_kept_layers_are_listed_with_the_others(
     assert result.options["keep"] == {"stem": 8, "h*": 7, "d*": 6}
     assert result.size_ratio <= 0.15
     assert search(monkeypatch, budget=0.15, keep=["stem=8", "h*=7,d*=6"], resume=[], **options) == 0  # nothing to do
-    for keep, message in (("fc=8", "keep fc=8: no layer has such a name; there are stem"), ("fc", "--keep fc: give a")):
+    for keep, message in (("fc=8", "keep fc=8: no layer has such a name; there are stem"), ("fc", "keep fc: give a")):
         capsys.readouterr()
         assert search(monkeypatch, keep=[keep], **{**options, "output": tmp_path / "other"}) == 2
         assert message in capsys.readouterr().err
@@ -278,7 +278,7 @@ def test_files_and_folders_that_cannot_be(
     make_folder(tmp_path / "empty", 3, each=0)
     assert "holds no images" in error(data_root=tmp_path / "empty")
     assert "data 'cifar10' is for a named network" in error(data="cifar10", data_root=images)
-    assert "these are two networks" in error(env_id="adrl_gym/CifarNet-Cifar10-v0")
+    assert "are two networks: give one" in error(env_id="adrl_gym/CifarNet-Cifar10-v0")
     (tmp_path / "broken.npz").write_bytes(b"PK")
     assert "broken.npz is no whole data-free set" in error(data=tmp_path / "broken.npz")
 
@@ -296,5 +296,5 @@ def test_weights_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", fail)
     for name in ("torchvision:resnet18", "timm:resnet18"):
-        with pytest.raises(AdrlGymError, match=r"no route to host.*--weights FILE"):
+        with pytest.raises(AdrlGymError, match=r"no route to host.*by another way and name "):
             load_network(name)

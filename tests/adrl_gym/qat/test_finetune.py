@@ -26,7 +26,7 @@ from adrl_gym.quantization.network import Origin, QuantizedNetwork
 from adrl_gym.quantization.registry import QUANTIZERS
 from trainable import BITS, labelled, make_problem, run, same, smooth
 
-LONGER = Finetuning(epochs=12, batch_size=32, learning_rate=2e-3, mirror=False, precision="float32")
+LONGER = Finetuning(epochs=12, batch_size=32, learning_rate=2e-3, horizontal_flip=False, precision="float32")
 
 
 def loss_fell(done: Finetuned) -> bool:
@@ -144,7 +144,7 @@ def test_a_loss_that_is_not_finite_ends_it_and_the_best_so_far_stays(tiny: nn.Mo
     seen: list[Finetuned] = []
     images = smooth(320, 3)
     images[5] = torch.nan
-    with pytest.raises(AdrlGymError, match="the loss became nan in epoch 1: lower --learning-rate"):
+    with pytest.raises(AdrlGymError, match="the loss became nan in epoch 1: lower learning_rate"):
         run(problem, train=ImageSet(images, None), state=state, on_epoch=seen.append)
     assert same(seen[-1].network, problem.quantized(BITS))
     assert state.exists()
@@ -172,11 +172,11 @@ def test_networks_bits_and_images_that_do_not_fit_are_refused(tiny: nn.Module, n
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 0}, "--epochs 0: at least 1"),
-        ({"batch_size": 1}, "--batch-size 1: at least 2"),
-        ({"seed": -1}, "--seed -1: at least 0"),
-        ({"learning_rate": 0.0}, "--learning-rate 0: above 0"),
-        ({"learning_rate": float("nan")}, "--learning-rate nan: above 0"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0 and below 1, got 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0 and below 1, got nan"),
     ],
 )
 def test_impossible_settings_are_refused(tiny: nn.Module, settings: dict[str, Any], message: str) -> None:
@@ -230,7 +230,7 @@ def test_the_float_network_teaches_by_image_and_mirror_image_together(tiny: nn.M
             return super().logits(images)
 
     problem = make_problem(tiny)
-    settings = Finetuning(epochs=1, batch_size=32, mirror=mirror, precision="float32")
+    settings = Finetuning(epochs=1, batch_size=32, horizontal_flip=mirror, precision="float32")
     Trainer(
         problem.quantized(BITS),
         teacher=Teacher(tiny, problem.splits.search, torch.device("cpu")),

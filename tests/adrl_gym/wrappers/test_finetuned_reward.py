@@ -66,7 +66,7 @@ def test_the_same_bits_give_the_same_reward_and_are_finetuned_once(env: gym.Env[
 
 
 def test_too_few_training_images_are_refused(env: gym.Env[Any, Any]) -> None:
-    with pytest.raises(AdrlGymError, match=r"--finetune-images 101: the data has 100 to train on"):
+    with pytest.raises(AdrlGymError, match="101 images to finetune on, but the data has 100 to train on"):
         FinetunedReward(env, 101)
 
 
