@@ -116,7 +116,9 @@ def test_bad_options_leave_the_files_alone(
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     for option, value in (("images", 0), ("positions", -1), ("seed", -1)):
         assert command(monkeypatch, "refit", run, f"--{option}", value) == 2
-        assert re.fullmatch(rf"error: --{option} {value}: .*\n", capsys.readouterr().err)
+        assert re.fullmatch(
+            rf"error: {option} must be at least \d, got {value} \(--{option}\)\n", capsys.readouterr().err
+        )
     assert command(monkeypatch, "refit", run / "nowhere") == 2
     assert re.fullmatch(r"error: cannot read the search result .*nowhere/result.json: .*\n", capsys.readouterr().err)
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before

@@ -149,7 +149,10 @@ def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("set.npz", " exists already: remove it, or choose another"), ("set.npy", ": a file that ends in .npz is needed")],
+    [
+        ("set.npz", "{} exists already: remove it, or choose another file"),
+        ("set.npy", "output must end in .npz, got {}"),
+    ],
 )
 def test_files_that_are_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, message: str
@@ -159,7 +162,7 @@ def test_files_that_are_not_written(
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / "agents" / "distill.py"), run_name="__main__")
     assert ended.value.code == 2
-    assert capsys.readouterr().err == f"error: --output {tmp_path / name}{message}\n"
+    assert capsys.readouterr().err == f"error: {message.format(tmp_path / name)} (--output)\n"
     assert [path.name for path in tmp_path.iterdir()] == ["set.npz"]
 
 
