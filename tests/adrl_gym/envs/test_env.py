@@ -172,8 +172,8 @@ def test_accuracy_without_labels_is_agreement(tiny: nn.Module) -> None:
     [
         ({"budget": 0.01}, r"smallest possible is 0\.03125"),
         ({"budget": float("nan")}, "budget=nan: a number is needed"),
-        ({"bits": (0, 8)}, "1 <= lowest"),
-        ({"bits": (5, 3)}, "1 <= lowest"),
+        ({"bits": (0, 8)}, "1 <= min_bits"),
+        ({"bits": (5, 3)}, "1 <= min_bits"),
         ({"quantizer": "ternary"}, "ternary"),
         ({"action_type": "wild"}, "continuous or discrete"),
         ({"render_mode": "hologram"}, "ansi or rgb_array"),
