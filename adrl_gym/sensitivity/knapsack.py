@@ -4,16 +4,18 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 _MOST_UNITS = 1 << 16  # resolution of sizes, where the layers' own common divisor would need a finer one
+_SCALE = 1e3  # largest cost that HiGHS sees, so that its absolute tolerance of 1e-6 has no effect
 
 
 class Knapsack:
-    """Exact solver of the knapsack for every suffix of the layers at once.
+    """Solver of the knapsack for every suffix of the layers at once.
 
     Dynamic programming over (layer, size left) answers every question of a search by look-up, where a solver would be
-    called thousands of times. Sizes are counted in the layers' common divisor; where that makes more than
-    ``_MOST_UNITS`` units, in a coarser one, and rounded up, so that the budget always holds.
+    called thousands of times. Sizes are counted in the layers' common divisor, and the answers are exact. Where that
+    makes more than ``_MOST_UNITS`` units, the unit is coarser. Sizes are then rounded up, so that the budget holds.
 
     Args:
         costs: ``(n, widths)``, cost of giving one layer alone a bit-width; lower is better.
@@ -76,6 +78,37 @@ class Knapsack:
         return tuple(bits)
 
 
+def solve_exactly(costs: np.ndarray, sizes: np.ndarray, allowed: int) -> np.ndarray:
+    """Return the columns ``(n,)`` of least summed cost within the budget, by integer programming (HiGHS).
+
+    One answer at a time, but exact for sizes of any resolution. At a tie its answer may differ from ``Knapsack``'s.
+
+    Args:
+        costs: ``(n, widths)``, finite.
+        sizes: ``(n, widths)``, integers.
+        allowed: largest summed size; column 0 of all layers must fit.
+
+    >>> solve_exactly(np.array([[9.0, 1.0, 0.0], [3.0, 1.5, 0.0]]), np.array([[10, 20, 30], [10, 20, 30]]), 40)
+    array([1, 1])
+    """
+    n, widths = costs.shape
+    above_least = costs - costs.min(axis=1, keepdims=True)  # (n, widths)
+    one_width_a_layer = np.kron(np.eye(n), np.ones((1, widths)))  # (n, n * widths)
+    unit = np.gcd.reduce(sizes, axis=None)
+    solved = milp(
+        above_least.reshape(-1) * (_SCALE / max(above_least.max(), 1e-300)),
+        constraints=[
+            LinearConstraint(one_width_a_layer, 1, 1),
+            LinearConstraint(sizes.reshape(1, -1) // unit, ub=allowed // unit),
+        ],
+        integrality=np.ones(n * widths, dtype=int),
+        bounds=Bounds(0, 1),
+        options={"mip_rel_gap": 0},
+    )
+    assert solved.x is not None, solved.message
+    return solved.x.reshape(n, widths).argmax(axis=1)
+
+
 def lagrange_multiplier(costs: np.ndarray, parameters: Sequence[int], allowed: int, min_bits: int) -> float:
     """Return the Lagrange multiplier of the size constraint: the cost that one weight bit is worth at the budget.
 
@@ -84,8 +117,8 @@ def lagrange_multiplier(costs: np.ndarray, parameters: Sequence[int], allowed: i
     """
     sizes = np.outer(parameters, np.arange(min_bits, min_bits + costs.shape[1]))  # (n, widths)
 
-    def size_at(price: float) -> int:
-        chosen = (costs + price * sizes).argmin(axis=1)  # (n,)
+    def size_at(multiplier: float) -> int:
+        chosen = (costs + multiplier * sizes).argmin(axis=1)  # (n,)
         return int(sizes[np.arange(len(sizes)), chosen].sum())
 
     low, high = 0.0, 1e-12

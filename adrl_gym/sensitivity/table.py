@@ -6,7 +6,7 @@ import numpy as np
 
 from adrl_gym.costs import allowed_bits
 from adrl_gym.problem import QuantProblem
-from adrl_gym.sensitivity.knapsack import Knapsack, lagrange_multiplier
+from adrl_gym.sensitivity.knapsack import Knapsack, lagrange_multiplier, solve_exactly
 
 
 class SensitivityTable:
@@ -25,7 +25,7 @@ class SensitivityTable:
         costs: ``(n, widths)``, finite.
         sizes: ``(n, widths)``, integers; weight bits of the layer at that bit-width.
         allowed, min_bits: as given.
-        knapsack: the least that layers still to come cost within the size that is left.
+        knapsack: completions and cost-to-go, for the many questions of an episode.
 
     >>> table = SensitivityTable(np.array([[9.0, 1.0, 0.0], [3.0, 1.5, 0.0]]), [10, 10], allowed=40, min_bits=1)
     >>> table.solve()
@@ -51,8 +51,8 @@ class SensitivityTable:
         return self.costs + self._multiplier * self.sizes
 
     def solve(self) -> tuple[int, ...]:
-        """Return the bit-widths of least summed cost within the budget; fewer bits at a tie."""
-        return self.knapsack.complete(())
+        """Return the bit-widths of least summed cost within the budget, exactly (see ``solve_exactly``)."""
+        return self.bits(solve_exactly(self.costs, self.sizes, self.allowed))
 
     def columns(self, bits: Sequence[int]) -> np.ndarray:
         """Return bit-widths as columns ``(n,)``."""

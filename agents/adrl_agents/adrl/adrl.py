@@ -1,7 +1,7 @@
 """ADRL: augmented deep reinforcement learning for quantization (Ning et al., ICLR 2021)."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from adrl_gym import AdrlGymError
 from adrl_gym.bits import bits_from_action
 from adrl_gym.evaluation import Score
 
-_THOMPSON_NOISE = 0.5  # noise scale from which on an episode is the indicator's
+_THOMPSON_NOISE = 0.5  # noise scale above which the indicator samples
 _DEFAULTS = ADRLConfig()
+AnyADRL = TypeVar("AnyADRL", bound="ADRL")
 
 
 class ADRL(HAQ):
@@ -70,9 +71,9 @@ class ADRL(HAQ):
         elif isinstance(indicator, str):
             raise AdrlGymError(f"unknown indicator {indicator!r}: choose profiling, distance or give a callable")
         self.indicator: Indicator = indicator
-        self._has_scores = False  # the actor, of the indicator
-        self._indicator_decides = False  # alone, in this episode
-        self._noise_scale = 1.0  # share of the exploration noise in this episode
+        self._has_scores = False  # the actor has the indicator's
+        self._indicator_decides = False  # in this episode, without the actor
+        self._noise_scale = 1.0  # of this episode
         self._training = EpisodeTrace()
         self._predicting: list[EpisodeTrace] = []
         super().__init__(policy, env, policy_kwargs=policy_kwargs, _init_setup_model=False, **kwargs)
@@ -93,23 +94,31 @@ class ADRL(HAQ):
         settings = {f.name: getattr(config, f.name) for f in dataclasses.fields(ADRLConfig)}
         return cls("MlpPolicy", env, **settings, seed=seed)
 
+    @classmethod
+    def load(cls: type[AnyADRL], *args: Any, **kwargs: Any) -> AnyADRL:
+        """Load an agent as in Stable-Baselines3, also one that version 0.1 saved."""
+        agent = super().load(*args, **kwargs)
+        if "_boldness" in vars(agent):  # version 0.1
+            agent._noise_scale = vars(agent).pop("_boldness")
+        return agent
+
     def _begin_episode(self) -> None:
         """Draw the noise scale, let the indicator propose, and take over its scores for refining replayed states.
 
-        The noise scale is sampled once per episode. Much noise says little (see ``_explore``): in its place, where it
-        can, the indicator samples a table within its errors.
+        The noise scale is sampled once per episode. An episode with much noise teaches little (see ``_explore``), so
+        the indicator proposes by Thompson sampling instead, where it can.
         """
         self._noise_scale = max(float(torch.rand(())), 1e-3)
         first = not self._has_scores
         if isinstance(self.indicator, ProfilingIndicator):
             problem = self.problem
-            every_width = self.k > problem.max_bits - problem.min_bits  # or what was drawn could not be had
+            every_width = self.k > problem.max_bits - problem.min_bits  # or the actor could not take the sample
             self._indicator_decides = self.indicator.propose(problem) or (
                 every_width and self._noise_scale > _THOMPSON_NOISE and self.indicator.thompson_sample(problem)
             )
         else:
             self._indicator_decides = first
-            if not first:  # its scores are what they were
+            if not first:  # its scores do not change
                 return
         scores = torch.as_tensor(score_table(self.indicator, self.problem), dtype=torch.float32)
         self.actor.scores.copy_(scores)
@@ -138,8 +147,8 @@ class ADRL(HAQ):
     def _explore(self, proposed: Tensor) -> Tensor:
         if self.k == 1:
             return super()._explore(proposed)
-        # Each candidate explores its share of HAQ's range. An episode in which many layers cannot have the bits that
-        # the indicator would choose is a bad one and says little, so some episodes stay closer than others.
+        # Each candidate explores one of k equal parts of HAQ's range. Where noise takes the best bits from many layers,
+        # the episode is poor and teaches little. So some episodes have less noise than others.
         return truncated_normal(proposed, self._noise_scale * 2 * self.current_sigma / self.k)
 
     def _propose(self, observation: Tensor) -> Tensor:
@@ -150,7 +159,7 @@ class ADRL(HAQ):
             return candidates[0]
         if observation[0] == 0:  # the first layer
             self._begin_episode()
-        if self._indicator_decides:  # so candidates from all over the range are put to it
+        if self._indicator_decides:  # it chooses from the whole range
             candidates = action_bins(self.k)[0][:, None].expand(-1, candidates.shape[1]).numpy()  # (k, A)
         return self._refine(self._training, observation, candidates)
 
@@ -171,7 +180,7 @@ class ADRL(HAQ):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """The refined action, as in training but without noise; the observations of an episode must come in order.
+        """Return the refined action without noise; the observations of an episode must come in order.
 
         The indicator measures, so the agent needs its environment (``ADRL.load(path, env=env)``).
 

@@ -11,7 +11,7 @@ CompletedBy = Literal["ip", "uniform"]
 
 @dataclass(frozen=True, kw_only=True)
 class ADRLConfig:
-    """Settings of ``ADRL`` that ``HAQ`` has not; the measurements behind the defaults are in ``agents/README.md``."""
+    """Settings of ``ADRL`` that ``HAQ`` has not; the measurements behind the defaults are in ``docs/agents.md``."""
 
     k: int = 8
     """Candidate bit-widths that the actor proposes for a layer; 1 is HAQ."""

@@ -1,4 +1,4 @@
-"""Q-value indicators: what a candidate bit-width is worth, by knowledge of the domain instead of by learning."""
+"""Q-value indicators: the value of a candidate bit-width, from knowledge of the domain instead of learning."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -21,10 +21,10 @@ from adrl_gym.sensitivity import (
     measure_sensitivity,
 )
 
-# Standard errors that a change of a layer's bits is charged: one step more when the table has promised too much.
+# Confidence multiplier: standard errors that a change of a layer's bits is charged. It grows by one step where the
+# table's answer turned out to be no better.
 _CONFIDENCE_STEP, _MAX_CONFIDENCE = 0.25, 4.0
-_DRAWS = 20  # of tables, in search of one whose answer was not tried
-
+_MAX_SAMPLES = 20  # tables drawn in search of one whose answer was not tried
 
 #: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the searched layers before
 #: (``problem.searchable``), ``candidates`` the bit-widths proposed for the next one; one score each, higher is better.
@@ -32,10 +32,10 @@ Indicator = Callable[[QuantProblem, tuple[int, ...], Sequence[int]], Sequence[fl
 
 
 class DistanceIndicator:
-    """D-ADRL: the nearer the quantized weights are to the float ones, the better.
+    """D-ADRL: score bit-widths by the distance of the quantized weights from the float ones.
 
-    A candidate's cost is its layer's squared error over squared weights, plus the least that the layers still to come
-    cost by the same measure within the budget that is left.
+    A candidate's cost is its layer's squared error over squared weights, plus the cost-to-go by the same measure: the
+    least that later layers cost within the budget that is left.
     """
 
     def __init__(self) -> None:
@@ -58,6 +58,9 @@ class DistanceIndicator:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": None, "_of": None}  # an agent's file holds no networks and no images
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({"_of": None, **state})  # version 0.1 had no ``_of``
+
 
 class ProfilingIndicator:
     """P-ADRL: measure the network with the candidate's bits on a little data.
@@ -65,18 +68,17 @@ class ProfilingIndicator:
     Args:
         context: the other searched layers while a candidate is measured (kept ones always have their bits).
             ``single``: all float, a table that is made once. ``prefix``: those before as decided, the rest float.
-            ``completed``: those before as decided, the rest as integer programming on that table would have them
-            within the budget that is left, so that the cost is that of a whole configuration. ``best``: as in the
-            best configuration so far, a table that is made anew whenever there is a better one; before the first,
-            ``single``. In all but ``completed``, the least that the rest costs by the table is added.
+            ``completed``: those before as decided, the rest as the knapsack on that table completes them within the
+            budget that is left. ``best``: as in the incumbent; each new incumbent gets a new table, and before the
+            first, this is ``single``. All but ``completed`` add the cost-to-go by the table.
         score: ``accuracy``, ``agreement`` with the float network, ``kl`` divergence from it, or ``loss`` (of
             images with labels).
         images: how many search images.
-        early_termination: stop measuring a candidate once it has clearly lost (see ``race``).
-        completion: what ``completed`` completes with: integer programming (``ip``), or the largest bit-width for all
-            others that fits (``uniform``).
-        memoization: never measure the same thing twice; without it, the table's row is measured anew for every layer of
-            every episode, and nothing is remembered from one choice to the next. That changes what it costs alone.
+        early_termination: stop measuring a candidate once it is significantly worse than the best (see ``race``).
+        completion: of ``completed``: the knapsack (``ip``), or the largest bit-width for all others that fits
+            (``uniform``).
+        memoization: never measure the same thing twice. Without it, the table's row is measured anew for every layer
+            of every episode. That changes the cost of the search, not its result.
     """
 
     def __init__(
@@ -110,10 +112,10 @@ class ProfilingIndicator:
         self._alone: SensitivityTable | None = None
         self._of: QuantProblem | None = None  # whose table that is
         self._known: SensitivityTable | None = None  # what scores come from ...
-        self._drawn: SensitivityTable | None = None  # ... but in an episode that tries what the errors leave open
+        self._drawn: SensitivityTable | None = None  # ... except in an episode of Thompson sampling
 
     def update(self, problem: QuantProblem, bits: tuple[int, ...]) -> None:
-        """Take in that a configuration was tried, on all search images."""
+        """Record that a configuration was tried; in context ``best``, it may become the incumbent."""
         self._tried.add(bits)
         self._drawn = None
         if self.context == "best":
@@ -123,11 +125,11 @@ class ProfilingIndicator:
                 self._around = self._known = None
 
     def propose(self, problem: QuantProblem) -> bool:
-        """Whether the best configuration by the table is one that was not tried and of which this was not said before.
+        """Propose the best configuration by the table; return ``False`` if it was tried or proposed before.
 
-        In context ``best``, one is looked for. Where an answer was tried and was no better, the table has promised too
-        much: changes are charged more, by their standard errors, until the answer is another one. Where that is the
-        best itself, the table is made anew with twice the images, once.
+        Context ``best`` looks further. If the answer was tried and is no better than the incumbent, the confidence
+        multiplier grows until the answer changes. If the answer is the incumbent itself, the table is measured once
+        more with twice the images.
         """
         self._drawn = None  # of an episode that was interrupted
         if self.context in ("prefix", "completed"):  # what they answer takes measurements to know
@@ -142,19 +144,20 @@ class ProfilingIndicator:
                 break
             self._known = None
         new = answer not in self._tried
-        self._tried.add(answer)  # once it has been told, also where the candidates do not allow it
+        self._tried.add(answer)  # proposed once, also where the candidates do not allow it
         return new
 
     def thompson_sample(self, problem: QuantProblem) -> bool:
-        """Let the next configuration be the best of a table with random errors, if one is found that was not tried.
+        """Propose the best configuration of a table drawn at random; return ``False`` if none is new.
 
-        Thompson sampling (Thompson 1933): each cost is drawn with its standard error, so that what the measurements
-        leave open is tried as often as it may be the best. In context ``best`` alone, up to the next ``tell``.
+        Thompson sampling (Thompson 1933): each cost is drawn with its standard error. So a configuration is tried as
+        often as it may be the best, by what is known. Scores come from the drawn table until the next ``update``.
+        Only context ``best`` has standard errors.
         """
         self._table(problem)
         if self._around is None:
             return False
-        for _ in range(_DRAWS):
+        for _ in range(_MAX_SAMPLES):
             errors = self._around.errors * torch.randn(self._around.errors.shape, dtype=torch.float64).numpy()
             self._drawn = SensitivityTable.of(problem, self._around.costs + errors)
             if (answer := self._answer(problem)) not in self._tried:
@@ -212,9 +215,14 @@ class ProfilingIndicator:
         # An agent's file holds no networks and no images.
         return {**self.__dict__, "_alone": None, "_around": None, "_known": None, "_drawn": None, "_of": None}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_caution" in state:  # version 0.1
+            state["_confidence"] = state.pop("_caution")
+        self.__dict__.update({"_of": None, **state})
+
 
 def uniform_rest(problem: QuantProblem, decided: tuple[int, ...]) -> tuple[int, ...]:
-    """``decided`` bits of the first searched layers, then the largest bit-width for all others that fits the budget."""
+    """Complete ``decided`` bits of the first searched layers by the largest bit-width for all others that fits."""
     others = len(problem.searchable) - len(decided)
     for b in range(problem.max_bits, problem.min_bits, -1):
         if problem.size_ratio(problem.with_fixed((*decided, *[b] * others))) <= problem.budget:
@@ -225,8 +233,8 @@ def uniform_rest(problem: QuantProblem, decided: tuple[int, ...]) -> tuple[int, 
 def score_table(indicator: Indicator, problem: QuantProblem) -> np.ndarray:
     """The indicator's scores of every searched layer and bit-width, ``(n, widths)``, for refining replayed states.
 
-    A replayed state does not tell the bits of the layers before it. Indicators say with ``replay_scores`` what to use
-    instead; a plain callable sees uniform bits that fit the budget.
+    A replayed state does not contain the bits of the layers before it. This package's indicators have
+    ``replay_scores`` for that. A plain callable sees uniform bits that fit the budget.
     """
     if isinstance(indicator, DistanceIndicator | ProfilingIndicator):
         return indicator.replay_scores(problem)

@@ -13,9 +13,9 @@ _HEAD_INIT = 0.003  # range of the head's initial weights, as in HAQ's code
 
 
 def action_bins(k: int) -> tuple[Tensor, float]:
-    """Return the centers ``(k,)`` of k equal bins of [-1, 1], one a candidate, and how far a candidate may go.
+    """Return the middles ``(k,)`` of k equal bins of [-1, 1], one a candidate, and how far a candidate may go.
 
-    It may go as far as the centers of the bins beside its own, so that the candidates never become all the same. A
+    It may go as far as the middles of the bins beside its own, so that the candidates never become all the same. A
     single one has the whole range.
 
     >>> action_bins(4)
@@ -54,7 +54,7 @@ class CandidateActor(Actor):
             )
             self.mu = nn.Sequential(*head)
             last = next(layer for layer in reversed(head) if isinstance(layer, nn.Linear))
-            nn.init.uniform_(last.weight, -_HEAD_INIT, _HEAD_INIT)  # candidates begin in the centers of their shares
+            nn.init.uniform_(last.weight, -_HEAD_INIT, _HEAD_INIT)  # candidates begin in the middles of their bins
             nn.init.zeros_(last.bias)
         self.register_buffer("middles", action_bins(k)[0])  # (k,)
         self.register_buffer("scores", torch.zeros(layers, max_bits - min_bits + 1))
@@ -70,15 +70,11 @@ class CandidateActor(Actor):
         if self.k == 1:
             return candidates[:, 0]  # (B, A)
         layer = (observation[:, 0] * (self.layers - 1)).round().long()  # (B,)
-        width = self.widths(candidates[:, :, 0].detach())  # (B, k)
-        scores = self.scores[layer].gather(1, width)  # (B, k)
+        bits = bits_from_action(candidates[:, :, 0].detach(), self.min_bits, self.max_bits)  # (B, k)
+        scores = self.scores[layer].gather(1, bits - self.min_bits)  # (B, k)
         best = scores == scores.max(1, keepdim=True).values  # (B, k)
-        chosen = torch.where(best, width, self.max_bits).argmin(1)  # (B,)
+        chosen = torch.where(best, bits, self.max_bits + 1).argmin(1)  # (B,)
         return candidates[torch.arange(len(chosen), device=chosen.device), chosen]  # (B, A)
-
-    def widths(self, action: Tensor) -> Tensor:
-        """Columns of ``scores`` that actions in [-1, 1] mean (``bits_from_action`` less the min_bits), any shape."""
-        return bits_from_action(action, self.min_bits, self.max_bits) - self.min_bits
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()

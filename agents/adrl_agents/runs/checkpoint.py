@@ -19,7 +19,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 
-from adrl_agents.runs.old_agents import old_modules, rename_attributes
+from adrl_agents.runs.old_agents import old_modules
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.files import write_whole
 
@@ -84,9 +84,7 @@ def load_agent(path: Path, fresh: BaseAlgorithm) -> tuple[BaseAlgorithm, Progres
 def read_agent(path: Path, kind: type[BaseAlgorithm], env: GymEnv | None, device: torch.device | str) -> BaseAlgorithm:
     """Return the agent of a file, also of one that version 0.1 wrote; raises one of ``DAMAGED``."""
     with old_modules():
-        agent = kind.load(path, env=env, device=device)
-    rename_attributes(agent)
-    return agent
+        return kind.load(path, env=env, device=device)
 
 
 def _random_state(agent: BaseAlgorithm) -> dict[str, Any]:

@@ -2,10 +2,14 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import pytest
 
+from adrl_agents import ADRL
 from adrl_agents.cli import run as run_command
 from adrl_agents.runs import SearchResult, load_history
 from adrl_gym.export import load_packed
@@ -36,6 +40,19 @@ def test_it_goes_on_as_the_old_version_did(run: Path, capsys: pytest.CaptureFixt
     after = load_history(run / "episodes.csv")
     assert after[:22] == before
     assert [episode.bits for episode in after[22:]] == NEXT
+
+
+def test_its_agent_is_loaded_by_its_class() -> None:
+    options: dict[str, Any] = {"data": "data-free", "images": 40, "budget": 0.1, "quantizer": "linear"}
+    env = gym.make("adrl_gym/CifarNet-Cifar10-v0", **options)
+    agent = ADRL.load(OLD / "agent.zip", env=env)
+    with zipfile.ZipFile(OLD / "agent.zip") as file:
+        assert agent._noise_scale == json.loads(file.read("data"))["_boldness"]
+    observation, _ = env.reset()
+    action, _ = agent.predict(observation)
+    assert env.action_space.contains(action)
+    agent.learn(5, reset_num_timesteps=False)
+    assert agent._episode_num == 23
 
 
 def test_it_is_refitted_and_exported(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

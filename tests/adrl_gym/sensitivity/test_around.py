@@ -1,4 +1,4 @@
-"""Profiling around the best configuration so far."""
+"""Sensitivity around the incumbent, and the indicator that profiles it."""
 
 from typing import Any
 
@@ -84,7 +84,7 @@ def test_scores_are_those_around_the_best(problem: QuantProblem) -> None:
     assert indicator(problem, (), widths) == around_good != around_poor
 
 
-def test_news_come_to_an_end_and_nothing_is_proposed_twice(problem: QuantProblem) -> None:
+def test_proposals_come_to_an_end_and_none_comes_twice(problem: QuantProblem) -> None:
     indicator = ProfilingIndicator("best", images=100)
     tried: list[tuple[int, ...]] = []
     while indicator.propose(problem):
@@ -98,7 +98,7 @@ def test_news_come_to_an_end_and_nothing_is_proposed_twice(problem: QuantProblem
     assert indicator._best == min(tried, key=lambda bits: problem.evaluate(bits).kl)
 
 
-def test_draws_try_what_was_not_tried_and_leave_the_table_as_it_was(problem: QuantProblem) -> None:
+def test_thompson_samples_are_new_and_leave_the_table_as_it_was(problem: QuantProblem) -> None:
     indicator = ProfilingIndicator("best", images=20)
     assert not indicator.thompson_sample(problem), "nothing was measured around a best yet"
     while indicator.propose(problem):
@@ -115,16 +115,16 @@ def test_draws_try_what_was_not_tried_and_leave_the_table_as_it_was(problem: Qua
     assert indicator(problem, (), range(1, 9)) == known
 
 
-def test_a_table_drawn_for_an_interrupted_episode_is_no_news(problem: QuantProblem) -> None:
+def test_a_table_drawn_for_an_interrupted_episode_is_forgotten(problem: QuantProblem) -> None:
     indicator = ProfilingIndicator("best", images=20)
     while indicator.propose(problem):
         indicator.update(problem, indicator._answer(problem))
-    caution = indicator._confidence
+    confidence = indicator._confidence
     with torch.random.fork_rng():
         torch.manual_seed(0)
         assert indicator.thompson_sample(problem)
     assert not indicator.propose(problem)
-    assert indicator._confidence == caution
+    assert indicator._confidence == confidence
 
 
 def test_the_actor_learns_with_the_newest_scores(env: gym.Env[np.ndarray, Any], problem: QuantProblem) -> None:

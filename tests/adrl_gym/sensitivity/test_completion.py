@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import Bounds, LinearConstraint, milp
 
+from adrl_gym.sensitivity import SensitivityTable
 from adrl_gym.sensitivity.knapsack import Knapsack, lagrange_multiplier
 
 
@@ -36,19 +36,41 @@ def test_completion_equals_highs_on_the_sizes_of_resnet20() -> None:
     parameters = [432, *[2304] * 6, 4608, *[9216] * 5, 18432, *[36864] * 5, 640]
     costs = np.sort(random.random((20, 8)), axis=1)[:, ::-1] * np.array(parameters)[:, None]
     for budget in (0.0625, 0.1):
-        allowed = int(budget * 32 * sum(parameters))
-        bits = Knapsack(costs, parameters, allowed, 1).complete(())
-        ours = sum(costs[i, b - 1] for i, b in enumerate(bits))
-        sizes = np.outer(parameters, np.arange(1, 9)).reshape(1, -1)
-        one_width_a_layer = np.kron(np.eye(20), np.ones((1, 8)))
-        solved = milp(
-            costs.reshape(-1),
-            constraints=[LinearConstraint(one_width_a_layer, 1, 1), LinearConstraint(sizes, ub=allowed)],
-            integrality=np.ones(160, dtype=int),
-            bounds=Bounds(0, 1),
-        )
-        assert solved.success
-        assert abs(ours - solved.fun) <= 1e-4 * solved.fun  # HiGHS stops at a gap of 1e-4
+        table = SensitivityTable(costs, parameters, int(budget * 32 * sum(parameters)), 1)
+        assert table.knapsack.complete(()) == table.solve()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10**6))
+def test_the_answer_is_the_best_by_exhaustion_however_fine_sizes_are(seed: int) -> None:
+    table = _fine_table(seed)
+    solved = table.columns(table.solve())
+    assert table.size(solved) <= table.allowed
+    assert table.cost(solved) == min(_fitting_costs(table))
+
+
+def test_coarse_sizes_alone_would_miss_the_best() -> None:
+    """Rounding is why ``solve`` asks HiGHS: here it loses the configuration that fills the budget."""
+    table = _fine_table(seed=2)
+    by_look_up = table.columns(table.knapsack.complete(()))
+    assert table.size(by_look_up) <= table.allowed
+    assert table.cost(by_look_up) > table.cost(table.columns(table.solve()))
+
+
+def _fine_table(seed: int) -> SensitivityTable:
+    """Sizes without a common divisor, and a budget that one configuration fills to the last bit."""
+    random = np.random.default_rng(seed)
+    parameters = [int(p) for p in random.integers(500_000, 1_000_000, 5) * 2 + 1]
+    parameters[0] = 1_000_003  # a prime
+    costs = np.sort(random.random((5, 4)), axis=1)[:, ::-1]
+    filling = random.integers(2, 5, 5)
+    return SensitivityTable(costs, parameters, int(filling @ parameters), 1)
+
+
+def _fitting_costs(table: SensitivityTable) -> list[float]:
+    n, widths = table.costs.shape
+    every = map(np.array, itertools.product(range(widths), repeat=n))
+    return [table.cost(columns) for columns in every if table.size(columns) <= table.allowed]
 
 
 def test_a_coarse_unit_never_breaks_the_budget() -> None:
