@@ -23,6 +23,7 @@ check: $(VENV)/test.done ## lint, format and types alone
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 docs: $(VENV)/docs.done ## build the site into docs/_build/html; warnings are errors
 	$(BIN)/python -m sphinx -n -W --keep-going docs docs/_build/html

@@ -16,7 +16,7 @@ from adrl_gym.config import ProblemConfig
 from adrl_gym.datasets import Splits, check_fit
 from adrl_gym.devices import check_device
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import IN_NATS, SCORES, EvaluationSession, Metrics, Score, Split, race
+from adrl_gym.evaluation import IN_NATS, EvaluationSession, Metrics, Score, Split, check_score, race
 from adrl_gym.layers import QuantizedParams, find_layers, quantized_copy, unquantized
 from adrl_gym.models import content_hash
 from adrl_gym.quantization import (
@@ -36,11 +36,10 @@ _RENAMED = {"free": "searchable", "kept": "fixed_bits", "lowest": "min_bits", "h
 
 
 class QuantProblem:
-    """The interface of every agent and search: measure a bit configuration, fit it to the budget.
+    """Interface of every agent and search: measure a bit configuration, fit it to the budget.
 
     Args:
-        network: float32; it is put into evaluation mode and otherwise left alone (where the device is not where it
-            lies, a copy goes there).
+        network: float32; put into evaluation mode, else left alone (another device gets a copy).
         splits: search images and, where there are any, test images.
         config: settings; see ``ProblemConfig``.
         name: of the network, for results.
@@ -54,13 +53,12 @@ class QuantProblem:
         fixed_bits: index of each layer that is not searched -> its bits.
         searchable: indices of the layers that are searched.
         min_bits, max_bits: range of the searched layers' bits.
-        unquantized: one line on weights that no layer covers, so that they stay float; ``None`` if there are none.
+        unquantized: one line on weights that stay float; ``None`` if there are none.
         images: how many search images there are.
         slice_size: how many of them run at a time.
 
     Raises:
-        AdrlGymError: nothing to quantize, an impossible budget, NaN weights, images or labels that do not fit, a device
-            that cannot be used.
+        AdrlGymError: nothing to quantize, an impossible budget, NaN weights, images or labels that do not fit.
     """
 
     def __init__(
@@ -122,10 +120,9 @@ class QuantProblem:
 
     @property
     def evaluations(self) -> float:
-        """Work done so far, in passes of all search images through the whole network.
+        """Work done so far, in passes of all search images through the whole network; cache hits are not counted.
 
-        A pass over part of the images or of the network counts as its share of multiply-accumulates. Cache hits are
-        not counted.
+        A pass over part of the images or of the network counts as its share of multiply-accumulates.
         """
         return self._evaluation.passes
 
@@ -164,30 +161,23 @@ class QuantProblem:
         Raises:
             AdrlGymError: other bits, or fewer than 1 image.
         """
-        return self._evaluation.evaluate(self._checked(bits), self._count(images))
+        return self._evaluation.evaluate(check_partly_float(bits, *self._allowed), self._count(images))
 
     def costs(self, configurations: Sequence[Bits], score: Score, begin: int = 0, end: int | None = None) -> np.ndarray:
         """Return costs of configurations on the search images ``begin`` to ``end``, float64 ``(m, end - begin)``.
 
-        Together they cost less than one by one: the part that several have in common, from the first layer on, runs
-        once.
+        Together they cost less than one by one: the part that several have in common runs once.
 
         Raises:
-            AdrlGymError: bits that ``evaluate`` refuses, images that there are not, an unknown score, the loss of
-                images without labels.
+            AdrlGymError: bits that ``evaluate`` refuses, images that there are not, a score that cannot be had.
         """
-        if score not in SCORES:
-            raise AdrlGymError(f"unknown score {score!r}: choose one of {', '.join(SCORES)}")
-        if score == "loss" and self.splits.search.labels is None:
-            raise AdrlGymError(
-                f"the score loss needs labels, and {self.splits.name} images have none: "
-                "choose kl or agreement, or give real images",
-                parameter=("score", "data", "data_root"),
-            )
+        check_score(score, self.splits)
         end = self.images if end is None else end
         if not 0 <= begin < end <= self.images:
             raise AdrlGymError(f"search images {begin} to {end}: there are those from 0 to {self.images}")
-        found = self._evaluation.profile([self._checked(bits) for bits in configurations], begin, end)
+        found = self._evaluation.profile(
+            [check_partly_float(bits, *self._allowed) for bits in configurations], begin, end
+        )
         return np.stack([metrics.costs(score) for metrics in found])
 
     def compare(
@@ -202,9 +192,6 @@ class QuantProblem:
         """Return mean costs of configurations plus offsets; infinite once one cannot win.
 
         See ``race``: ``error_rate`` is the probability that the cheapest one drops out; 0 runs all on all images.
-
-        Raises:
-            AdrlGymError: see ``costs``; fewer than 1 image.
         """
         return race(
             lambda chosen, begin, end: self.costs([configurations[i] for i in chosen], score, begin, end),
@@ -239,13 +226,10 @@ class QuantProblem:
     def quantized(self, bits: Sequence[int], calibration: Calibration | None = None) -> QuantizedNetwork:
         """Return a copy of the network with these bits' quantized weights and corrected biases, on the CPU.
 
-        Args:
-            bits: of all layers.
-            calibration: by default this problem's own; ``sequential`` takes some seconds.
+        ``calibration`` is by default this problem's own; ``sequential`` takes some seconds.
 
         Raises:
-            AdrlGymError: bits outside this problem's range, an unknown calibration, a network that torch.fx cannot
-                trace where it is to be calibrated sequentially.
+            AdrlGymError: bits out of range, an unknown calibration, a network that cannot be calibrated sequentially.
         """
         whole = check_bits(bits, *self._allowed)
         chosen = self.calibration if calibration is None else calibration
@@ -264,10 +248,7 @@ class QuantProblem:
         return QuantizedNetwork(network, config, Origin(self.quantizer, self.name, self.checkpoint))
 
     def quantized_params(self, layer: int, bits: int) -> QuantizedParams:
-        """Return what a layer computes with at a bit-width when it is quantized by itself; not to be changed.
-
-        The first call makes all bit-widths that a search can ask for, of all layers.
-        """
+        """Return a layer's independently quantized weight and bias; the first call quantizes all layers."""
         return self._params[layer][bits]
 
     def project(self, bits: Sequence[int]) -> tuple[int, ...]:
@@ -296,9 +277,6 @@ class QuantProblem:
     @property
     def _allowed(self) -> tuple[int, int, int, dict[int, int]]:
         return len(self.layers), self.min_bits, self.max_bits, self.fixed_bits
-
-    def _checked(self, bits: Bits) -> tuple[int | None, ...]:
-        return check_partly_float(bits, *self._allowed)
 
     def _count(self, images: int | None) -> int:
         """How many search images that is; ``None`` is all."""

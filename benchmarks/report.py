@@ -19,13 +19,13 @@ import tyro
 import benchmarks.experiments.finetuned as finetuned
 from benchmarks.harness.store import Row, read
 from benchmarks.harness.suites import PAPER
-from benchmarks.reporting.cells import markdown
+from benchmarks.reporting.table_format import markdown
 from benchmarks.reporting.tables import EVALUATION, Results
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
+_ROOT = Path(__file__).parents[1]
+_RESULTS = _ROOT / "benchmarks" / "results"
 OF_A_SETTING = ("bits", "curves", "learning")  # figures of one network, quantizer and budget
-CALIBRATIONS = ("cifar10", "data-free")
+_CALIBRATIONS = ("cifar10", "data-free")
 NAMES = {"resnet20": "ResNet20", "cifarnet": "CifarNet", "resnet50": "ResNet50"}
 
 
@@ -51,7 +51,7 @@ def cost(rows: list[Row]) -> str:
     return f"{statistics.median(numbers(rows, 'evaluations')):.0f}"
 
 
-def comparison(results: Path) -> str:
+def comparison_table(results: Path) -> str:
     """Test accuracies of ADRL, HAQ and uniform bits in every setting."""
     rows = read(results / "comparison.csv")
     lines = []
@@ -99,7 +99,7 @@ def datafree(results: Path) -> str:
     return markdown([*header, "agreement", "KL divergence", "average bits alone"], lines)
 
 
-def export(results: Path) -> str:
+def export_table(results: Path) -> str:
     """Sizes of exported files, of configurations that fit 1/16 of the weight bits (the float ONNX file is smaller)."""
     lines = []
     for r in read(results / "export.csv"):
@@ -113,7 +113,7 @@ def export(results: Path) -> str:
     return markdown(header, lines)
 
 
-def refit(results: Path) -> str:
+def refit_table(results: Path) -> str:
     """Test accuracy of the same bits before and after the refit: mean (lowest to highest) over calibration draws."""
     groups: dict[tuple[str, ...], dict[str, list[Row]]] = {}
     for r in read(results / "refit.csv"):
@@ -122,7 +122,7 @@ def refit(results: Path) -> str:
     lines = []
     for (network, budget, agent), by_data in sorted(groups.items(), key=lambda item: (item[0][0], -float(item[0][1]))):
         known = [row for rows in by_data.values() for row in rows]
-        accuracies = [mean_and_range(by_data[data]) if data in by_data else "not run" for data in CALIBRATIONS]
+        accuracies = [mean_and_range(by_data[data]) if data in by_data else "not run" for data in _CALIBRATIONS]
         seconds = statistics.mean(numbers(known, "cpu_seconds"))
         before, after = (f"{float(known[0][column]):.2f}" for column in ("direct_test_accuracy", "float_test_accuracy"))
         lines.append([f"{NAMES[network]}, {budget}", agent, before, *accuracies, after, f"{seconds:.0f}"])
@@ -132,7 +132,7 @@ def refit(results: Path) -> str:
 
 def finetuning(results: Path) -> str:
     """Test accuracy before and after finetuning; of the best epoch by search accuracy."""
-    return markdown(*finetuned.table(results))
+    return markdown(*finetuned.finetune_table(results))
 
 
 CASES = {
@@ -157,7 +157,7 @@ def speed(results: Path) -> str:
     return markdown(["what", "variant", "over", "ratio of their times"], lines)
 
 
-def figures(results: Path, page: Path) -> str:
+def figures_table(results: Path, page: Path) -> str:
     """All figures there are, as pictures of a page; those of other settings than A, B and C are folded away."""
     settings = tuple(f"-{quantizer}-{budget:g}" for quantizer, budget in PAPER.values())
     shown: list[str] = []
@@ -177,17 +177,17 @@ def from_rows(make: Callable[[Results], str]) -> Callable[[Path], str]:
 
 
 Tables = dict[str, Callable[[Path], str]]
-PAGE = ROOT / "docs" / "evaluation.md"
-MEASURED: Tables = {"datafree": datafree, "export": export, "refit": refit, "speed": speed}
+PAGE = _ROOT / "docs" / "evaluation.md"
+MEASURED: Tables = {"datafree": datafree, "export": export_table, "refit": refit_table, "speed": speed}
 TABLES: dict[Path, Tables] = {
-    ROOT / "README.md": {"comparison": comparison},
-    ROOT / "docs" / "results.md": {"comparison": comparison, **MEASURED},
-    ROOT / "docs" / "agents.md": {"ablations": from_rows(EVALUATION["ablations"])},
+    _ROOT / "README.md": {"comparison": comparison_table},
+    _ROOT / "docs" / "results.md": {"comparison": comparison_table, **MEASURED},
+    _ROOT / "docs" / "agents.md": {"ablations": from_rows(EVALUATION["ablations"])},
     PAGE: {
         **{name: from_rows(make) for name, make in EVALUATION.items()},
-        "figures": lambda folder: figures(folder, PAGE),
+        "figures": lambda folder: figures_table(folder, PAGE),
     },
-    ROOT / "docs" / "finetuning.md": {"finetuning": finetuning},
+    _ROOT / "docs" / "finetuning.md": {"finetuning": finetuning},
 }
 
 
@@ -206,7 +206,7 @@ def filled(text: str, tables: Tables, results: Path) -> str:
 def small(results: Path) -> None:
     """What the tables and figures say of other results, written beside them: evaluation.md and tables.md."""
     page = results / "evaluation.md"
-    tables = {**TABLES[PAGE], "figures": lambda folder: figures(folder, page)}
+    tables = {**TABLES[PAGE], "figures": lambda folder: figures_table(folder, page)}
     page.write_text(filled(PAGE.read_text(), tables, results))
     (results / "tables.md").write_text("\n\n".join(make(results) for make in MEASURED.values()) + "\n")
 
@@ -228,7 +228,7 @@ def main(options: Options) -> int:
     stale = []
     for path, tables in TABLES.items():
         text = path.read_text()
-        new = filled(text, tables, RESULTS)
+        new = filled(text, tables, _RESULTS)
         if new != text:
             stale.append(path.name)
             if not options.check:

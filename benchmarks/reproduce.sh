@@ -42,7 +42,7 @@ full() {
     "$python" -m benchmarks.experiments.refits --data-root "$data"     # refit.csv
     "$python" -m benchmarks.experiments.finetuning --data-root "$data" # finetune.csv
     once selection-run "$python" agents/train_adrl.py --env-id adrl_gym/CifarNet-Cifar10-v0 --data cifar10 \
-        --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --memo none \
+        --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --cache none \
         --output $work/selection --resume
     once selection "$python" -m benchmarks.experiments.selection $work/selection --data-root "$data" # selection.csv
     for network in resnet20 cifarnet mobilenet_v2; do
@@ -55,8 +55,8 @@ full() {
         --data-root "$data" # datafree/resnet20-gptq.csv datafree/resnet20-gptq.json
     "$python" -m benchmarks.experiments.datafree_correlation --network cifarnet --quantizer linear --configurations 100 \
         --data-root "$data" # datafree/cifarnet-linear.csv datafree/cifarnet-linear.json
-    "$python" -m benchmarks.experiments.paired --data-root "$data"         # paired.csv
-    "$python" -m benchmarks.experiments.equality --data-root "$data"       # equality.csv
+    "$python" -m benchmarks.experiments.paired_test --data-root "$data"         # paired.csv
+    "$python" -m benchmarks.experiments.parity --data-root "$data"       # equality.csv
     [ -d $work/before ] || git worktree add --detach $work/before 28921cc
     once speed "$python" -m benchmarks.experiments.speed --data-root "$data" --before $work/before # speed.csv; a machine with nothing else
     "$python" -m benchmarks.reporting.figures                                                    # figures
@@ -66,9 +66,9 @@ full() {
 quick() {
     work=runs/quick
     "$python" -m benchmarks.run --suite quick --data-root "$data" --runs $work/runs --results $work
-    "$python" -m benchmarks.experiments.paired --results $work --data-root "$data"
+    "$python" -m benchmarks.experiments.paired_test --results $work --data-root "$data"
     once selection-run "$python" agents/train_adrl.py --env-id adrl_gym/CifarNet-Cifar10-v0 --data cifar10 \
-        --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --memo none --episodes 10 \
+        --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --cache none --episodes 10 \
         --output $work/runs/selection --resume
     once selection "$python" -m benchmarks.experiments.selection $work/runs/selection --configurations 3 --results $work \
         --data-root "$data"

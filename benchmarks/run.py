@@ -21,7 +21,7 @@ from pathlib import Path
 import tyro
 from tqdm import tqdm
 
-import benchmarks.harness.stoppable as stoppable
+from benchmarks.harness.signals import run_stoppable
 from benchmarks.harness.store import Store
 from benchmarks.harness.suites import Run, Suite, results_of
 from benchmarks.reporting.gather import gather
@@ -143,4 +143,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    stoppable.run(lambda: main(tyro.cli(Options, description=__doc__)))
+    run_stoppable(lambda: main(tyro.cli(Options, description=__doc__)))

@@ -1,8 +1,8 @@
 """Images to search, train and report on, in splits that never overlap."""
 
-from adrl_gym.datasets.augment import augment
+from adrl_gym.datasets.augmentation import augment
 from adrl_gym.datasets.cifar10 import cifar10_splits, load_cifar10
-from adrl_gym.datasets.datafree import FOLDER, load_datafree
+from adrl_gym.datasets.datafree import DATAFREE_FOLDER, load_datafree
 from adrl_gym.datasets.distillation import Distillation, distill
 from adrl_gym.datasets.find import DATA, default_cache, find_splits, load_splits
 from adrl_gym.datasets.fit import check_fit
@@ -12,7 +12,7 @@ from adrl_gym.datasets.splits import SEARCH_IMAGES, Splits
 
 __all__ = [
     "DATA",
-    "FOLDER",
+    "DATAFREE_FOLDER",
     "SEARCH_IMAGES",
     "Batch",
     "Distillation",

@@ -12,7 +12,7 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.models import CIFAR10
 from adrl_gym.vision import import_torchvision
 
-FOLDER = "cifar-10-batches-py"
+CIFAR10_FOLDER = "cifar-10-batches-py"
 TRAIN_IMAGES = 45_000  # of the 50,000 training images; the other 5,000 are the search split
 
 
@@ -39,10 +39,10 @@ def load_cifar10(root: str | Path, split: str, *, download: bool = False) -> Ima
         if download:
             raise AdrlGymError(
                 f"CIFAR-10 could not be downloaded into {root} ({error}): check network and folder "
-                f"or unpack cifar-10-python.tar.gz from elsewhere so that {Path(root) / FOLDER} exists"
+                f"or unpack cifar-10-python.tar.gz from elsewhere so that {Path(root) / CIFAR10_FOLDER} exists"
             ) from error
         raise AdrlGymError(
-            f"CIFAR-10 in {Path(root) / FOLDER} is missing, incomplete or corrupted: delete that folder and "
+            f"CIFAR-10 in {Path(root) / CIFAR10_FOLDER} is missing, incomplete or corrupted: delete that folder and "
             "download it again, or name the folder that holds a complete one",
             parameter=("download", "data_root"),
         ) from error

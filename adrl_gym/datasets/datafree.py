@@ -14,7 +14,7 @@ from adrl_gym.datasets.splits import Splits, check_count
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.files import write_whole
 
-FOLDER = Path(__file__).parent / "datafree"
+DATAFREE_FOLDER = Path(__file__).parent / "datafree"
 
 
 def save_datafree(path: Path, levels: Tensor, low: Tensor, step: Tensor, checkpoint: str) -> None:
@@ -67,7 +67,7 @@ def shipped_splits(network: str, images: int, checkpoint: str) -> Splits:
     Raises:
         AdrlGymError: see ``load_datafree``; more images asked for than the set has.
     """
-    path = FOLDER / f"{network}.npz"
+    path = DATAFREE_FOLDER / f"{network}.npz"
     full = load_datafree(path, checkpoint)
     check_count(images, len(full), f"the data-free set of {network}")
     return _splits(full, images, path, checkpoint, f"data-free set of {network}")

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import torch
 
-from adrl_gym.datasets.cifar10 import FOLDER as CIFAR10_FOLDER
-from adrl_gym.datasets.cifar10 import cifar10_splits, load_cifar10
+from adrl_gym.datasets.cifar10 import CIFAR10_FOLDER, cifar10_splits, load_cifar10
 from adrl_gym.datasets.datafree import distilled_splits, shipped_splits
 from adrl_gym.datasets.fit import count_outputs
 from adrl_gym.datasets.folder import folder_splits
 from adrl_gym.datasets.imagenet import imagenet_splits, is_imagenet
 from adrl_gym.datasets.splits import SEARCH_IMAGES, Splits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.models import LoadedNetwork, NetworkSpec, find_network, load_network, preprocessing
+from adrl_gym.models import LoadedNetwork, NetworkSpec, find_network, imagenet_preprocessing, load_network
 
 DATA = ("auto", "cifar10", "imagenet", "data-free")
 
@@ -155,7 +154,7 @@ def _imagenet(spec: NetworkSpec, data: str, data_root: str | Path | None, downlo
         raise AdrlGymError(
             f"no ImageNet in {_places(data_root)}: name the folder that holds val/", parameter="data_root"
         )
-    return imagenet_splits(root, images, preprocess=preprocessing(spec.name), classes=spec.classes)
+    return imagenet_splits(root, images, preprocess=imagenet_preprocessing(spec.name), classes=spec.classes)
 
 
 def _candidates(data_root: str | Path | None) -> list[Path]:

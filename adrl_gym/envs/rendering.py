@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 
 from adrl_gym.problem import QuantProblem
 
-COLUMN, ROW, MARGIN = 22, 20, 44  # pixels
-COLOURS = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725")  # viridis
+COLUMN, ROW, _MARGIN = 22, 20, 44  # pixels
+_COLOURS = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725")  # viridis
 
 
 def render_ansi(chosen: Sequence[int], last: dict[str, Any], problem: QuantProblem) -> str:
@@ -29,22 +29,22 @@ def render_ansi(chosen: Sequence[int], last: dict[str, Any], problem: QuantProbl
 def render_image(chosen: Sequence[int], last: dict[str, Any], problem: QuantProblem) -> np.ndarray:
     """The same as bars, one column a layer; ``(H, W, 3)`` uint8."""
     names, bits = [layer.name for layer in problem.layers], _shown(chosen, last, problem)
-    width = max(2 * MARGIN + COLUMN * len(names), 480)
+    width = max(2 * _MARGIN + COLUMN * len(names), 480)
     most = max(problem.max_bits, *problem.fixed_bits.values(), 1)
-    height = 2 * MARGIN + ROW * most
+    height = 2 * _MARGIN + ROW * most
     image = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(image)
-    floor = height - MARGIN
+    floor = height - _MARGIN
     for b in range(1, most + 1):
-        draw.line([(MARGIN, floor - b * ROW), (width - MARGIN, floor - b * ROW)], fill="#e4e4e4")
-        draw.text((MARGIN - 14, floor - b * ROW - 6), str(b), fill="#555555")
+        draw.line([(_MARGIN, floor - b * ROW), (width - _MARGIN, floor - b * ROW)], fill="#e4e4e4")
+        draw.text((_MARGIN - 14, floor - b * ROW - 6), str(b), fill="#555555")
     for index, b in bits.items():
-        left = MARGIN + index * COLUMN
-        draw.rectangle([left + 3, floor - b * ROW, left + COLUMN - 3, floor], fill=COLOURS[b - 1])
-    draw.line([(MARGIN, floor), (width - MARGIN, floor)], fill="black")
+        left = _MARGIN + index * COLUMN
+        draw.rectangle([left + 3, floor - b * ROW, left + COLUMN - 3, floor], fill=_COLOURS[b - 1])
+    draw.line([(_MARGIN, floor), (width - _MARGIN, floor)], fill="black")
     draw.text((4, 8), "bits", fill="black")
-    draw.text((MARGIN, 8), _summary(last, problem), fill="black")
-    draw.text((MARGIN, floor + 8), f"layers in forward order: {names[0]} ... {names[-1]}", fill="black")
+    draw.text((_MARGIN, 8), _summary(last, problem), fill="black")
+    draw.text((_MARGIN, floor + 8), f"layers in forward order: {names[0]} ... {names[-1]}", fill="black")
     return np.asarray(image)
 
 

@@ -6,7 +6,7 @@ from adrl_gym.evaluation.metrics import IN_NATS, SCORES, Metrics, SampleMetrics,
 from adrl_gym.evaluation.precision import DTYPES, Precision, check_native
 from adrl_gym.evaluation.racing import race
 from adrl_gym.evaluation.reference import ReferenceEvaluator, whole_logits
-from adrl_gym.evaluation.session import EvaluationSession, Split
+from adrl_gym.evaluation.session import EvaluationSession, Split, check_score
 
 __all__ = [
     "DTYPES",
@@ -23,6 +23,7 @@ __all__ = [
     "Score",
     "Split",
     "check_native",
+    "check_score",
     "race",
     "sample_metrics",
     "whole_logits",

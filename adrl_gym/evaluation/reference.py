@@ -13,7 +13,7 @@ from adrl_gym.evaluation.runner import ModuleRunner
 from adrl_gym.graph import ActivationCache
 from adrl_gym.layers import LayerSpec, QuantizedParams, quantizable
 
-BATCH = 250  # images
+_BATCH = 250  # images
 
 
 class ReferenceEvaluator:
@@ -36,7 +36,7 @@ class ReferenceEvaluator:
     def logits(self, images: Images, bits: Bits) -> Tensor:
         """Logits ``(N, K)`` of one configuration."""
         nothing = ActivationCache(0)
-        batches = [self._runner.logits(batch, [bits], 0, nothing)[0] for batch, _ in images.batches(BATCH)]
+        batches = [self._runner.logits(batch, [bits], 0, nothing)[0] for batch, _ in images.batches(_BATCH)]
         return torch.cat(batches)  # (N, K)
 
 

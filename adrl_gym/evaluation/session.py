@@ -14,7 +14,7 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation.engine import Engine
 from adrl_gym.evaluation.evaluator import CachedEvaluator, Evaluator
 from adrl_gym.evaluation.fingerprint import fingerprint
-from adrl_gym.evaluation.metrics import Metrics, SampleMetrics, sample_metrics
+from adrl_gym.evaluation.metrics import SCORES, Metrics, SampleMetrics, Score, sample_metrics
 from adrl_gym.evaluation.precision import Precision, check_native
 from adrl_gym.evaluation.reference import whole_logits
 from adrl_gym.evaluation.result_cache import ResultCache
@@ -24,6 +24,18 @@ from adrl_gym.layers import LayerSpec, QuantizedParams
 from adrl_gym.quantization import SequentialQuantizer
 
 Split = Literal["search", "test"]
+
+
+def check_score(score: Score, splits: Splits) -> None:
+    """Refuse a score that there is not, or that the search images cannot give; raises ``AdrlGymError``."""
+    if score not in SCORES:
+        raise AdrlGymError(f"unknown score {score!r}: choose one of {', '.join(SCORES)}")
+    if score == "loss" and splits.search.labels is None:
+        raise AdrlGymError(
+            f"the score loss needs labels, and {splits.name} images have none: "
+            "choose kl or agreement, or give real images",
+            parameter=("score", "data", "data_root"),
+        )
 
 
 class EvaluationSession:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from adrl_gym.graph.partition import Live
 
-Key = tuple[int, tuple[tuple[int | None, ...], ...]]  # slice of images, bits of the subgraphs before
+_Key = tuple[int, tuple[tuple[int | None, ...], ...]]  # slice of images, bits of the subgraphs before
 
 
 class ActivationCache:
@@ -22,7 +22,7 @@ class ActivationCache:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._entries: LRUCache[Key, Live] = LRUCache(limit, getsizeof=_bytes)
+        self._entries: LRUCache[_Key, Live] = LRUCache(limit, getsizeof=_bytes)
         self._lock = threading.Lock()  # the slices of a question are run by several threads
 
     @property
@@ -30,12 +30,12 @@ class ActivationCache:
         """Bytes that the entries take now."""
         return int(self._entries.currsize)
 
-    def get(self, key: Key) -> Live | None:
+    def get(self, key: _Key) -> Live | None:
         """Return what was kept under ``key``, if it still is."""
         with self._lock:
             return self._entries.get(key)
 
-    def put(self, key: Key, live: Live, slices: int) -> None:
+    def put(self, key: _Key, live: Live, slices: int) -> None:
         """Keep ``live``, unless those of all ``slices`` together would not fit: then none would be left when needed."""
         if _bytes(live) * slices > self.limit:
             return

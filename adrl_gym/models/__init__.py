@@ -1,7 +1,7 @@
 """Named networks, one's own networks, and their weights."""
 
 from adrl_gym.models.checkpoints import SHIPPED, content_hash, fill, read_safetensors, save_checkpoint
-from adrl_gym.models.imagenet import preprocessing
+from adrl_gym.models.imagenet import imagenet_preprocessing
 from adrl_gym.models.named import NETWORKS, LoadedNetwork, NetworkSpec, find_network, load_network, own_network
 from adrl_gym.models.preprocessing import CIFAR10, Preprocessing
 from adrl_gym.models.statistics import collect_statistics
@@ -17,9 +17,9 @@ __all__ = [
     "content_hash",
     "fill",
     "find_network",
+    "imagenet_preprocessing",
     "load_network",
     "own_network",
-    "preprocessing",
     "read_safetensors",
     "save_checkpoint",
 ]

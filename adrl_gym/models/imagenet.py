@@ -28,7 +28,7 @@ def default_weights(name: str) -> Any:
     return import_torchvision().models.get_weight(WEIGHTS[name])
 
 
-def preprocessing(name: str) -> Preprocessing:
+def imagenet_preprocessing(name: str) -> Preprocessing:
     """The weights' own preprocessing: a PIL image to a normalised tensor ``(3, 224, 224)``."""
     return Preprocessing.from_preset(default_weights(name).transforms())
 

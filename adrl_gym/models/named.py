@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.models.checkpoints import SHIPPED, Checkpoint, content_hash, fill, load_checkpoint
 from adrl_gym.models.cifarnet import cifarnet
-from adrl_gym.models.imagenet import alexnet, default_weights, download, preprocessing, resnet50
+from adrl_gym.models.imagenet import alexnet, default_weights, download, imagenet_preprocessing, resnet50
 from adrl_gym.models.own import FORMS, make_own
 from adrl_gym.models.preprocessing import CIFAR10, Preprocessing
 from adrl_gym.models.resnet import resnet20
@@ -121,7 +121,7 @@ def _named(spec: NetworkSpec, given: Checkpoint | None, source: str) -> LoadedNe
         spec.name,
         content_hash(network.state_dict()),
         statistics={} if given is None else given.statistics,
-        images=CIFAR10 if spec.dataset == "cifar10" else preprocessing(spec.name),
+        images=CIFAR10 if spec.dataset == "cifar10" else imagenet_preprocessing(spec.name),
     )
 
 

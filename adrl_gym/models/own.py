@@ -21,10 +21,10 @@ State = Mapping[str, Tensor]
 # With its own weights, torchvision makes these two so.
 KEYWORDS = {name: {"transform_input": True, "init_weights": False} for name in ("googlenet", "inception_v3")}
 
-Made = tuple[nn.Module, Preprocessing | None]  # a network, and how its images are made where it cannot say so itself
+_Made = tuple[nn.Module, Preprocessing | None]  # a network, and how its images are made where it cannot say so itself
 
 
-def make_own(reference: str, state: State | None) -> Made:
+def make_own(reference: str, state: State | None) -> _Made:
     """The network that ``reference`` names, float32, on the CPU.
 
     Args:
@@ -49,7 +49,7 @@ def make_own(reference: str, state: State | None) -> Made:
     return network.float().cpu(), preset
 
 
-def _torchvision(name: str, state: State | None) -> Made:
+def _torchvision(name: str, state: State | None) -> _Made:
     models = import_torchvision().models
     known = models.list_models(module=models)
     if name not in known:

@@ -28,7 +28,7 @@ _STEPS = 0.3  # ... and of the steps' logarithms
 _WARM_UP = 0.03  # share of the training in which the learning rate rises
 _HORIZON = 50  # steps that the average looks back on ...
 _HORIZON_SHARE = 0.1  # ... or this share of a shorter training
-COMPARED = 8  # images, to choose the layout by
+_COMPARED = 8  # images, to choose the layout by
 
 
 class Trainer:
@@ -72,7 +72,7 @@ class Trainer:
         self._average = AveragedModel(self._trained, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / horizon))
         self._teacher, self._feed, self._settings = teacher, feed, settings
         self._precision, self._device = DTYPES[precision], device
-        images = next(feed.batches(torch.Generator().manual_seed(0)))[0][:COMPARED].to(device)
+        images = next(feed.batches(torch.Generator().manual_seed(0)))[0][:_COMPARED].to(device)
         self._layout = fast_layout(self._network, images)
         replaced = set(self._weights.names)
         others = [parameter for name, parameter in self._network.named_parameters() if name not in replaced]

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from adrl_gym import QuantProblem
 from adrl_gym.evaluation import Score
+from adrl_gym.problem import QuantProblem
 from adrl_gym.sensitivity.table import finite
 
 _REACH = 2  # bits up and down from the configuration that are measured

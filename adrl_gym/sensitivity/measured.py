@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from tqdm import tqdm
 
-from adrl_gym import AdrlGymError, QuantProblem
+from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Score
+from adrl_gym.problem import QuantProblem
 
 
 def measure_sensitivity(problem: QuantProblem, score: Score, images: int, *, most: float = math.inf) -> np.ndarray:

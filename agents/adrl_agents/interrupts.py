@@ -10,7 +10,7 @@ _pressed = False
 
 @contextlib.contextmanager
 def remembered() -> Iterator[None]:
-    """In here, ``check`` knows of every Ctrl-C.
+    """In here, ``raise_if_pressed`` knows of every Ctrl-C.
 
     Python raises ``KeyboardInterrupt`` wherever it happens to be. Where that is a destructor or a weak reference's
     callback, of which drawing a figure has many, it says so on standard error and goes on as if nothing had happened.
@@ -27,7 +27,7 @@ def remembered() -> Iterator[None]:
         _pressed = False
 
 
-def check() -> None:
+def raise_if_pressed() -> None:
     """Raise ``KeyboardInterrupt`` if there was a Ctrl-C; where nothing else is under way."""
     if _pressed:
         raise KeyboardInterrupt

@@ -26,9 +26,9 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
 
-RESULTS = Path(__file__).parents[1] / "results" / "datafree"
+_RESULTS = Path(__file__).parents[1] / "results" / "datafree"
 LOWEST, HIGHEST = 2, 6  # bits
-COLUMNS = ("configuration", "bits", "average_bits", "agreement", "kl", "test_accuracy")
+_COLUMNS = ("configuration", "bits", "average_bits", "agreement", "kl", "test_accuracy")
 
 
 @dataclass
@@ -47,13 +47,13 @@ class Options:
     """How many of the test images."""
     seed: int = 0
     """Seed of the configurations."""
-    results: Path = RESULTS
+    results: Path = _RESULTS
     """Folder of the rows and the summary."""
     threads: int = 0
     """CPU threads; 0 is PyTorch's choice."""
 
 
-def measure(problem: QuantProblem, options: Options, path: Path) -> list[dict[str, Any]]:
+def _measure(problem: QuantProblem, options: Options, path: Path) -> list[dict[str, Any]]:
     """One row a configuration; those that the file holds already are not measured again."""
     draw = np.random.default_rng(options.seed)
     drawn = draw.integers(LOWEST, HIGHEST + 1, (options.configurations, len(problem.layers)))  # (configurations, n)
@@ -74,9 +74,9 @@ def measure(problem: QuantProblem, options: Options, path: Path) -> list[dict[st
             round(search.kl, 6),
             round(test.accuracy, 3),
         )
-        rows.append(dict(zip(COLUMNS, values, strict=True)))
+        rows.append(dict(zip(_COLUMNS, values, strict=True)))
         with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, _COLUMNS)
             if index == 0:
                 writer.writeheader()
             writer.writerow(rows[-1])
@@ -85,7 +85,9 @@ def measure(problem: QuantProblem, options: Options, path: Path) -> list[dict[st
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Spearman's rank correlation of each column with test accuracy."""
-    columns = {name: np.array([float(row[name]) for row in rows]) for name in COLUMNS if name != "bits"}  # (rows,) each
+    columns = {
+        name: np.array([float(row[name]) for row in rows]) for name in _COLUMNS if name != "bits"
+    }  # (rows,) each
     accuracy = columns["test_accuracy"]
     return {
         "agreement": round(float(spearmanr(columns["agreement"], accuracy).statistic), 4),
@@ -107,7 +109,7 @@ def main(options: Options) -> None:
         loaded.network, splits, quantizer=options.quantizer, budget=1.0, bits=(LOWEST, HIGHEST), progress=True
     )
     name = f"{options.network}-{options.quantizer}"
-    rows = measure(problem, options, options.results / f"{name}.csv")
+    rows = _measure(problem, options, options.results / f"{name}.csv")
     assert problem.float_test is not None
     accuracies = [float(row["test_accuracy"]) for row in rows]
     summary = {

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 import tyro
 
-from adrl_gym.datasets import FOLDER, Distillation, distill, load_datafree
+from adrl_gym.datasets import DATAFREE_FOLDER, Distillation, distill, load_datafree
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.models import load_network
 
@@ -29,7 +29,7 @@ class Options(Distillation):
     """How many images."""
     batch_size: int = 250
     """Images whose statistics are matched together."""
-    output: Path = FOLDER
+    output: Path = DATAFREE_FOLDER
     """Folder of the .npz file; the default is the one that ships."""
     threads: int = 0
     """CPU threads; 0 is PyTorch's choice."""

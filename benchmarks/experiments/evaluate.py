@@ -18,7 +18,7 @@ from adrl_gym.datasets import Images, check_fit, load_splits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.models import NETWORKS, load_network
 
-BATCH = 100
+_BATCH = 100
 
 
 @dataclass
@@ -35,12 +35,12 @@ class Options:
     """A JSON file for the result."""
 
 
-def accuracy(network: nn.Module, images: Images) -> float:
+def _accuracy(network: nn.Module, images: Images) -> float:
     """Share of images with the right label, in percent."""
     correct = 0
     network = network.to(memory_format=torch.channels_last)  # half the time on a CPU
     with torch.inference_mode(), tqdm(total=len(images), unit=" images", disable=None, leave=False) as bar:
-        for x, labels in images.batches(BATCH):
+        for x, labels in images.batches(_BATCH):
             assert labels is not None
             correct += int((network(x.to(memory_format=torch.channels_last)).argmax(1) == labels).sum())
             bar.update(len(x))
@@ -57,7 +57,7 @@ def main(options: Options) -> None:
         "network": options.network,
         "dataset": dataset,
         "test_images": len(splits.test),
-        "test_accuracy": round(accuracy(loaded.network, splits.test), 3),
+        "test_accuracy": round(_accuracy(loaded.network, splits.test), 3),
         "checkpoint": loaded.checkpoint,
     }
     print(

@@ -31,10 +31,10 @@ from adrl_gym.export import load_packed, save_onnx, save_packed
 from adrl_gym.models import find_network, load_network
 from adrl_gym.problem import QuantProblem
 
-RESULTS = Path(__file__).parents[1] / "results"
+_RESULTS = Path(__file__).parents[1] / "results"
 IMAGES = 1000  # of MobileNetV2
-BATCH, LAYOUT = 100, torch.channels_last
-PACKAGES = ("torch", "safetensors", "onnx", "onnxruntime", "onnxscript")
+_BATCH, LAYOUT = 100, torch.channels_last
+_PACKAGES = ("torch", "safetensors", "onnx", "onnxruntime", "onnxscript")
 
 Logits = Callable[[Tensor], Tensor]  # images (B, C, H, W) to logits (B, K)
 
@@ -49,12 +49,12 @@ class Options:
     """Folder that holds cifar-10-batches-py; without it, $ADRL_GYM_DATA and the default cache are looked at."""
     test_images: int = 10_000
     """How many of the CIFAR-10 test images to compare on."""
-    results: Path = RESULTS
+    results: Path = _RESULTS
     """Folder of export.csv."""
 
 
 @dataclass(frozen=True)
-class Case:
+class _Case:
     """A network with its quantizer and the images to compare on; ``make`` gives it with any weights."""
 
     problem: QuantProblem
@@ -62,15 +62,15 @@ class Case:
     images: Callable[[], Iterator[Tensor]]
 
 
-def cifar(network: str, quantizer: str, data_root: Path | None, count: int) -> Case:
+def cifar(network: str, quantizer: str, data_root: Path | None, count: int) -> _Case:
     splits = load_splits(network, "cifar10", data_root=data_root)
     problem = QuantProblem(load_network(network).network, splits, quantizer=quantizer, name=network)
     assert isinstance(splits.test, ImageSet)
     test = splits.test.first(count)
-    return Case(problem, find_network(network).make, lambda: (images for images, _ in test.batches(BATCH)))
+    return _Case(problem, find_network(network).make, lambda: (images for images, _ in test.batches(_BATCH)))
 
 
-def mobilenet() -> Case:
+def mobilenet() -> _Case:
     """Random weights; norms and the classifier's bias are set so that images are of different classes."""
     torch.manual_seed(0)
     network = torchvision.models.mobilenet_v2()
@@ -87,10 +87,10 @@ def mobilenet() -> Case:
 
     def images() -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(1)
-        return (random_images(BATCH, generator) for _ in range(IMAGES // BATCH))
+        return (random_images(_BATCH, generator) for _ in range(IMAGES // _BATCH))
 
     problem = QuantProblem(network, splits, quantizer="linear", name="mobilenet_v2")
-    return Case(problem, torchvision.models.mobilenet_v2, images)
+    return _Case(problem, torchvision.models.mobilenet_v2, images)
 
 
 def random_images(count: int, generator: torch.Generator) -> Tensor:
@@ -114,7 +114,7 @@ def runtime(file: Path) -> Logits:
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 
-def measure(case: Case, bits: tuple[int, ...], form: str, folder: Path) -> dict[str, Any]:
+def _measure(case: _Case, bits: tuple[int, ...], form: str, folder: Path) -> dict[str, Any]:
     """Export one configuration in one format and compare: one row."""
     problem, file = case.problem, folder / f"network.{form}"
     quantized = problem.quantized(bits)
@@ -152,7 +152,7 @@ def measure(case: Case, bits: tuple[int, ...], form: str, folder: Path) -> dict[
         "largest_logit_difference": f"{difference:.3g}",
         "export_seconds": round(seconds, 2),
         "checkpoint": problem.checkpoint[:16],
-        **{name: version(name) for name in PACKAGES},
+        **{name: version(name) for name in _PACKAGES},
         "commit": git_commit(),
     }
 
@@ -160,7 +160,7 @@ def measure(case: Case, bits: tuple[int, ...], form: str, folder: Path) -> dict[
 def found_bits(network: str) -> tuple[int, ...]:
     """Of ADRL's search with seed 0, ``gptq`` and 1/16 of the size."""
     wanted = {"network": network, "agent": "adrl", "quantizer": "gptq", "budget": "0.0625", "seed": "0"}
-    with (RESULTS / "comparison.csv").open(newline="") as file:
+    with (_RESULTS / "comparison.csv").open(newline="") as file:
         bits = next(row["bits"] for row in csv.DictReader(file) if wanted.items() <= row.items())
     return tuple(int(b) for b in bits.split())
 
@@ -171,7 +171,7 @@ def every_width(layers: int) -> tuple[int, ...]:
 
 
 def main(options: Options) -> None:
-    configurations: list[tuple[Case, tuple[int, ...], str]] = []
+    configurations: list[tuple[_Case, tuple[int, ...], str]] = []
     if options.network == "mobilenet_v2":
         case = mobilenet()
     else:
@@ -183,7 +183,7 @@ def main(options: Options) -> None:
     every = every_width(len(case.problem.layers))
     configurations += [(case, every, "packed"), (case, every, "onnx")]
     with tempfile.TemporaryDirectory() as folder:
-        rows = [measure(*configuration, Path(folder)) for configuration in tqdm(configurations, options.network)]
+        rows = [_measure(*configuration, Path(folder)) for configuration in tqdm(configurations, options.network)]
     output = options.results / "export.csv"
     if output.exists():
         with output.open(newline="") as file:

@@ -13,13 +13,13 @@ import tyro
 
 from benchmarks.harness.suites import ROOT
 
-Row = dict[str, str]
-AGENTS = {"adrl": "P-ADRL", "haq": "HAQ", "uniform": "uniform"}
+_Row = dict[str, str]
+_AGENTS = {"adrl": "P-ADRL", "haq": "HAQ", "uniform": "uniform"}
 STARTS = ("refit", "direct")
-NETWORKS = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
+_NETWORKS = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
 
 
-def finetunings(results: Path) -> list[Row]:
+def finetunings(results: Path) -> list[_Row]:
     """The rows of all finetunings that are over; none where there is no such file."""
     path = results / "finetune.csv"
     rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
@@ -27,16 +27,16 @@ def finetunings(results: Path) -> list[Row]:
     return [row for row in rows if _run(row) in over]
 
 
-def mean_curve(rows: Sequence[Row], column: str = "test_accuracy") -> list[float]:
+def mean_curve(rows: Sequence[_Row], column: str = "test_accuracy") -> list[float]:
     """Mean over seeds at each epoch, from 0 on."""
     epochs = sorted({int(row["epoch"]) for row in rows})
     return [statistics.mean(float(row[column]) for row in rows if int(row["epoch"]) == epoch) for epoch in epochs]
 
 
-def groups(rows: Sequence[Row]) -> list[tuple[tuple[str, str], list[Row]]]:
+def groups(rows: Sequence[_Row]) -> list[tuple[tuple[str, str], list[_Row]]]:
     """(agent, start) and the rows of all its seeds, in the order that they are shown in."""
     found = []
-    for agent in AGENTS:
+    for agent in _AGENTS:
         for start in STARTS:
             chosen = [row for row in rows if (row["agent"], row["start"]) == (agent, start)]
             if chosen:
@@ -44,7 +44,7 @@ def groups(rows: Sequence[Row]) -> list[tuple[tuple[str, str], list[Row]]]:
     return found
 
 
-def haq_final(rows: Sequence[Row]) -> float | None:
+def haq_final(rows: Sequence[_Row]) -> float | None:
     """Mean test accuracy of HAQ's bits after the last epoch, from direct weights; None where it did not run."""
     haq = [row for row in rows if (row["agent"], row["start"]) == ("haq", "direct")]
     return mean_curve(haq)[-1] if haq else None
@@ -55,7 +55,7 @@ def epochs_until(curve: Sequence[float], target: float) -> int | None:
     return next((epoch for epoch, accuracy in enumerate(curve) if accuracy >= target), None)
 
 
-def table(results: Path) -> tuple[list[str], list[list[str]]]:
+def finetune_table(results: Path) -> tuple[list[str], list[list[str]]]:
     """Header and lines: a line for each network, budget, agent and start."""
     rows, lines = finetunings(results), []
     for network, budget in sorted(
@@ -70,8 +70,8 @@ def table(results: Path) -> tuple[list[str], list[list[str]]]:
             until = None if target is None else epochs_until(mean_curve(chosen), target)
             lines.append(
                 [
-                    f"{NETWORKS[network]}, {budget}",
-                    f"{AGENTS[agent]} (n={len(seeds)})",
+                    f"{_NETWORKS[network]}, {budget}",
+                    f"{_AGENTS[agent]} (n={len(seeds)})",
                     start,
                     _numbers(before),
                     _numbers(best),
@@ -88,7 +88,7 @@ def _numbers(values: Sequence[float]) -> str:
     return " / ".join(f"{value:.2f}" for value in values)
 
 
-def _run(row: Row) -> tuple[str, ...]:
+def _run(row: _Row) -> tuple[str, ...]:
     return tuple(row[name] for name in ("network", "agent", "budget", "seed", "start"))
 
 
@@ -101,7 +101,7 @@ class Options:
 
 
 def main(options: Options) -> None:
-    header, lines = table(options.results)
+    header, lines = finetune_table(options.results)
     for line in [header, *lines]:
         print("\t".join(line))
 

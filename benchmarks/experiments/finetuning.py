@@ -24,7 +24,6 @@ from typing import Any, Literal, cast
 import torch
 import tyro
 
-import benchmarks.harness.stoppable as stoppable
 from adrl_agents.runs import git_commit
 from adrl_gym.datasets import cifar10_splits, load_cifar10
 from adrl_gym.files import write_whole
@@ -32,15 +31,16 @@ from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
 from adrl_gym.qat import Finetuned, Finetuning, finetune
 from adrl_gym.refit import refit
+from benchmarks.harness.signals import run_stoppable
 from benchmarks.harness.suites import ROOT
 
-Row = dict[str, Any]
+_Row = dict[str, Any]
 QUANTIZER = "gptq"
 POLL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Run:
+class _Run:
     """A finetuning: the bits of one search, and what its network begins as."""
 
     network: str
@@ -56,17 +56,17 @@ class Run:
 
 
 RUNS = (  # the most important ones first
-    Run("resnet20", "adrl", 0.0625, 0, "refit"),
-    Run("resnet20", "haq", 0.0625, 0, "direct"),
-    Run("resnet20", "uniform", 0.0625, 0, "refit"),
-    Run("resnet20", "adrl", 0.0625, 1, "refit"),
-    Run("resnet20", "haq", 0.0625, 1, "direct"),
-    Run("resnet20", "adrl", 0.1, 0, "refit"),
-    Run("resnet20", "adrl", 0.0625, 0, "direct"),
-    Run("resnet20", "haq", 0.0625, 0, "refit"),
-    Run("resnet20", "haq", 0.0625, 1, "refit"),
-    Run("resnet20", "uniform", 0.0625, 0, "direct"),
-    Run("cifarnet", "adrl", 0.0625, 0, "refit"),
+    _Run("resnet20", "adrl", 0.0625, 0, "refit"),
+    _Run("resnet20", "haq", 0.0625, 0, "direct"),
+    _Run("resnet20", "uniform", 0.0625, 0, "refit"),
+    _Run("resnet20", "adrl", 0.0625, 1, "refit"),
+    _Run("resnet20", "haq", 0.0625, 1, "direct"),
+    _Run("resnet20", "adrl", 0.1, 0, "refit"),
+    _Run("resnet20", "adrl", 0.0625, 0, "direct"),
+    _Run("resnet20", "haq", 0.0625, 0, "refit"),
+    _Run("resnet20", "haq", 0.0625, 1, "refit"),
+    _Run("resnet20", "uniform", 0.0625, 0, "direct"),
+    _Run("cifarnet", "adrl", 0.0625, 0, "refit"),
 )
 
 
@@ -88,7 +88,7 @@ class Options:
     """Only runs whose name contains this."""
 
 
-def bits_of(run: Run, results: Path) -> tuple[int, ...] | None:
+def bits_of(run: _Run, results: Path) -> tuple[int, ...] | None:
     """What the search found, if a CSV file of searches has it."""
     wanted = {"network": run.network, "agent": run.agent, "quantizer": QUANTIZER, "seed": str(run.seed), "varied": ""}
     for path in (results / "comparison.csv", results / "runs.csv"):
@@ -99,7 +99,7 @@ def bits_of(run: Run, results: Path) -> tuple[int, ...] | None:
     return None
 
 
-def train(run: Run, bits: tuple[int, ...], options: Options) -> None:
+def _train(run: _Run, bits: tuple[int, ...], options: Options) -> None:
     """One finetuning, from the beginning or from where it stopped; keeps its rows in its folder."""
     os.setsid()  # Ctrl-C reaches it through main alone
     torch.set_num_threads(1)
@@ -119,13 +119,15 @@ def train(run: Run, bits: tuple[int, ...], options: Options) -> None:
             settings=settings,
             state=folder / "state.pt",
             resume=True,
-            on_epoch=lambda done: write_whole(folder / "rows.csv", table(rows_of(run, bits, done, problem, settings))),
+            on_epoch=lambda done: write_whole(
+                folder / "rows.csv", finetune_csv(rows_of(run, bits, done, problem, settings))
+            ),
         )
 
 
 def rows_of(
-    run: Run, bits: tuple[int, ...], done: Finetuned, problem: QuantProblem, settings: Finetuning
-) -> Iterator[Row]:
+    run: _Run, bits: tuple[int, ...], done: Finetuned, problem: QuantProblem, settings: Finetuning
+) -> Iterator[_Row]:
     """A row for each epoch so far."""
     for epoch in done.epochs:
         yield {
@@ -151,7 +153,7 @@ def rows_of(
         }
 
 
-def table(rows: Iterable[Row]) -> bytes:
+def finetune_csv(rows: Iterable[_Row]) -> bytes:
     """Rows as CSV."""
     rows, text = list(rows), io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -160,18 +162,18 @@ def table(rows: Iterable[Row]) -> bytes:
     return text.getvalue().encode()
 
 
-def gather(options: Options) -> None:
+def _gather(options: Options) -> None:
     """Write finetune.csv anew, from the rows of all runs there are."""
-    rows: list[Row] = []
+    rows: list[_Row] = []
     for run in RUNS:
         path = options.runs / run.name / "rows.csv"
         if path.exists():
             rows += csv.DictReader(path.read_text().splitlines())
     if rows:
-        write_whole(options.results / "finetune.csv", table(rows))
+        write_whole(options.results / "finetune.csv", finetune_csv(rows))
 
 
-def is_finished(run: Run, options: Options) -> bool:
+def is_finished(run: _Run, options: Options) -> bool:
     """Whether its last epoch is there."""
     path = options.runs / run.name / "rows.csv"
     rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
@@ -182,16 +184,16 @@ def main(options: Options) -> int:
     options.data_root, options.runs = options.data_root.resolve(), options.runs.resolve()
     options.runs.mkdir(parents=True, exist_ok=True)
     waiting = [run for run in RUNS if options.only in run.name and not is_finished(run, options)]
-    running: dict[int, tuple[Run, SpawnProcess]] = {}  # by what tells that it has ended
+    running: dict[int, tuple[_Run, SpawnProcess]] = {}  # by what tells that it has ended
     failed: dict[str, str] = {}
     # Spawned: a fork of a process in which PyTorch has threads may hang.
     context = multiprocessing.get_context("spawn")
     while True:
         while len(running) < options.processes and (found := next_run(waiting, options)) is not None:
-            process = context.Process(target=train, args=(*found, options), daemon=True)
+            process = context.Process(target=_train, args=(*found, options), daemon=True)
             process.start()
             running[process.sentinel] = found[0], process
-        gather(options)
+        _gather(options)
         if not running:
             break
         for sentinel in wait(list(running), POLL_SECONDS):
@@ -206,7 +208,7 @@ def main(options: Options) -> int:
     return 1 if failed else 0
 
 
-def next_run(waiting: list[Run], options: Options) -> tuple[Run, tuple[int, ...]] | None:
+def next_run(waiting: list[_Run], options: Options) -> tuple[_Run, tuple[int, ...]] | None:
     """Takes the first run whose bits are known from those that wait."""
     for run in waiting:
         if (bits := bits_of(run, options.results)) is not None:
@@ -216,4 +218,4 @@ def next_run(waiting: list[Run], options: Options) -> tuple[Run, tuple[int, ...]
 
 
 if __name__ == "__main__":
-    stoppable.run(lambda: main(tyro.cli(Options, description=__doc__)))
+    run_stoppable(lambda: main(tyro.cli(Options, description=__doc__)))

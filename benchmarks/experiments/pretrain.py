@@ -53,7 +53,7 @@ class Options:
     """Train in bfloat16 autocast (for processors that compute it natively)."""
 
 
-def train(options: Options, data: ImageSet) -> tuple[nn.Module, list[dict[str, float]]]:
+def _train(options: Options, data: ImageSet) -> tuple[nn.Module, list[dict[str, float]]]:
     """The trained network and one row of the log an epoch; goes on from the state in ``options.output``."""
     torch.manual_seed(options.seed)
     generator = torch.Generator().manual_seed(options.seed)
@@ -123,7 +123,7 @@ def train(options: Options, data: ImageSet) -> tuple[nn.Module, list[dict[str, f
     return network, log
 
 
-def export(network: nn.Module, images: Tensor, path: Path) -> str:
+def _export(network: nn.Module, images: Tensor, path: Path) -> str:
     """Write the checkpoint with its weights in half precision, to which they are rounded once and for all.
 
     Training in bfloat16 leaves batch norms the moments of bfloat16 activations, so they are estimated again in
@@ -154,9 +154,9 @@ def main(options: Options) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     data = load_cifar10(options.data_root, "train")
-    network, log = train(options, data)
+    network, log = _train(options, data)
     path = SHIPPED / f"{options.network}.safetensors"
-    print(f"{path}: checkpoint {export(network, data.images, path)}")
+    print(f"{path}: checkpoint {_export(network, data.images, path)}")
     LOGS.mkdir(parents=True, exist_ok=True)
     with (LOGS / f"{options.network}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(log[0]))

@@ -31,15 +31,15 @@ from adrl_gym.layers import find_layers, quantized_copy
 from adrl_gym.models import load_network
 from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS, SequentialQuantizer, find_quantizer
 
-RESULTS = Path(__file__).parents[1] / "results"
-SEARCHES = ("comparison.csv", "runs.csv")
+_RESULTS = Path(__file__).parents[1] / "results"
+_SEARCHES = ("comparison.csv", "runs.csv")
 BUDGETS = {"resnet20": ("0.0625", "0.05", "0.04"), "cifarnet": ("0.0625",)}
-AGENTS = ("adrl", "uniform")
+_AGENTS = ("adrl", "uniform")
 DRAWS = 3
-CALIBRATIONS = ("cifar10", "data-free")
-KEY = ("network", "agent", "quantizer", "budget", "seed", "bits", "calibration", "draw")
+IMAGE_SOURCES = ("cifar10", "data-free")
+_KEY = ("network", "agent", "quantizer", "budget", "seed", "bits", "calibration", "draw")
 COLUMNS = (
-    *KEY,
+    *_KEY,
     *("images", "positions", "direct_test_accuracy", "test_accuracy", "float_test_accuracy"),
     *("seconds", "cpu_seconds", "threads", "checkpoint", "torch", "commit"),
 )
@@ -51,7 +51,7 @@ class Options:
 
     data_root: Path
     """Folder that holds cifar-10-batches-py."""
-    results: Path = RESULTS
+    results: Path = _RESULTS
     """Folder of the tables of searches; refit.csv is written there."""
     threads: int = 1
     """CPU threads."""
@@ -60,17 +60,17 @@ class Options:
 def searched(results: Path) -> list[dict[str, str]]:
     """The rows of searches whose bits are refitted, one for each network, agent and budget."""
     found: dict[tuple[str, str, str], dict[str, str]] = {}
-    for name in SEARCHES:
+    for name in _SEARCHES:
         if not (results / name).exists():
             continue
         with (results / name).open(newline="") as file:
             for row in csv.DictReader(file):
                 what = (row["network"], row["agent"], row["budget"])
-                wanted = row["agent"] in AGENTS and row["budget"] in BUDGETS.get(row["network"], ())
+                wanted = row["agent"] in _AGENTS and row["budget"] in BUDGETS.get(row["network"], ())
                 plain = row["quantizer"] == "gptq" and row["seed"] == "0" and not row["varied"]
                 if wanted and plain and row["protocol"] == "search" and what not in found:
                     found[what] = row
-    return [found[what] for what in product(BUDGETS, AGENTS, BUDGETS["resnet20"]) if what in found]
+    return [found[what] for what in product(BUDGETS, _AGENTS, BUDGETS["resnet20"]) if what in found]
 
 
 @cache
@@ -90,7 +90,7 @@ def calibration_images(network: str, calibration: str, draw: int, data_root: Pat
     return there[torch.from_numpy(chosen)]
 
 
-def measure(row: dict[str, str], calibration: str, draw: int, data_root: Path) -> dict[str, Any]:
+def _measure(row: dict[str, str], calibration: str, draw: int, data_root: Path) -> dict[str, Any]:
     """One refit of one search's bits."""
     loaded = load_network(row["network"])
     if not loaded.checkpoint.startswith(row["checkpoint"]):
@@ -128,17 +128,17 @@ def main(options: Options) -> None:
     done: set[tuple[str, ...]] = set()
     if path.exists():
         with path.open(newline="") as file:
-            done = {tuple(row[name] for name in KEY) for row in csv.DictReader(file)}
+            done = {tuple(row[name] for name in _KEY) for row in csv.DictReader(file)}
     asked = [
         (row, calibration, draw)
-        for calibration in CALIBRATIONS
+        for calibration in IMAGE_SOURCES
         for row in searched(options.results)
         for draw in range(DRAWS)
     ]
     here = [{**row, "calibration": calibration, "draw": str(draw)} for row, calibration, draw in asked]
-    left = [ask for ask, key in zip(asked, here, strict=True) if tuple(key[name] for name in KEY) not in done]
+    left = [ask for ask, key in zip(asked, here, strict=True) if tuple(key[name] for name in _KEY) not in done]
     for row, calibration, draw in tqdm(left, "refits", disable=None):
-        found = measure(row, calibration, draw, options.data_root)
+        found = _measure(row, calibration, draw, options.data_root)
         begin = not path.exists()
         with path.open("a", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")

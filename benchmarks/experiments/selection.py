@@ -19,7 +19,7 @@ from adrl_gym.datasets import load_splits
 from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
 
-RESULTS = Path(__file__).parents[1] / "results"
+_RESULTS = Path(__file__).parents[1] / "results"
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Options:
     """Folder that holds cifar-10-batches-py."""
     configurations: int = 20
     """How many of the search's best configurations."""
-    results: Path = RESULTS
+    results: Path = _RESULTS
     """Folder of selection.csv."""
 
 

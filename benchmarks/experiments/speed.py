@@ -30,7 +30,7 @@ from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
 from benchmarks.experiments.speed_cases import (
     Bench,
-    Row,
+    SpeedRow,
     Work,
     alternate,
     bfloat16_cases,
@@ -40,9 +40,9 @@ from benchmarks.experiments.speed_cases import (
     row,
 )
 
-RESULTS = Path(__file__).parents[1] / "results"
-COLUMNS = ("network", "images", "case", "variant", "reference", "ratio", "ratio_min", "ratio_max", "peak_mib")
-Case = Literal["resnet20", "cifarnet", "resnet20-10000", "cifarnet-10000", "resnet50", "search"]
+_RESULTS = Path(__file__).parents[1] / "results"
+_COLUMNS = ("network", "images", "case", "variant", "reference", "ratio", "ratio_min", "ratio_max", "peak_mib")
+_Case = Literal["resnet20", "cifarnet", "resnet20-10000", "cifarnet-10000", "resnet50", "search"]
 
 
 @dataclass
@@ -51,11 +51,11 @@ class Options:
 
     data_root: Path
     """Folder that holds cifar-10-batches-py."""
-    cases: tuple[Case, ...] = get_args(Case)
+    cases: tuple[_Case, ...] = get_args(_Case)
     """What to measure."""
     repeats: int = 3
     """How often variant and reference alternate."""
-    results: Path = RESULTS
+    results: Path = _RESULTS
     """Folder of speed.csv."""
     before: Path | None = None
     """Checkout of an earlier commit, whose searches are compared with."""
@@ -63,7 +63,7 @@ class Options:
     """Measure one case in this process and print rows as JSON: what the command calls itself with."""
 
 
-def measure(case: Case, options: Options) -> Iterator[Row]:
+def _measure(case: _Case, options: Options) -> Iterator[SpeedRow]:
     """Rows of one case."""
     if case == "resnet50":
         torch.manual_seed(0)
@@ -94,7 +94,7 @@ def measure(case: Case, options: Options) -> Iterator[Row]:
         yield {"network": name, "images": len(splits.search), **found}
 
 
-def searches(options: Options) -> Iterator[Row]:
+def searches(options: Options) -> Iterator[SpeedRow]:
     """Whole command lines: 40 episodes in context single, and one in completed, before and now, cold and warm."""
     now = Path(__file__).parents[2]
     variants = {
@@ -140,10 +140,10 @@ def peak_mib() -> int:
     return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) // 1024
 
 
-def write(rows: list[Row], output: Path) -> None:
+def _write(rows: list[SpeedRow], output: Path) -> None:
     """Put the rows in the place of those of the same networks, images and cases."""
     key = ("network", "images", "case")
-    kept: list[Row] = []
+    kept: list[SpeedRow] = []
     if output.exists():
         with output.open(newline="") as file:
             kept = list(csv.DictReader(file))
@@ -151,7 +151,7 @@ def write(rows: list[Row], output: Path) -> None:
     kept = [r for r in kept if tuple(str(r[k]) for k in key) not in fresh]
     part = output.with_suffix(".part")
     with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows([*kept, *rows])
     part.replace(output)
@@ -161,7 +161,7 @@ def main(options: Options) -> None:
     options.data_root = options.data_root.resolve()
     if options.here:
         (case,) = options.cases
-        rows = list(searches(options) if case == "search" else measure(case, options))
+        rows = list(searches(options) if case == "search" else _measure(case, options))
         print(json.dumps([{**r, "peak_mib": peak_mib()} for r in rows]))
         return
     for case in options.cases:
@@ -179,9 +179,9 @@ def main(options: Options) -> None:
         command += [] if options.before is None else ["--before", str(options.before)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         rows = json.loads(done.stdout.splitlines()[-1])
-        write(rows, options.results / "speed.csv")
+        _write(rows, options.results / "speed.csv")
         for r in rows:
-            print(" | ".join(str(r[c]) for c in COLUMNS), flush=True)
+            print(" | ".join(str(r[c]) for c in _COLUMNS), flush=True)
 
 
 if __name__ == "__main__":

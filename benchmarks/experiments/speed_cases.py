@@ -25,7 +25,7 @@ from adrl_gym.sensitivity import SensitivityTable, measure_sensitivity
 CPU = torch.device("cpu")
 SCORE: Score = "kl"
 CANDIDATES, PROFILE_IMAGES = 4, 250
-Row = dict[str, Any]
+SpeedRow = dict[str, Any]
 Work = Callable[[], object]
 
 
@@ -42,7 +42,7 @@ def alternate(repeats: int, *works: Work, first: bool = True) -> list[list[float
     return seconds
 
 
-def row(case: str, variant: str, reference: str, over: Sequence[float], under: Sequence[float]) -> Row:
+def row(case: str, variant: str, reference: str, over: Sequence[float], under: Sequence[float]) -> SpeedRow:
     """One line: ``over`` and ``under`` are seconds of variant and reference, repeat by repeat."""
     ratios = [a / b for a, b in zip(over, under, strict=True)]
     return {
@@ -124,7 +124,7 @@ def bare_forward(network: nn.Module, images: ImageSet) -> Work:
     return lambda: list(pool.map(share, range(workers)))
 
 
-def forward_cases(bench: Bench, repeats: int) -> Iterator[Row]:
+def forward_cases(bench: Bench, repeats: int) -> Iterator[SpeedRow]:
     """Full evaluation against the plain way and the lower bound."""
     engine, plain, bare = alternate(repeats, bench.whole, bench.plainly, bench.bare)
     yield row("full_evaluation", "engine", "plain", engine, plain)
@@ -132,7 +132,7 @@ def forward_cases(bench: Bench, repeats: int) -> Iterator[Row]:
     yield row("bare_forward", "bare forward", "plain", bare, plain)
 
 
-def bfloat16_cases(bench: Bench, repeats: int) -> Iterator[Row]:
+def bfloat16_cases(bench: Bench, repeats: int) -> Iterator[SpeedRow]:
     """The option of profiling in bfloat16, where the processor has it."""
     try:
         check_native("bfloat16", [CPU])
@@ -144,7 +144,7 @@ def bfloat16_cases(bench: Bench, repeats: int) -> Iterator[Row]:
     yield row("full_evaluation", "engine, bfloat16", "engine", fast, exact)
 
 
-def layer_cases(bench: Bench, repeats: int) -> Iterator[Row]:
+def layer_cases(bench: Bench, repeats: int) -> Iterator[SpeedRow]:
     """Change of one layer, and the table of all layers alone."""
     works = [bench.changes, bench.table, lambda: bench.table(PROFILE_IMAGES), bench.whole]
     changes, table, some, whole = alternate(repeats, *works)
@@ -157,7 +157,7 @@ def layer_cases(bench: Bench, repeats: int) -> Iterator[Row]:
         yield row("table", f"engine, {PROFILE_IMAGES} images", reference, some, [8 * count * w for w in whole])
 
 
-def candidate_cases(problem: QuantProblem, bench: Bench, repeats: int) -> Iterator[Row]:
+def candidate_cases(problem: QuantProblem, bench: Bench, repeats: int) -> Iterator[SpeedRow]:
     """One episode's choices among candidates, each on at most 250 images, against plain passes over as many.
 
     The candidates are those that ADRL begins with: the middles of its shares.

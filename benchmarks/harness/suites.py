@@ -19,10 +19,10 @@ ROOT = Path(__file__).parents[2]
 Suite = Literal["comparison", "paper", "ablations", "quick"]
 Protocol = Literal["search", "matched"]
 
-NETWORKS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/CifarNet-Cifar10-v0"}
+_NETWORKS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/CifarNet-Cifar10-v0"}
 # Command line of each agent, and the options that make it what it is.
 #: Name in the tables -> script below ``agents``, and options.
-AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
+CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "adrl": ("train_adrl", {}),
     "d-adrl": ("train_adrl", {"indicator": "distance"}),
     "haq": ("train_haq", {}),
@@ -44,7 +44,7 @@ CHANGED: list[dict[str, Any]] = [
     {"memoization": False},
 ]
 ABLATIONS = {"".join(["adrl", *(f"+{k}={v}" for k, v in changed.items())]): changed for changed in CHANGED}
-ADRL = ("adrl", "d-adrl")  # these run for as many episodes as their default says
+ADRL_VARIANTS = ("adrl", "d-adrl")  # these run for as many episodes as their default says
 LONG = ("haq", "ddpg", "td3", "sac", "ppo", "dqn", "random", "tpe")  # these for PAPER_EPISODES
 ONLY_IN_B = ("td3", "sac", "ppo", "dqn")
 COMPARISON = (("linear", 0.1), ("gptq", 0.0625))  # quantizer, size over 32-bit size
@@ -60,7 +60,7 @@ class Run:
     """One command line.
 
     Attributes:
-        network, quantizer, budget, agent, seed: of the run; ``agent`` is a key of ``AGENTS`` or ``ABLATIONS``.
+        network, quantizer, budget, agent, seed: of the run; ``agent`` is a key of ``CONTENDERS`` or ``ABLATIONS``.
         varied: options that differ from the agent's.
         protocol: ``search`` runs for its episodes, ``matched`` for as many evaluations as ADRL took in its setting.
     """
@@ -102,9 +102,9 @@ class Run:
 
     def command(self, data_root: Path, output: Path) -> list[str]:
         """The arguments for Python."""
-        script, own = AGENTS.get(self.agent) or ("train_adrl", ABLATIONS[self.agent])
+        script, own = CONTENDERS.get(self.agent) or ("train_adrl", ABLATIONS[self.agent])
         options = {
-            "env-id": NETWORKS[self.network],
+            "env-id": _NETWORKS[self.network],
             "data": "cifar10",
             "data-root": data_root,
             "quantizer": self.quantizer,
@@ -127,7 +127,7 @@ def comparison() -> list[Run]:
     return [
         Run(network, quantizer, budget, agent, seed, varied)
         for seed in range(5)
-        for network in NETWORKS
+        for network in _NETWORKS
         for quantizer, budget in COMPARISON
         for agent, varied in [*agents, *([("uniform", {"episodes": 1})] if seed == 0 else [])]
     ]
@@ -141,7 +141,7 @@ def paper() -> list[Run]:
     runs: list[Run] = []
     for network, setting in (*itertools.product(["resnet20"], "BAC"), *itertools.product(["cifarnet"], "BA")):
         there: list[Run] = []
-        for agent in AGENTS:
+        for agent in CONTENDERS:
             for seed in range(_seeds(agent, network, setting)):
                 there += _both_protocols(network, *PAPER[setting], agent, seed, PAPER_EPISODES)
         runs += sorted(there, key=lambda run: run.agent != "adrl" and (run.protocol == "search") + 1)
@@ -150,7 +150,7 @@ def paper() -> list[Run]:
             for seed in range(seeds):
                 runs += _both_protocols("resnet20", quantizer, 0.1, agent, seed, PAPER_EPISODES, varied)
     for agent, seeds in (("adrl", 3), ("haq", 1)):
-        length = {} if agent in ADRL else {"episodes": PAPER_EPISODES}
+        length = {} if agent in ADRL_VARIANTS else {"episodes": PAPER_EPISODES}
         runs += [Run("resnet20", *PAPER["A"], agent, seed, {**FINETUNED, **length}) for seed in range(seeds)]
     runs += _pareto("resnet20", PARETO, PAPER_EPISODES)
     return sorted(_unique(runs), key=lambda run: run.seed > 0 and run.agent != "adrl")
@@ -217,8 +217,10 @@ def _both_protocols(
     runs = []
     if agent != "adrl":
         runs.append(Run(network, quantizer, budget, agent, seed, {**fixed, **length}, "matched"))
-    if agent in ADRL or agent in LONG:
-        runs.append(Run(network, quantizer, budget, agent, seed, fixed if agent in ADRL else {**fixed, **length}))
+    if agent in ADRL_VARIANTS or agent in LONG:
+        runs.append(
+            Run(network, quantizer, budget, agent, seed, fixed if agent in ADRL_VARIANTS else {**fixed, **length})
+        )
     return runs
 
 
@@ -254,7 +256,7 @@ class Options:
 
 def main(options: Options) -> None:
     for run in SUITES[options.suite]():
-        like_adrl = " --evaluations <as many as ADRL took>" if run.protocol == "matched" else ""
+        like_adrl = " --evaluations <as many as ADRL_VARIANTS took>" if run.protocol == "matched" else ""
         arguments = run.command(options.data_root, options.runs / run.name)
         script = Path(arguments[0]).relative_to(ROOT)
         print(f"python {shlex.join([str(script), *arguments[1:]])}{like_adrl}")

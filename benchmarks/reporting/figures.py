@@ -7,12 +7,10 @@ For every setting of runs.csv in which HAQ ran: ``curves`` (search accuracy over
 against size) for every network. ``finetuning`` (test accuracy over epochs) for every setting of finetune.csv.
 """
 
-import csv
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -21,78 +19,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from adrl_agents.registry import AGENTS
 from benchmarks.experiments.finetuned import finetunings, groups, mean_curve
+from benchmarks.harness.store import Row
 from benchmarks.harness.suites import PARETO_AGENTS, ROOT
+from benchmarks.reporting.styles import STYLES, best_at, drawn_agents, of, own_length, read_defaults
 
-Row = dict[str, str]
-NETWORKS = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
-
-
-class Style(NamedTuple):
-    """How an agent is drawn everywhere. Colours are Paul Tol's muted scheme; lines and markers tell apart as well."""
-
-    name: str
-    colour: str
-    line: str = "-"
-    marker: str = "o"
-
-
-def _style(agent: str, line: str = "-", marker: str = "o", suffix: str = "") -> Style:
-    spec = AGENTS[agent]
-    return Style(f"{spec.label}{suffix}", spec.colour, line, marker)
-
-
-STYLES = {
-    "adrl": _style("adrl"),
-    "d-adrl": Style("D-ADRL", "#882255", "--", "s"),
-    "haq": _style("haq"),
-    "ddpg": _style("ddpg", "--", "s"),
-    "td3": _style("td3", ":", "^"),
-    "sac": _style("sac", "--", "D"),
-    "ppo": _style("ppo", "-.", "v"),
-    "dqn": _style("dqn", ":", "P"),
-    "tpe": _style("tpe", "-", "X"),
-    "random": _style("random", "-", "."),
-    "local": _style("local", "-.", "p"),
-    "greedy": _style("greedy", ":", "<"),
-    "ip-kl": _style("ip", "-", "*", ", KL"),
-    "ip-agreement": _style("ip", "--", "h", ", agreement"),
-    "ip-loss": _style("ip", "-.", "X", ", loss"),
-    "ip-accuracy": _style("ip", ":", "H", ", accuracy"),
-    "uniform": _style("uniform", ":", "d"),
-}
-
-
-def read(path: Path) -> list[Row]:
-    """The rows of one CSV file for agents' defaults; none where it is not there."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if not row["varied"]]
-
-
-def of(rows: Iterable[Row], **values: str) -> list[Row]:
-    """The rows that have these values."""
-    return [row for row in rows if all(row[name] == value for name, value in values.items())]
-
-
-def drawn_agents(rows: Sequence[Row]) -> list[str]:
-    """Agents that have rows, in the order of ``STYLES``."""
-    return [agent for agent in STYLES if of(rows, agent=agent)]
-
-
-def own_length(rows: Sequence[Row], agent: str) -> list[Row]:
-    """An agent's runs of its own length; of one that has none, those of as many evaluations as ADRL took."""
-    runs = of(rows, agent=agent)
-    return of(runs, protocol="search") or runs
-
-
-def best_at(curve: Sequence[Row], x: str, points: np.ndarray) -> np.ndarray:
-    """Best accuracy of one run at each of ``points`` ``(P,)``; nan before its first episode, its last one after."""
-    at = np.array([float(row[x]) for row in curve])  # (E,)
-    best = np.array([np.nan, *(float(row["best_accuracy"]) for row in curve)])  # (E + 1,)
-    return best[np.searchsorted(at, points, side="right")]  # (P,)
+_NETWORKS = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
 
 
 def draw_curves(curves: Sequence[Row], runs: Sequence[Row], title: str) -> Figure:
@@ -183,7 +115,7 @@ def draw_learning(learning: Sequence[Row], title: str) -> Figure:
     return figure
 
 
-def draw_bits(runs: Sequence[Row], title: str) -> Figure:
+def draw_bits_figure(runs: Sequence[Row], title: str) -> Figure:
     """Bit-widths of every layer, a row for each agent: its seed with the median test accuracy."""
     agents = drawn_agents(runs)
     chosen = []
@@ -238,7 +170,7 @@ def draw_pareto(runs: Sequence[Row], title: str) -> Figure:
     return figure
 
 
-def draw_finetuning(rows: Sequence[Row], title: str) -> Figure:
+def draw_finetuning_figure(rows: Sequence[Row], title: str) -> Figure:
     """Test accuracy over epochs, mean over seeds; dotted lines begin with directly quantized weights."""
     figure = Figure(figsize=(7.0, 4.6), layout="constrained")
     axes = figure.subplots()
@@ -277,9 +209,9 @@ def heading(figure: Figure, title: str, text: str) -> None:
     figure.suptitle(f"{title}\n{text}", x=0.01, ha="left", fontsize=10)
 
 
-def figures(results: Path) -> dict[str, Figure]:
+def all_figures(results: Path) -> dict[str, Figure]:
     """Every figure that the CSV files of a folder allow, by name."""
-    runs, curves, learning = (read(results / f"{name}.csv") for name in ("runs", "curves", "learning"))
+    runs, curves, learning = (read_defaults(results / f"{name}.csv") for name in ("runs", "curves", "learning"))
     drawn: dict[str, Figure] = {}
     for network, quantizer, budget in sorted(
         {(r["network"], r["quantizer"], r["budget"]) for r in of(runs, agent="haq")}
@@ -287,19 +219,21 @@ def figures(results: Path) -> dict[str, Figure]:
         setting = {"network": network, "quantizer": quantizer, "budget": budget}
         name = f"{network}-{quantizer}-{budget}"
         bits = f"{32 * float(budget):g}"
-        title = f"{NETWORKS[network]}, {quantizer}, {budget} of the 32-bit size ({bits} bits a weight)"
+        title = f"{_NETWORKS[network]}, {quantizer}, {budget} of the 32-bit size ({bits} bits a weight)"
         drawn[f"curves-{name}"] = draw_curves(of(curves, **setting), of(runs, **setting), title)
         if there := of(learning, **setting):  # not before HAQ has run to its end
             drawn[f"learning-{name}"] = draw_learning(there, title)
-        drawn[f"bits-{name}"] = draw_bits(of(runs, **setting), title)
+        drawn[f"bits-{name}"] = draw_bits_figure(of(runs, **setting), title)
     for network in sorted({row["network"] for row in runs}):
         gptq = of(runs, network=network, quantizer="gptq")
         if len({row["budget"] for row in gptq}) > 1:
-            drawn[f"pareto-{network}"] = draw_pareto(gptq, f"{NETWORKS[network]}, gptq")
+            drawn[f"pareto-{network}"] = draw_pareto(gptq, f"{_NETWORKS[network]}, gptq")
     rows = finetunings(results)
     for network, budget in sorted({(row["network"], row["budget"]) for row in of(rows, agent="haq")}):
-        title = f"{NETWORKS[network]}, finetuned at {budget} of the 32-bit size ({32 * float(budget):g} bits a weight)"
-        drawn[f"finetuning-{network}-{budget}"] = draw_finetuning(of(rows, network=network, budget=budget), title)
+        title = f"{_NETWORKS[network]}, finetuned at {budget} of the 32-bit size ({32 * float(budget):g} bits a weight)"
+        drawn[f"finetuning-{network}-{budget}"] = draw_finetuning_figure(
+            of(rows, network=network, budget=budget), title
+        )
     return drawn
 
 
@@ -317,7 +251,7 @@ def main(options: Options) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     # The same figure is the same file: no dates, no random names of elements, text as text.
     matplotlib.rcParams.update({"svg.hashsalt": "adrl-gym", "svg.fonttype": "none"})
-    for name, figure in figures(options.results).items():
+    for name, figure in all_figures(options.results).items():
         figure.savefig(options.output / f"{name}.png", dpi=150, metadata={"Software": None})
         figure.savefig(options.output / f"{name}.svg", metadata={"Date": None})
         print(options.output / f"{name}.png")

@@ -8,8 +8,19 @@ from typing import NamedTuple
 
 from adrl_gym.evaluation import SCORES
 from benchmarks.harness.store import Row, read
-from benchmarks.harness.suites import ABLATIONS, ADRL, AGENTS, FINETUNED, LONG, ONLY_IN_B, PAPER, PARETO, PARETO_AGENTS
-from benchmarks.reporting.cells import (
+from benchmarks.harness.suites import (
+    ABLATIONS,
+    ADRL_VARIANTS,
+    CONTENDERS,
+    FINETUNED,
+    LONG,
+    ONLY_IN_B,
+    PAPER,
+    PARETO,
+    PARETO_AGENTS,
+)
+from benchmarks.reporting.styles import STYLES, of
+from benchmarks.reporting.table_format import (
     NOT_RUN,
     difference,
     lead,
@@ -21,15 +32,14 @@ from benchmarks.reporting.cells import (
     spread,
     values,
 )
-from benchmarks.reporting.figures import STYLES, of
 
-NETWORKS = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
+_NETWORKS = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
 SPREAD_AGENTS = ("adrl", "d-adrl", "haq", "ddpg")
 Setting = tuple[str, str]  # network, and a letter of PAPER
 HAQ_TO_ITS_END = ("haq", "search")
 EXACT = 1e-9  # percent
 # Agent and protocol of what P-ADRL is compared with image by image.
-COMPARED = (*((agent, "matched") for agent in AGENTS if agent != "adrl"), HAQ_TO_ITS_END)
+COMPARED = (*((agent, "matched") for agent in CONTENDERS if agent != "adrl"), HAQ_TO_ITS_END)
 
 
 class Results(NamedTuple):
@@ -63,7 +73,7 @@ def title(setting: Setting) -> str:
     """For example ``ResNet20, A: `linear`, 0.1``."""
     network, letter = setting
     quantizer, budget = PAPER[letter]
-    return f"{NETWORKS[network]}, {letter}: `{quantizer}`, {budget:g}"
+    return f"{_NETWORKS[network]}, {letter}: `{quantizer}`, {budget:g}"
 
 
 def none(agent: str, setting: Setting) -> str:
@@ -74,7 +84,7 @@ def none(agent: str, setting: Setting) -> str:
 def accuracy_matched(results: Results) -> str:
     """Test accuracy of every agent given as many evaluations as ADRL takes."""
     lines = []
-    for agent in AGENTS:
+    for agent in CONTENDERS:
         protocol = "search" if agent == "adrl" else "matched"
         found = {s: in_setting(results.runs, s, agent=agent, protocol=protocol) for s in results.settings()}
         lines.append([STYLES[agent].name, *(spread(rows) if rows else none(agent, s) for s, rows in found.items())])
@@ -86,7 +96,7 @@ def accuracy_matched(results: Results) -> str:
 def accuracy_own(results: Results) -> str:
     """Test accuracy of the agents at their own length, with the evaluations that it took."""
     lines = []
-    for agent in (*ADRL, *LONG):
+    for agent in (*ADRL_VARIANTS, *LONG):
         line = [STYLES[agent].name]
         for setting in results.settings():
             rows = in_setting(results.runs, setting, agent=agent, protocol="search")
@@ -182,7 +192,7 @@ def learning_speed(results: Results) -> str:
 def learning_agents(results: Results) -> str:
     """Evaluations of every agent until the search accuracy is what HAQ ends with, and how many seeds get there."""
     lines = []
-    for agent in (*ADRL, *LONG):
+    for agent in (*ADRL_VARIANTS, *LONG):
         line = [STYLES[agent].name]
         for setting in results.settings():
             rows = in_setting(results.learning, setting, agent=agent)

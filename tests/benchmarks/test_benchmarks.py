@@ -48,7 +48,7 @@ def test_the_paper_suite_is_the_protocol() -> None:
     assert {r.budget for r in paper if r.quantizer == "gptq" and r.agent == "ip-kl"} == {0.04, 0.05, 0.0625, 0.08, 0.1}
     assert {r.varied_options for r in paper} == {"", "bias-correction=False", "finetune-images=2560"}
     in_b = {r.agent for r in paper if r.setting == (*b, "") and r.protocol == "matched"}
-    assert in_b == set(suites.AGENTS) - {"adrl"}
+    assert in_b == set(suites.CONTENDERS) - {"adrl"}
     short, wide = ("linear", 0.1, "bias-correction=False"), ("kmeans", 0.1, "")
     for setting in (short, wide):
         seeds = Counter((r.agent, r.protocol) for r in paper if r.setting == ("resnet20", *setting))
@@ -160,13 +160,13 @@ def test_figures_show_every_setting_and_are_the_same_every_time(tmp_path: Path) 
     with Image.open(tmp_path / "figures" / "pareto-resnet20.png") as picture:
         assert picture.width >= 900
     (tmp_path / "results" / "learning.csv").unlink()  # as before HAQ has run to its end
-    assert [name for name in figures.figures(tmp_path / "results") if "-linear-" in name] == [
+    assert [name for name in figures.all_figures(tmp_path / "results") if "-linear-" in name] == [
         f"{kind}-resnet20-linear-0.0625" for kind in ("curves", "bits")
     ]
 
 
 def test_without_results_there_are_no_figures(tmp_path: Path) -> None:
-    assert script("benchmarks.reporting.figures").figures(tmp_path) == {}
+    assert script("benchmarks.reporting.figures").all_figures(tmp_path) == {}
 
 
 REPRODUCE = ROOT / "benchmarks" / "reproduce.sh"
@@ -178,10 +178,11 @@ def test_every_results_file_is_made_by_a_command_of_reproduce() -> None:
     files = [path.relative_to(results).as_posix() for path in results.rglob("*") if path.suffix in (".csv", ".json")]
     assert len(files) > 8
     # Said behind the command that makes it, or below.
-    behind = r"benchmarks/\w+\.py(?:[^#\n]|\\\n)*#[^#\n]*(?:\n\s*(?:done)?\s*#[^#\n]*)?"
+    behind = r"-m benchmarks[.\w]+(?:[^#\n]|\\\n)*#[^#\n]*(?:\n\s*(?:done)?\s*#[^#\n]*)?"
     assert [name for name in files if not re.search(rf"{behind}\b{name}", text)] == []
-    scripts = set(re.findall(r"(?:benchmarks|agents)/\w+\.py", text))
-    assert all((ROOT / script).exists() for script in scripts)
+    modules = {name.replace(".", "/") + ".py" for name in re.findall(r"-m (benchmarks[.\w]+)", text)}
+    assert len(modules) > 8
+    assert all((ROOT / path).exists() for path in modules | set(re.findall(r"agents/\w+\.py", text)))
 
 
 def test_reproduce_asks_for_its_data(tmp_path: Path) -> None:
@@ -215,8 +216,12 @@ def test_the_commands_of_reproduce_are_understood(tmp_path: Path, mode: str) -> 
         name, script, *arguments = line.split()
         if name == "git":
             continue
-        tyro, module = importlib.import_module("tyro"), importlib.import_module(Path(script).stem)
-        options = importlib.import_module("adrl_agents.options").ADRLOptions if "train" in script else module.Options
+        tyro = importlib.import_module("tyro")
+        if script == "-m":
+            script, *arguments = arguments
+            options = importlib.import_module(script).Options
+        else:
+            options = importlib.import_module("adrl_agents.options").ADRLOptions
         tyro.cli(options, args=arguments)
         if mode == "--quick":
             assert "runs/quick" in line
@@ -240,7 +245,7 @@ def test_refits_are_of_the_committed_searches_and_a_finished_table_is_left_alone
         writer.writeheader()
         known = {name: value for name, value in rows[0].items() if name in refits.COLUMNS}
         writer.writerows(
-            {**known, "calibration": c, "draw": d} for c in refits.CALIBRATIONS for d in range(refits.DRAWS)
+            {**known, "calibration": c, "draw": d} for c in refits.IMAGE_SOURCES for d in range(refits.DRAWS)
         )
     before = (tmp_path / "refit.csv").read_bytes()
     refits.main(refits.Options(data_root=tmp_path, results=tmp_path))

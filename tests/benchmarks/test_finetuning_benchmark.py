@@ -59,7 +59,7 @@ def test_rows_are_written_after_each_epoch_and_a_finetuning_goes_on(
 ) -> None:
     options = small.Options(data_root=tmp_path, epochs=2, runs=tmp_path / "runs", results=tmp_path)
     run = small.Run("cifarnet", "adrl", 0.0625, 0, "direct")
-    small.gather(options)
+    small._gather(options)
     assert not (tmp_path / "finetune.csv").exists()
     counts: list[int] = []
     write = small.write_whole
@@ -78,7 +78,7 @@ def test_rows_are_written_after_each_epoch_and_a_finetuning_goes_on(
     assert counts == [1, 2, 2, 3], "epoch 0, epoch 1, and from there on"
     assert small.is_finished(run, options)
     monkeypatch.setattr(small, "RUNS", (run,))
-    small.gather(options)
+    small._gather(options)
     text = (tmp_path / "finetune.csv").read_text()
     assert text.startswith(FIRST)
     rows = list(csv.DictReader(text.splitlines()))
@@ -113,12 +113,12 @@ def results(tmp_path: Path) -> Path:
         *rows_of("uniform", "direct", [80, 85, 86, 87]),
         *rows_of("uniform", "refit", [80, 95]),  # goes on as yet
     ]
-    (tmp_path / "finetune.csv").write_bytes(script("benchmarks.experiments.finetuning").table(rows))
+    (tmp_path / "finetune.csv").write_bytes(script("benchmarks.experiments.finetuning").finetune_csv(rows))
     return tmp_path
 
 
 def test_the_table_says_when_haqs_last_accuracy_is_reached(results: Path) -> None:
-    header, lines = script("benchmarks.experiments.finetuned").table(results)
+    header, lines = script("benchmarks.experiments.finetuned").finetune_table(results)
     assert len(header) == len(lines[0])
     found = {(line[1], line[2]): line[3:] for line in lines}
     assert found == {

@@ -17,7 +17,7 @@ def script(name: str) -> Any:
 
 
 def test_each_agent_is_compared_by_its_seed_with_the_median_accuracy() -> None:
-    tables, paired = script("benchmarks.reporting.tables"), script("benchmarks.experiments.paired")
+    tables, paired = script("benchmarks.reporting.tables"), script("benchmarks.experiments.paired_test")
     pairs = paired.pairs(tables.Results.load(RESULTS), A)
     assert {(other["agent"], other["protocol"]) for _, other in pairs} <= set(tables.COMPARED)
     assert ("haq", "search") in {(other["agent"], other["protocol"]) for _, other in pairs}
@@ -31,7 +31,7 @@ def test_each_agent_is_compared_by_its_seed_with_the_median_accuracy() -> None:
 
 
 def test_the_interval_is_that_of_a_paired_difference() -> None:
-    lead = script("benchmarks.reporting.cells").lead
+    lead = script("benchmarks.reporting.table_format").lead
     row = {"images": "10000", "adrl_alone_right": "150", "other_alone_right": "100"}
     assert lead(row) == "+0.50 ± 0.31"  # 250 images of 10,000 differ: sqrt(0.025 - 0.005^2) / 100 = 0.158 %
     assert lead({**row, "adrl_alone_right": "100", "other_alone_right": "150"}) == "-0.50 ± 0.31"
@@ -48,7 +48,7 @@ def few(folder: Path, agents: tuple[str, ...]) -> None:
 def test_images_are_counted_and_nothing_is_measured_twice(
     cifar_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paired, store = script("benchmarks.experiments.paired"), script("benchmarks.harness.store")
+    paired, store = script("benchmarks.experiments.paired_test"), script("benchmarks.harness.store")
     few(tmp_path, ("adrl", "greedy"))
     options = paired.Options(data_root=cifar_root, results=tmp_path)
     paired.main(options)

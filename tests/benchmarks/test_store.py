@@ -112,7 +112,7 @@ def test_one_that_gathers_waits_for_another(tmp_path: Path) -> None:
 
 def with_scripts() -> dict[str, str]:
     """The environment of a process that can import the scripts."""
-    return {**os.environ, "PYTHONPATH": f"{ROOT / 'benchmarks'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
 
 
 @pytest.fixture
@@ -127,10 +127,9 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "except KeyboardInterrupt:\n    print('interrupted', file=log); sys.exit(130)\n"
     )
     (tmp_path / "start.py").write_text(
-        "import runpy, sys\nimport suites\n"
+        "import runpy\nfrom benchmarks.harness import suites\n"
         f"suites.Run.command = lambda self, data, output: [{str(path)!r}]\n"
-        "sys.argv[0] = 'run.py'\n"
-        f"runpy.run_path({str(ROOT / 'benchmarks' / 'run.py')!r}, run_name='__main__')\n"
+        "runpy.run_module('benchmarks.run', run_name='__main__')\n"
     )
     return path
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from adrl_agents.cli import run as run_command
 from adrl_agents.options import Options
-from adrl_agents.postprocess.load_run import Run, RunOptions, load_run
+from adrl_agents.postprocess.run import LoadedRun, RunOptions, load_run
 from adrl_gym.datasets.distillation import Distillation, distill
 from adrl_gym.export.packed import load_packed
 from adrl_gym.models.named import load_network
@@ -78,7 +78,7 @@ def log(run: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((run / "finetune.csv").read_text().splitlines()))
 
 
-def check_files(run: Path, pictures: Path) -> Run:
+def check_files(run: Path, pictures: Path) -> LoadedRun:
     """They are whole, and say the same."""
     there = load_run(RunOptions(run=run, data_root=pictures))
     report, rows = json.loads((run / "finetune.json").read_text()), log(run)

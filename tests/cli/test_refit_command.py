@@ -17,7 +17,7 @@ import torch
 
 from adrl_agents.cli import run as run_command
 from adrl_agents.options import SearchOptions
-from adrl_agents.postprocess.load_run import RunOptions, load_run
+from adrl_agents.postprocess.run import RunOptions, load_run
 from adrl_agents.runs.result import SearchResult
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.datasets.images import ImageSet

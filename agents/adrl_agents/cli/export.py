@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from adrl_agents.postprocess import Made, RunOptions, load_run, quantized_network
+from adrl_agents.postprocess import Recipe, RunOptions, load_run, quantized_network
 from adrl_gym.export import ExportSizes, save_onnx, save_packed
 
-FILES = {"packed": "packed.safetensors", "onnx": "network.onnx"}
+_FILES = {"packed": "packed.safetensors", "onnx": "network.onnx"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class ExportOptions(RunOptions):
 
     format: Literal["packed", "onnx"]
     """packed: weights at their own widths, for PyTorch; onnx: INT4 and INT8 weights, for other runtimes."""
-    recipe: Literal["auto"] | Made = "auto"
+    recipe: Literal["auto"] | Recipe = "auto"
     """Which weights: direct (every layer quantized by itself), refit, finetuned, or auto: those with the best measured
     accuracy on the search images."""
     output: Path | None = None
@@ -32,7 +32,7 @@ OPTIONS = ExportOptions
 def main(options: ExportOptions) -> ExportSizes:
     """One file from one run."""
     run = load_run(options)
-    problem, file = run.problem, options.output or run.folder.path / FILES[options.format]
+    problem, file = run.problem, options.output or run.folder.path / _FILES[options.format]
     network, recipe, why = quantized_network(run, options.recipe)
     if why:
         print(why)

@@ -73,7 +73,7 @@ def main(options: FinetuneOptions) -> dict[str, Any]:
         folder.save(done)
         for tracker in trackers:
             tracker.log(done)
-        interrupts.check()
+        interrupts.raise_if_pressed()
 
     try:
         done = finetune(

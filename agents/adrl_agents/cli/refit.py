@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from adrl_agents.postprocess import Run, RunOptions, load_run, recipe_file
+from adrl_agents.postprocess import LoadedRun, RunOptions, load_run, recipe_file
 from adrl_agents.runs import git_commit, package_versions
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Metrics, Split
@@ -91,7 +91,7 @@ def _shown(name: str, accuracy: dict[str, float]) -> str:
     return f"{name} {accuracy['direct']:.2f} -> {accuracy['refit']:.2f} (float {accuracy['float']:.2f})"
 
 
-def _measured(run: Run, networks: dict[str, QuantizedNetwork]) -> dict[str, dict[str, float]]:
+def _measured(run: LoadedRun, networks: dict[str, QuantizedNetwork]) -> dict[str, dict[str, float]]:
     """Accuracy and agreement with the float network in percent, for each split that there is."""
     problem = run.problem
     found: dict[str, dict[str, float]] = {}

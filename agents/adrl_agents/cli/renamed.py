@@ -13,10 +13,10 @@ class Renamed:
     commands: tuple[str, ...] = ()
 
 
-SEARCHES = ("adrl", "haq", "sb3", "search")
-CALIBRATIONS = {"direct": "independent", "refit": "sequential"}
+_SEARCHES = ("adrl", "haq", "sb3", "search")
+_CALIBRATIONS = {"direct": "independent", "refit": "sequential"}
 FLAGS = {
-    "--recipe": Renamed("--calibration", CALIBRATIONS, SEARCHES),
+    "--recipe": Renamed("--calibration", _CALIBRATIONS, _SEARCHES),
     "--memo": Renamed("--cache"),
     "--mirror": Renamed("--horizontal-flip"),
     "--no-mirror": Renamed("--no-horizontal-flip"),

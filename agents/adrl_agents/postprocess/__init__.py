@@ -2,18 +2,22 @@
 
 from adrl_agents.postprocess.finetune_run import FinetuneFolder
 from adrl_agents.postprocess.finetune_trackers import FinetuneTensorboardLogger, FinetuneTracker, FinetuneWandbLogger
-from adrl_agents.postprocess.load_run import Run, RunOptions, load_run
-from adrl_agents.postprocess.weights import Made, quantized_network, recipe_file
+from adrl_agents.postprocess.new_budget import NewBudgetOptions, answer, refuse_options_of_the_run
+from adrl_agents.postprocess.run import LoadedRun, RunOptions, load_run
+from adrl_agents.postprocess.weights import Recipe, quantized_network, recipe_file
 
 __all__ = [
     "FinetuneFolder",
     "FinetuneTensorboardLogger",
     "FinetuneTracker",
     "FinetuneWandbLogger",
-    "Made",
-    "Run",
+    "LoadedRun",
+    "NewBudgetOptions",
+    "Recipe",
     "RunOptions",
+    "answer",
     "load_run",
     "quantized_network",
     "recipe_file",
+    "refuse_options_of_the_run",
 ]

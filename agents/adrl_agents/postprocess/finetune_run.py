@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from adrl_agents.postprocess.finetune_plot import draw_finetuning
-from adrl_agents.postprocess.load_run import Run
+from adrl_agents.postprocess.run import LoadedRun
 from adrl_agents.postprocess.weights import recipe_file
 from adrl_agents.runs import git_commit, package_versions, png
 from adrl_gym.errors import AdrlGymError
@@ -34,7 +34,7 @@ class FinetuneFolder:
         wandb_run: its id in Weights & Biases, if it has one.
     """
 
-    def __init__(self, run: Run, settings: Finetuning) -> None:
+    def __init__(self, run: LoadedRun, settings: Finetuning) -> None:
         path = run.folder.path
         self.run, self.settings, self.start = run, settings, "direct"
         self.network = recipe_file(run, "finetuned")

@@ -11,7 +11,7 @@ import tyro
 
 from adrl_agents.baselines import Proposals, neighbours
 from adrl_agents.options import Options, SearchOptions, Switch, cache_beside
-from adrl_agents.postprocess.load_run import Recorded, RunOptions, check_weights, read_run
+from adrl_agents.postprocess.run import Recorded, RunOptions, check_weights, read_run
 from adrl_agents.postprocess.trained import decide, load_trained
 from adrl_agents.registry import AGENTS
 from adrl_agents.runs import Episode, RunFolder, SearchResult, rank

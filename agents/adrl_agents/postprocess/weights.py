@@ -4,32 +4,32 @@ import json
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from adrl_agents.postprocess.load_run import Run
+from adrl_agents.postprocess.run import LoadedRun
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export import load_packed, read_packed
 from adrl_gym.quantization import Calibration, QuantizedNetwork
 
-Made = Literal["direct", "refit", "finetuned"]
-RECIPES: tuple[Made, ...] = ("finetuned", "refit", "direct")  # the most elaborate first: it wins a tie
-_OWN: dict[Calibration, Made] = {"independent": "direct", "sequential": "refit"}  # what a search has made itself
-COMMANDS: dict[Made, str] = {"refit": "adrl-gym refit", "finetuned": "adrl-gym finetune"}
+Recipe = Literal["direct", "refit", "finetuned"]
+RECIPES: tuple[Recipe, ...] = ("finetuned", "refit", "direct")  # the most elaborate first: it wins a tie
+_OWN: dict[Calibration, Recipe] = {"independent": "direct", "sequential": "refit"}  # what a search has made itself
+_COMMANDS: dict[Recipe, str] = {"refit": "adrl-gym refit", "finetuned": "adrl-gym finetune"}
 
 
 class Quantized(NamedTuple):
     """A quantized network, on the CPU, what made it, and why ``auto`` took that, if it had a choice."""
 
     network: QuantizedNetwork
-    recipe: Made
+    recipe: Recipe
     why: str = ""
 
 
-def recipe_file(run: Run, recipe: Made) -> Path:
+def recipe_file(run: LoadedRun, recipe: Recipe) -> Path:
     """The packed file in the run's folder that holds the network of a recipe other than ``direct``."""
     return run.folder.path / f"{recipe}.safetensors"
 
 
 def quantized_network(
-    run: Run, recipe: Literal["auto"] | Made = "auto", among: tuple[Made, ...] = RECIPES
+    run: LoadedRun, recipe: Literal["auto"] | Recipe = "auto", among: tuple[Recipe, ...] = RECIPES
 ) -> Quantized:
     """The network with the run's bits.
 
@@ -46,7 +46,7 @@ def quantized_network(
     """
     if recipe != "auto":
         return Quantized(_network(run, recipe), recipe)
-    there: list[Made] = [made for made in among if _is_there(run, made)]
+    there: list[Recipe] = [made for made in among if _is_there(run, made)]
     if len(there) == 1:
         return Quantized(_network(run, there[0]), there[0])
     accuracies = {made: _accuracy(run, made) for made in there}
@@ -55,35 +55,35 @@ def quantized_network(
     return Quantized(_network(run, best), best, f"auto takes the {best} weights: {run.accuracy_name} {told}")
 
 
-def _is_there(run: Run, made: Made) -> bool:
+def _is_there(run: LoadedRun, made: Recipe) -> bool:
     return made in ("direct", _OWN[run.problem.calibration]) or recipe_file(run, made).exists()
 
 
-def _network(run: Run, made: Made) -> QuantizedNetwork:
+def _network(run: LoadedRun, made: Recipe) -> QuantizedNetwork:
     if made == "direct":
         return run.problem.quantized(run.bits.bits, calibration="independent")
     file = recipe_file(run, made)
     if file.exists():
-        _check(file, run, COMMANDS[made])
+        _check(file, run, _COMMANDS[made])
         return run.problem.quantized_network(run.bits.bits, load_packed(file, run.problem.network))
     if not _is_there(run, made):
-        raise AdrlGymError(f"{run.folder.path} has no {file.name}: make it with {COMMANDS[made]} {run.folder.path}")
+        raise AdrlGymError(f"{run.folder.path} has no {file.name}: make it with {_COMMANDS[made]} {run.folder.path}")
     return run.problem.quantized(run.bits.bits)
 
 
-def _accuracy(run: Run, made: Made) -> float:
+def _accuracy(run: LoadedRun, made: Recipe) -> float:
     """On the search images, in percent: as it was reported, or measured where no report says it.
 
     All reports are of the same images: those of the search.
     """
     if recipe_file(run, made).exists():
-        _check(recipe_file(run, made), run, COMMANDS[made])
+        _check(recipe_file(run, made), run, _COMMANDS[made])
     reported = _reported(run, made)
     accuracy = run.problem.measure(_network(run, made)).accuracy if reported is None else reported
     return round(accuracy, 6)  # as result.json has it, or there would be no ties
 
 
-def _reported(run: Run, made: Made) -> float | None:
+def _reported(run: LoadedRun, made: Recipe) -> float | None:
     path = run.folder.path
     try:
         if made == "finetuned":
@@ -97,7 +97,7 @@ def _reported(run: Run, made: Made) -> float | None:
     return run.result.search_accuracy if made == _OWN[run.problem.calibration] and not finetuned else None
 
 
-def _check(file: Path, run: Run, command: str) -> None:
+def _check(file: Path, run: LoadedRun, command: str) -> None:
     there, problem = read_packed(file), run.problem
     origin = there.origin
     if origin.checkpoint != problem.checkpoint:

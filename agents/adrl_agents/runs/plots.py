@@ -18,7 +18,7 @@ from adrl_gym.costs import FLOAT_BITS
 
 # Told apart by the colour-blind too (Paul Tol's bright scheme).
 BLUE, CYAN, RED, GREY = "#4477AA", "#66CCEE", "#EE6677", "#999999"
-COLOURS = {"convolution": BLUE, "1 x 1 convolution": CYAN, "linear": RED}
+_COLOURS = {"convolution": BLUE, "1 x 1 convolution": CYAN, "linear": RED}
 
 
 def draw_bits(result: SearchResult) -> Figure:
@@ -30,7 +30,7 @@ def draw_bits(result: SearchResult) -> Figure:
     figure = Figure(figsize=(max(7.0, 2.2 + 0.32 * len(layers)), 5.0), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
 
-    bars = top.bar(at, bits, color=[COLOURS[kind] for kind in kinds], width=0.8)
+    bars = top.bar(at, bits, color=[_COLOURS[kind] for kind in kinds], width=0.8)
     top.bar_label(bars, padding=2, fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6})
     line = top.axhline(budget, color="black", linewidth=1, linestyle="--", label=f"budget: {budget:.3g} bits a weight")
     top.set_ylim(0, max(*bits, budget) + 0.6)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import adrl_gym
 
-PACKAGES = ("adrl-gym", "torch", "torchvision", "numpy", "scipy", "gymnasium", "stable_baselines3", "optuna")
+_PACKAGES = ("adrl-gym", "torch", "torchvision", "numpy", "scipy", "gymnasium", "stable_baselines3", "optuna")
 
 PROGRAMS = ("adrl_gym", "agents", "benchmarks/**/*.py", "pyproject.toml")  # what a result hangs on
 
@@ -16,7 +16,7 @@ def package_versions() -> dict[str, str]:
     """ParamsByBits of everything that had a part in the numbers."""
     return {
         "python": platform.python_version(),
-        **{name.replace("-", "_"): version(name) for name in PACKAGES},
+        **{name.replace("-", "_"): version(name) for name in _PACKAGES},
     }
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from adrl_agents.runs.result import SearchResult
 
 LEAST_NAME = 8  # characters of a layer's name that even a narrow terminal shows
-COLUMNS = ("", "layer", "shape", "parameters")  # beside the bits; a narrow terminal goes without the last ones
+_COLUMNS = ("", "layer", "shape", "parameters")  # beside the bits; a narrow terminal goes without the last ones
 WIDE = 10_000
 
 
@@ -26,17 +26,17 @@ def print_result(result: SearchResult) -> None:
     print(totals(result))
 
 
-def layer_table(result: SearchResult, columns: int = len(COLUMNS), name_width: int | None = None) -> Table:
+def layer_table(result: SearchResult, columns: int = len(_COLUMNS), name_width: int | None = None) -> Table:
     """Return a row for each layer: bits, a bar, its name, shape and number of the weights.
 
     Args:
         result: of a search.
-        columns: how many of ``COLUMNS``.
+        columns: how many of ``_COLUMNS``.
         name_width: most characters of a name.
     """
     table = Table(title=f"Best of {result.episodes} configurations", box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("bits", justify="right", no_wrap=True)
-    for name in COLUMNS[:columns]:
+    for name in _COLUMNS[:columns]:
         table.add_column(name, no_wrap=True, justify="right" if name == "parameters" else "left")
     rows = zip(result.bits.items(), result.shapes.values(), result.parameters, strict=True)
     for (name, bits), shape, count in rows:
@@ -48,7 +48,7 @@ def layer_table(result: SearchResult, columns: int = len(COLUMNS), name_width: i
 def _fitting(result: SearchResult, width: int) -> Table:
     """Return the table with as many columns, and as much of the names, as fit."""
     longest = max(cell_len(name) for name in result.bits)
-    for columns in range(len(COLUMNS), 1, -1):
+    for columns in range(len(_COLUMNS), 1, -1):
         spare = width - _width(layer_table(result, columns))
         if spare >= min(0, LEAST_NAME - longest):
             break

@@ -74,7 +74,7 @@ class RunLogger:
         if self._bar is not None:
             self._bar.update()
             self._show_best()
-        interrupts.check()
+        interrupts.raise_if_pressed()
         return episode
 
     def pause(self, save_agent: Callable[[], None] | None = None, at_once: bool = False) -> None:

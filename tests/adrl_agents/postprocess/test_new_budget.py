@@ -15,7 +15,7 @@ import pytest
 
 from adrl_agents.cli import run as run_command
 from adrl_agents.options import ADRLOptions, Options, SB3Options, SearchOptions
-from adrl_agents.postprocess.load_run import RunOptions, load_run
+from adrl_agents.postprocess.run import RunOptions, load_run
 from adrl_agents.postprocess.trained import decide, load_trained
 from adrl_agents.runs.history import load_history
 from adrl_agents.runs.result import SearchResult

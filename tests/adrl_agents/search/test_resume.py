@@ -126,7 +126,7 @@ def test_what_the_memo_answers_again_was_counted_the_first_time(
     part("parts", 12)
     (tmp_path / "parts" / "agent.zip").write_bytes(agent)
     with monkeypatch.context() as patch:
-        patch.setattr(interrupts, "check", press)
+        patch.setattr(interrupts, "raise_if_pressed", press)
         with pytest.raises(KeyboardInterrupt):
             part("parts", 16)
     assert len(tried(tmp_path / "parts")) == 12, "nothing is forgotten that will be tried again"

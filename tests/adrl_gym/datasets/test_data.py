@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym.datasets import datafree
-from adrl_gym.datasets.cifar10 import FOLDER, load_cifar10
+from adrl_gym.datasets.cifar10 import CIFAR10_FOLDER, load_cifar10
 from adrl_gym.datasets.datafree import load_datafree, save_datafree
 from adrl_gym.datasets.find import default_cache, find_splits, load_splits
 from adrl_gym.datasets.fit import check_fit
@@ -125,7 +125,7 @@ def test_without_a_home_directory_there_is_the_data_free_set(monkeypatch: pytest
 
 
 def test_incomplete_or_corrupted_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / FOLDER
+    folder = tmp_path / CIFAR10_FOLDER
     folder.mkdir()
     with pytest.raises(AdrlGymError, match="incomplete or corrupted: delete that folder and download it again"):
         load_splits("resnet20", data_root=tmp_path)
@@ -155,16 +155,16 @@ def test_a_file_of_distilled_images_is_tested_on_real_ones_or_says_that_it_canno
     )
     assert splits.test is not None
     assert len(splits.test) == 10_000
-    with pytest.raises(AdrlGymError, match=f"no {FOLDER} in {tmp_path}"):
+    with pytest.raises(AdrlGymError, match=f"no {CIFAR10_FOLDER} in {tmp_path}"):
         find_splits(loaded, str(shipped), data_root=tmp_path)
     with pytest.raises(AdrlGymError, match="is all that is searched on: leave out data_root and download"):
         find_splits(loaded, str(shipped), download=True)
 
 
 def test_folders_without_cifar10(tmp_path: Path) -> None:
-    with pytest.raises(AdrlGymError, match=f"no {FOLDER} in {tmp_path}"):
+    with pytest.raises(AdrlGymError, match=f"no {CIFAR10_FOLDER} in {tmp_path}"):
         load_splits("resnet20", "data-free", data_root=tmp_path)
-    with pytest.raises(AdrlGymError, match=f"no {FOLDER} in {tmp_path}"):
+    with pytest.raises(AdrlGymError, match=f"no {CIFAR10_FOLDER} in {tmp_path}"):
         load_splits("resnet20", "cifar10", data_root=tmp_path)
     with pytest.raises(AdrlGymError, match="or let CIFAR-10 be downloaded"):
         load_splits("resnet20", "auto", data_root=tmp_path)

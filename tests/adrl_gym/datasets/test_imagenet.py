@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from adrl_gym.datasets.find import load_splits
 from adrl_gym.datasets.fit import check_fit
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.models.imagenet import preprocessing
+from adrl_gym.models.imagenet import imagenet_preprocessing
 from adrl_gym.models.named import NETWORKS, load_network
 
 
@@ -68,7 +68,7 @@ def test_search_images_come_from_train(imagenet: Path) -> None:
     assert torch.equal(again.search.images, splits.search.images)
     x, y = next(splits.test.batches(6))
     first = Image.open(imagenet / "val" / "n00000000" / "0.JPEG").convert("RGB")
-    assert torch.equal(x[0], preprocessing("alexnet")(first))
+    assert torch.equal(x[0], imagenet_preprocessing("alexnet")(first))
     assert y is not None
     assert y.tolist() == [0, 0, 0, 0, 7, 7]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym import AdrlGymError, BitConfig
-from adrl_gym.datasets.augment import augment
+from adrl_gym.datasets.augmentation import augment
 from adrl_gym.datasets.images import Images, ImageSet, LazyImageSet
 from adrl_gym.evaluation.precision import check_native
 from adrl_gym.export.packed import load_packed, save_packed

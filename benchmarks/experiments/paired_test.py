@@ -1,6 +1,6 @@
 """On how many test images do P-ADRL's bits and another agent's differ? What tells a lead from the luck of the images.
 
-    python -m benchmarks.experiments.paired --data-root D
+    python -m benchmarks.experiments.paired_test --data-root D
 
 Of every setting and agent in runs.csv, the bits of the seed with the median test accuracy are run on CIFAR-10's 10,000
 test images once more, image by image. A row for each goes to benchmarks/results/paired.csv as it comes; a second call
@@ -26,7 +26,7 @@ from benchmarks.harness.store import KEY, Row, read, write
 from benchmarks.harness.suites import PAPER
 from benchmarks.reporting.tables import COMPARED, Results, Setting, in_setting
 
-RESULTS = Path(__file__).parents[1] / "results"
+_RESULTS = Path(__file__).parents[1] / "results"
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Options:
 
     data_root: Path
     """Folder that holds cifar-10-batches-py."""
-    results: Path = RESULTS
+    results: Path = _RESULTS
     """Folder of runs.csv and paired.csv."""
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MARGIN = 8  # an image is padded by this part of its height and width on each side: 4 pixels of 32
+_MARGIN = 8  # an image is padded by this part of its height and width on each side: 4 pixels of 32
 
 
 def augment(x: Tensor, generator: torch.Generator, mirror: bool = True) -> Tensor:
@@ -22,7 +22,7 @@ def augment(x: Tensor, generator: torch.Generator, mirror: bool = True) -> Tenso
     if x.dim() != 4:
         return x
     height, width = x.shape[2:]
-    down, right = height // MARGIN, width // MARGIN
+    down, right = height // _MARGIN, width // _MARGIN
     padded = F.pad(x, (right, right, down, down))  # (B, C, H + 2 down, W + 2 right)
     top = torch.randint(0, 2 * down + 1, (len(x), 1), generator=generator)  # (B, 1)
     left = torch.randint(0, 2 * right + 1, (len(x), 1), generator=generator)  # (B, 1)

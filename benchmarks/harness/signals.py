@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 
-def run(main: Callable[[], int]) -> NoReturn:
+def run_stoppable(main: Callable[[], int]) -> NoReturn:
     """Exit with what ``main`` returns, or with 130 where it was stopped.
 
     Raises:

@@ -47,7 +47,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Run:
+class LoadedRun:
     """A search that is over, and its problem as it was.
 
     Attributes:
@@ -68,7 +68,7 @@ class Run:
         return "agreement with the float network" if self.problem.splits.search.labels is None else "search accuracy"
 
 
-def load_run(options: RunOptions) -> Run:
+def load_run(options: RunOptions) -> LoadedRun:
     """Read a run's result and make its problem anew.
 
     Raises:
@@ -80,7 +80,7 @@ def load_run(options: RunOptions) -> Run:
     problem = problem_of(env)
     check_weights(read, problem)
     names = tuple(layer.name for layer in problem.layers)
-    return Run(read.folder, read.result, problem, BitConfig(names, read.result.config.for_layers(names)))
+    return LoadedRun(read.folder, read.result, problem, BitConfig(names, read.result.config.for_layers(names)))
 
 
 def read_run(options: RunOptions) -> Recorded:

@@ -1,6 +1,6 @@
 """Does the fast evaluator predict what the plain one predicts?
 
-    python -m benchmarks.experiments.equality --data-root D
+    python -m benchmarks.experiments.parity --data-root D
 
 Random configurations (every layer between 1 and 8 bits) of each network and quantizer, on CIFAR-10's 10,000 test
 images: how many images get another label, and the largest difference of a logit. Each runs together with another one
@@ -24,10 +24,10 @@ from adrl_gym.layers import find_layers
 from adrl_gym.models import load_network
 from adrl_gym.quantization import quantize_layers
 
-RESULTS = Path(__file__).parents[1] / "results"
-COLUMNS = ("network", "quantizer", "configuration", "bits", "images", "different", "largest_difference", "torch")
-NETWORKS = ("resnet20", "cifarnet")
-QUANTIZERS = ("gptq", "linear", "kmeans")
+_RESULTS = Path(__file__).parents[1] / "results"
+_COLUMNS = ("network", "quantizer", "configuration", "bits", "images", "different", "largest_difference", "torch")
+_NETWORKS = ("resnet20", "cifarnet")
+_QUANTIZERS = ("gptq", "linear", "kmeans")
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Options:
     """Of each network and quantizer."""
     together: int = 5
     """Configurations of one network and quantizer before the next one's turn."""
-    results: Path = RESULTS
+    results: Path = _RESULTS
     """Folder of equality.csv."""
 
 
@@ -78,13 +78,13 @@ def main(options: Options) -> None:
             done = {(r["network"], r["quantizer"], int(r["configuration"])) for r in csv.DictReader(file)}
     starts = range(0, options.configurations, options.together)
     chunks = [range(start, min(start + options.together, options.configurations)) for start in starts]
-    for chunk, network, quantizer in itertools.product(chunks, NETWORKS, QUANTIZERS):
+    for chunk, network, quantizer in itertools.product(chunks, _NETWORKS, _QUANTIZERS):
         left = [c for c in chunk if (network, quantizer, c) not in done]
         if not left:
             continue
         pair = Pair(network, quantizer, options.data_root)
         for configuration in tqdm(left, f"{network} {quantizer}", disable=None):
-            draw = np.random.default_rng([configuration, QUANTIZERS.index(quantizer)])
+            draw = np.random.default_rng([configuration, _QUANTIZERS.index(quantizer)])
             bits = draw.integers(1, 9, len(pair.layers)).tolist()
             different, largest = pair.compare(bits)
             values = (configuration, " ".join(map(str, bits)), len(pair.images), different, f"{largest:.2e}")
@@ -92,7 +92,7 @@ def main(options: Options) -> None:
             with output.open("a", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 if new:
-                    writer.writerow(COLUMNS)
+                    writer.writerow(_COLUMNS)
                 writer.writerow((network, quantizer, *values, torch.__version__.partition("+")[0]))
 
 
