@@ -69,7 +69,7 @@ def in_setting(rows: Sequence[Row], setting: Setting, varied: str = "", **values
     return of(rows, network=network, quantizer=quantizer, budget=f"{budget:g}", varied=varied, **values)
 
 
-def title(setting: Setting) -> str:
+def setting_title(setting: Setting) -> str:
     """For example ``ResNet20, A: `linear`, 0.1``."""
     network, letter = setting
     quantizer, budget = PAPER[letter]
@@ -90,7 +90,7 @@ def accuracy_matched(results: Results) -> str:
         lines.append([STYLES[agent].name, *(spread(rows) if rows else none(agent, s) for s, rows in found.items())])
     adrl = [in_setting(results.runs, s, agent="adrl", protocol="search") for s in results.settings()]
     lines.append(["evaluations of P-ADRL, median", *(number(median(rows, "evaluations"), 0) for rows in adrl)])
-    return markdown(["agent", *map(title, results.settings())], lines)
+    return markdown(["agent", *map(setting_title, results.settings())], lines)
 
 
 def accuracy_own(results: Results) -> str:
@@ -102,7 +102,7 @@ def accuracy_own(results: Results) -> str:
             rows = in_setting(results.runs, setting, agent=agent, protocol="search")
             line.append(f"{spread(rows)}; {number(median(rows, 'evaluations'), 0)}" if rows else none(agent, setting))
         lines.append(line)
-    return markdown(["agent", *map(title, results.settings())], lines)
+    return markdown(["agent", *map(setting_title, results.settings())], lines)
 
 
 def leads(results: Results) -> str:
@@ -114,7 +114,7 @@ def leads(results: Results) -> str:
             rows = in_setting(results.paired, setting, agent=agent, protocol=protocol)
             line.append(lead(rows[0]) if rows else none(agent, setting))
         lines.append(line)
-    table = markdown(["P-ADRL over", *map(title, results.settings())], lines)
+    table = markdown(["P-ADRL over", *map(setting_title, results.settings())], lines)
     return f"{table}\n\n{measured_again(results)}"
 
 
@@ -140,7 +140,7 @@ def margins(results: Results) -> str:
     for setting in results.settings():
         adrl = in_setting(results.runs, setting, agent="adrl", protocol="search")
         for column in ("search_accuracy", "test_accuracy"):
-            line = [title(setting), column.partition("_")[0], number(median(adrl, column))]
+            line = [setting_title(setting), column.partition("_")[0], number(median(adrl, column))]
             for score in SCORES:
                 rows = in_setting(results.runs, setting, agent=f"ip-{score}", protocol="matched")
                 line.append(number(difference(median(adrl, column), median(rows, column)), sign=True))
@@ -164,7 +164,7 @@ def learning_speed(results: Results) -> str:
             mine, until, all_of_it = reached(adrl, column), reached(its, column), median(whole, column)
             lines.append(
                 [
-                    title(setting) + (", finetuned" if varied else ""),
+                    setting_title(setting) + (", finetuned" if varied else ""),
                     number(median(adrl, "target_accuracy")),
                     f"{len(values(adrl, 'episodes'))} of {len(adrl)}" if adrl else NOT_RUN,
                     measure,
@@ -201,7 +201,7 @@ def learning_agents(results: Results) -> str:
             line.append(there if until is None else f"{number(until, 0)}; {there}")
             line[-1] = line[-1] if rows else none(agent, setting)
         lines.append(line)
-    return markdown(["agent", *map(title, results.settings())], lines)
+    return markdown(["agent", *map(setting_title, results.settings())], lines)
 
 
 def first_rewards(results: Results) -> str:
@@ -209,7 +209,7 @@ def first_rewards(results: Results) -> str:
     lines = []
     for setting, agent in itertools.product(results.settings(), SPREAD_AGENTS):
         rows, haq = (in_setting(results.variance, setting, agent=name) for name in (agent, "haq"))
-        lines.append([title(setting), STYLES[agent].name, *moments(rows, haq)])
+        lines.append([setting_title(setting), STYLES[agent].name, *moments(rows, haq)])
     header = ["setting", "agent", "seeds", "mean reward", "deviation over episodes", "deviation of the mean over seeds"]
     return markdown([*header, "deviation over HAQ's", "mean above HAQ's"], lines)
 

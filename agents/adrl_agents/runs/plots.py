@@ -45,7 +45,7 @@ def draw_bits(result: SearchResult) -> Figure:
 
     clean(top)
     clean(bottom)
-    patches = [Patch(color=colour, label=kind) for kind, colour in COLOURS.items() if kind in kinds]
+    patches = [Patch(color=colour, label=kind) for kind, colour in _COLOURS.items() if kind in kinds]
     figure.legend(handles=[*patches, line], ncols=4, fontsize=8, frameon=False, loc="outside lower center")
     size = f"{result.average_bits:.2f} bits a weight, {1 / result.size_ratio:.1f} times smaller than 32 bits"
     title(figure, result, f"{size}\n{accuracy(result)}")
