@@ -182,7 +182,7 @@ def test_agents_keep_to_their_evaluations_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "changes", "message"),
     [
-        ("ip", {"evaluations": 10}, r"takes more than the 9 evaluations.*--evaluations, or lower --profile-images"),
+        ("ip", {"evaluations": 10}, r"takes more than the 9 evaluations.*raise the limit, or profile on fewer images"),
         ("exhaustive", {"episodes": 300}, r"--episodes 300: an exhaustive search tries 810"),
         ("exhaustive", {"evaluations": 300}, r"--evaluations 300: an exhaustive search tries 810"),
         (
