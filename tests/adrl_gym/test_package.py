@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import adrl_gym
+from commands import ROOT
 
-ROOT = Path(__file__).parents[2]
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
 README = (ROOT / "README.md").read_text()
 FILES = [*sorted(ROOT.glob("agents/*.py")), *sorted(ROOT.glob("benchmarks/*.py"))]

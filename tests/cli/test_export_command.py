@@ -21,9 +21,8 @@ from adrl_agents.postprocess.run import RunOptions, load_run
 from adrl_agents.runs.result import SearchResult
 from adrl_gym.export.packed import load_packed
 from adrl_gym.models.named import load_network
+from commands import ROOT
 
-ROOT = Path(__file__).parents[2]
-OWN = Path(__file__).parents[1] / "support" / "own_network"
 pytestmark = pytest.mark.usefixtures("scripts")
 
 

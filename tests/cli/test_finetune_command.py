@@ -23,9 +23,8 @@ from adrl_agents.postprocess.run import LoadedRun, RunOptions, load_run
 from adrl_gym.datasets.distillation import Distillation, distill
 from adrl_gym.export.packed import load_packed
 from adrl_gym.models.named import load_network
+from commands import OWN, ROOT
 
-ROOT = Path(__file__).parents[2]
-OWN = Path(__file__).parents[1] / "support" / "own_network"
 NETWORK = f"{OWN / 'branches.py'}:make"
 FILES = {"finetuned.safetensors", "finetune.csv", "finetune.json", "finetune.png", "finetune.pt"}
 pytestmark = pytest.mark.usefixtures("scripts")

@@ -14,8 +14,8 @@ from adrl_agents.cli import main
 from adrl_agents.cli.main import COMMANDS
 from adrl_agents.cli.renamed import modern
 from adrl_gym import AdrlGymError
+from commands import ROOT
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("scripts")
 TINY = ("--env-id", "tiny_env:Tiny-v0", "--budget", "0.1", "--images", "40", "--cache", "none")
 

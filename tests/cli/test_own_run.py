@@ -24,9 +24,10 @@ from adrl_gym.datasets.own import own_splits
 from adrl_gym.export.onnx_file import save_onnx
 from adrl_gym.export.packed import load_packed, save_packed
 from adrl_gym.models.named import load_network
+from commands import OWN
 
 AGENTS = Path(__file__).parents[2] / "agents"
-FILE = Path(__file__).parents[1] / "support" / "own_network" / "branches.py"
+FILE = OWN / "branches.py"
 SEARCHES = ("train_adrl", "train_haq", "train_ddpg", "train_sb3", "search")
 QUICK = ("--quantizer", "linear", "--images", 8, "--episodes", 2, "--budget", 0.15)
 

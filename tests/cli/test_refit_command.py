@@ -24,9 +24,8 @@ from adrl_gym.datasets.images import ImageSet
 from adrl_gym.datasets.splits import Splits
 from adrl_gym.export.packed import load_packed
 from adrl_gym.refit import refit
+from commands import ROOT
 
-ROOT = Path(__file__).parents[2]
-OWN = Path(__file__).parents[1] / "support" / "own_network"
 pytestmark = pytest.mark.usefixtures("scripts")
 
 

@@ -32,8 +32,8 @@ from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.datasets.own import own_splits
 from adrl_gym.envs.access import problem_of
 from adrl_gym.sensitivity.table import SensitivityTable
+from commands import ROOT
 
-ROOT = Path(__file__).parents[3]
 ALL = names("search")
 ENDLESS = ("random", "tpe")
 pytestmark = pytest.mark.usefixtures("scripts")

@@ -8,27 +8,9 @@ import pytest
 import torch
 from scipy.stats import kstest, truncnorm
 from stable_baselines3.common.callbacks import BaseCallback
-from torch import nn
 
 from adrl_agents import HAQ
 from adrl_agents.haq.noise import truncated_normal
-
-Batches = list[tuple[torch.Tensor, torch.Tensor]]
-
-
-def make(network: nn.Module, batches: Batches, **keywords: Any) -> gym.Env[np.ndarray, Any]:
-    options = {"budget": 0.1, "quantizer": "linear", "bits": (2, 4), **keywords}
-    return gym.make("adrl_gym/MixedPrecisionQuant-v0", network=network, data=batches, **options)
-
-
-@pytest.fixture
-def env(tiny: nn.Module, batches: Batches) -> gym.Env[np.ndarray, Any]:
-    return make(tiny, batches)
-
-
-def actions_stored(agent: HAQ) -> np.ndarray:
-    assert agent.replay_buffer is not None
-    return agent.replay_buffer.actions[: agent.replay_buffer.pos, 0]
 
 
 @pytest.mark.parametrize(("mean", "sigma"), [(0.0, 1.0), (0.9, 0.3), (-1.0, 0.05), (0.2, 5.0)])

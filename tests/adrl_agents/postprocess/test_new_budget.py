@@ -1,7 +1,6 @@
 """agents/search.py --from: another budget, answered by a run that is there."""
 
 import dataclasses
-import importlib
 import json
 import re
 import shutil
@@ -21,23 +20,18 @@ from adrl_agents.runs.history import load_history
 from adrl_agents.runs.result import SearchResult
 from adrl_agents.sb3 import make_sb3_agent
 from adrl_agents.search import make_env
+from commands import ROOT, search_with
 
-ROOT = Path(__file__).parents[3]
-OWN = Path(__file__).parents[2] / "support" / "own_network"
 TINY: dict[str, Any] = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40}
 NOTHING = "evaluated 0 (0.0 evaluations)"
 pytestmark = pytest.mark.usefixtures("scripts")
-
-
-def train(script: str, options: Options) -> SearchResult:
-    return importlib.import_module(f"adrl_agents.cli.{script}").main(options)
 
 
 @pytest.fixture(scope="module")
 def searched(scripts: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an ADRL run, its memo beside it."""
     folder = tmp_path_factory.mktemp("runs") / "adrl"
-    train("adrl", ADRLOptions(**TINY, episodes=6, k=3, profile_images=20, output=folder))
+    search_with("adrl", ADRLOptions(**TINY, episodes=6, k=3, profile_images=20, output=folder))
     return folder
 
 
@@ -125,7 +119,7 @@ def test_without_a_memo_the_answer_is_the_same_and_the_table_is_measured_again(r
 def test_any_run_will_do_and_none_measures_a_table_for_it(
     tmp_path: Path, search: Command, script: str, options: Options
 ) -> None:
-    old = train(script, dataclasses.replace(options, keep=("fc2=8",), output=tmp_path / "old"))
+    old = search_with(script, dataclasses.replace(options, keep=("fc2=8",), output=tmp_path / "old"))
     assert search(tmp_path / "old", "--budget", 0.15, "--output", tmp_path / "new", "--episodes", 6) == 0
     new = SearchResult.load(tmp_path / "new" / "result.json")
     assert "partly" not in search.out
@@ -150,7 +144,7 @@ def test_the_trained_agent_decides_as_in_its_own_environment(tmp_path: Path, nam
     options = {"dqn": SB3Options, "adrl": ADRLOptions}.get(name, Options)(
         **TINY, **kind.get(name, {}), episodes=22, output=tmp_path / "run"
     )
-    train({"dqn": "sb3"}.get(name, name), options)
+    search_with({"dqn": "sb3"}.get(name, name), options)
     here, _ = make_env(options)
     own, _ = make_env(options, "discrete" if name == "dqn" else "continuous")
     agent = load_trained(tmp_path / "run" / "agent.zip", name, here)

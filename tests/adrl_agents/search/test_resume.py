@@ -1,6 +1,5 @@
 """A search that is killed or stopped goes on as if nothing had happened."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -22,14 +21,9 @@ from adrl_agents.runs.summary import accuracy
 from adrl_agents.sb3 import make_sb3_agent
 from adrl_agents.search import run_search
 from adrl_gym import AdrlGymError
+from commands import ROOT, search_with
 
-ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.usefixtures("scripts")
-
-
-def train(script: str, options: Options) -> SearchResult:
-    """What the script does with these options."""
-    return importlib.import_module(f"adrl_agents.cli.{script}").main(options)
 
 
 def options(kind: type[Options], output: Path, **changes: Any) -> Any:
@@ -43,9 +37,9 @@ def tried(output: Path) -> list[tuple[int, float, float, float, str]]:
 
 @pytest.mark.parametrize(("script", "kind"), [("adrl", ADRLOptions), ("haq", Options), ("sb3", SB3Options)])
 def test_a_resumed_search_is_the_uninterrupted_one(tmp_path: Path, script: str, kind: type[Options]) -> None:
-    whole = train(script, options(kind, tmp_path / "whole", episodes=30, cache="none"))
-    train(script, options(kind, tmp_path / "parts", episodes=27, cache="none"))
-    parts = train(script, options(kind, tmp_path / "parts", episodes=30, cache="none", resume=True))
+    whole = search_with(script, options(kind, tmp_path / "whole", episodes=30, cache="none"))
+    search_with(script, options(kind, tmp_path / "parts", episodes=27, cache="none"))
+    parts = search_with(script, options(kind, tmp_path / "parts", episodes=30, cache="none", resume=True))
     assert tried(tmp_path / "parts") == tried(tmp_path / "whole")
     assert (parts.bits, parts.search_accuracy, parts.episodes) == (whole.bits, whole.search_accuracy, 30)
     assert parts.options == whole.options
@@ -54,15 +48,15 @@ def test_a_resumed_search_is_the_uninterrupted_one(tmp_path: Path, script: str, 
 
 def test_processor_time_goes_on_and_stays_unknown_where_it_was_not_measured(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    first = train("haq", options(Options, folder, episodes=3))
-    second = train("haq", options(Options, folder, episodes=6, resume=True))
+    first = search_with("haq", options(Options, folder, episodes=3))
+    second = search_with("haq", options(Options, folder, episodes=6, resume=True))
     spent = [episode.cpu_seconds for episode in load_history(folder / "episodes.csv")]
     assert 0 < spent[0] < spent[2] == first.cpu_seconds
     assert first.cpu_seconds < spent[3] < spent[5] == second.cpu_seconds
     history, result = folder / "episodes.csv", folder / "result.json"  # as version 0.1 left them
     history.write_text("".join(f"{line.rpartition(',')[0]}\n" for line in history.read_text().splitlines()))
     result.write_text("".join(line for line in result.read_text().splitlines(True) if "cpu_seconds" not in line))
-    third = train("haq", options(Options, folder, episodes=8, resume=True))
+    third = search_with("haq", options(Options, folder, episodes=8, resume=True))
     assert (third.cpu_seconds, third.episodes) == (None, 8)
     assert "cpu_seconds" not in result.read_text()
 
@@ -86,21 +80,21 @@ def test_a_killed_search_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
     assert killed.status == "running"
     assert 4 <= killed.episodes < 24
     assert killed.search_agreement >= best
-    result = train("haq", options(Options, output, episodes=24, resume=True))
+    result = search_with("haq", options(Options, output, episodes=24, resume=True))
     assert (result.status, result.episodes) == ("finished", 24)
-    train("haq", options(Options, tmp_path / "whole", episodes=24))
+    search_with("haq", options(Options, tmp_path / "whole", episodes=24))
     assert tried(output) == tried(tmp_path / "whole")
 
 
 def test_the_best_of_episodes_that_the_agent_does_not_know_is_kept(tmp_path: Path) -> None:
     """Killed between two savings of the agent: later rows are tried again, but nothing found is lost."""
     output = tmp_path / "run"
-    first = train("haq", options(Options, output, episodes=3))
+    first = search_with("haq", options(Options, output, episodes=3))
     agent = (output / "agent.zip").read_bytes()
-    second = train("haq", options(Options, output, episodes=20, resume=True))
+    second = search_with("haq", options(Options, output, episodes=20, resume=True))
     (output / "agent.zip").write_bytes(agent)  # as it was after 3 episodes
-    third = train("haq", options(Options, output, episodes=21, resume=True))
-    train("haq", options(Options, tmp_path / "whole", episodes=21))
+    third = search_with("haq", options(Options, output, episodes=21, resume=True))
+    search_with("haq", options(Options, tmp_path / "whole", episodes=21))
     assert tried(output) == tried(tmp_path / "whole")
     assert first.search_agreement <= second.search_agreement <= third.search_agreement
     assert third.episodes == 21
@@ -115,7 +109,7 @@ def test_what_the_memo_answers_again_was_counted_the_first_time(
     def part(name: str, episodes: int) -> SearchResult:
         memo = str(tmp_path / f"{name}.sqlite")
         given = options(Options, tmp_path / name, episodes=episodes, evaluations=16, cache=memo, resume=True)
-        return train("haq", given)
+        return search_with("haq", given)
 
     def press() -> None:
         raise KeyboardInterrupt
@@ -138,13 +132,13 @@ def test_what_the_memo_answers_again_was_counted_the_first_time(
 
 
 def test_resuming_nothing_begins_anew(tmp_path: Path) -> None:
-    assert train("haq", options(Options, tmp_path / "new", episodes=2, resume=True)).episodes == 2
+    assert search_with("haq", options(Options, tmp_path / "new", episodes=2, resume=True)).episodes == 2
 
 
 def test_resuming_a_finished_run_shows_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = train("haq", options(Options, tmp_path / "run", episodes=2))
+    first = search_with("haq", options(Options, tmp_path / "run", episodes=2))
     capsys.readouterr()
-    assert train("haq", options(Options, tmp_path / "run", episodes=2, resume=True)) == first
+    assert search_with("haq", options(Options, tmp_path / "run", episodes=2, resume=True)) == first
     shown = capsys.readouterr().out
     assert "raise --episodes" in shown
     assert "conv1" in shown
@@ -152,18 +146,18 @@ def test_resuming_a_finished_run_shows_it_again(tmp_path: Path, capsys: pytest.C
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:
     output = tmp_path / "run"
-    train("haq", options(Options, output, episodes=2))
+    search_with("haq", options(Options, output, episodes=2))
     text = (output / "result.json").read_text()
     checkpoint = SearchResult.from_json(text).checkpoint
     (output / "result.json").write_text(text.replace(checkpoint, "0" * len(checkpoint)))
     with pytest.raises(AdrlGymError, match="made with other weights of the network"):
-        train("haq", options(Options, output, episodes=3, resume=True))
+        search_with("haq", options(Options, output, episodes=3, resume=True))
 
 
 @pytest.mark.parametrize("where", ["all", "in the middle of what is deflated"])
 def test_a_damaged_agent_is_named(tmp_path: Path, where: str) -> None:
     output = tmp_path / "run"
-    train("haq", options(Options, output, episodes=2))
+    search_with("haq", options(Options, output, episodes=2))
     agent = output / "agent.zip"
     content = bytearray(b"PK\x03\x04 and no more" if where == "all" else agent.read_bytes())
     if where != "all":
@@ -172,16 +166,16 @@ def test_a_damaged_agent_is_named(tmp_path: Path, where: str) -> None:
         content[start : start + 16] = b"\xff" * 16
     agent.write_bytes(content)
     with pytest.raises(AdrlGymError, match=r"cannot resume from .*agent\.zip"):
-        train("haq", options(Options, output, episodes=3, resume=True))
+        search_with("haq", options(Options, output, episodes=3, resume=True))
 
 
 def test_a_search_without_an_episode_yet_can_be_drawn(tmp_path: Path) -> None:
     """Interrupted twice before its agent was first saved: a best is known, and no episode."""
-    assert draw_curve(train("haq", options(Options, tmp_path / "run", episodes=1)), []).axes
+    assert draw_curve(search_with("haq", options(Options, tmp_path / "run", episodes=1)), []).axes
 
 
 def test_what_a_data_free_search_was_tested_on_is_told(tmp_path: Path) -> None:
-    result = train("haq", options(Options, tmp_path / "run", episodes=1))
+    result = search_with("haq", options(Options, tmp_path / "run", episodes=1))
     free = result.model_copy(update={"data": "data-free", "test_accuracy": None})
     assert accuracy(free).startswith("agreement with the float network")
     tested = free.model_copy(update={"test_accuracy": 86.1, "float_test_accuracy": 91.28})

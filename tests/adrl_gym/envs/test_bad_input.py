@@ -10,29 +10,11 @@ import torch
 from torch import nn
 
 from adrl_gym import AdrlGymError, MixedPrecisionQuantEnv
-
-Batches = list[tuple[torch.Tensor, torch.Tensor]]
-
+from commands import OWN
+from environments import Batches, make_env, play
 
 GENERIC = "adrl_gym/MixedPrecisionQuant-v0"
-OWN = Path(__file__).parents[2] / "support" / "own_network" / "branches.py:make"
 IMAGES = [(torch.randn(40, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3)]
-
-
-def make(network: nn.Module, batches: Batches, **keywords: Any) -> gym.Env[np.ndarray, Any]:
-    return gym.make(GENERIC, network=network, data=batches, **{"budget": 0.1, "quantizer": "linear", **keywords})
-
-
-def play(env: gym.Env[np.ndarray, Any], actions: list[float]) -> tuple[list[np.ndarray], list[float], dict[str, Any]]:
-    observations, rewards = [env.reset(seed=0)[0]], []
-    info: dict[str, Any] = {}
-    for index, action in enumerate(actions):
-        observation, reward, terminated, truncated, info = env.step(np.array([action], np.float32))
-        assert terminated == (index == len(actions) - 1)
-        assert not truncated
-        observations.append(observation)
-        rewards.append(float(reward))
-    return observations, rewards, info
 
 
 @pytest.mark.parametrize(
@@ -62,14 +44,14 @@ def play(env: gym.Env[np.ndarray, Any], actions: list[float]) -> tuple[list[np.n
 @pytest.mark.filterwarnings("ignore:.*render_mode.*")
 def test_bad_arguments_are_refused(tiny: nn.Module, batches: Batches, keywords: dict[str, Any], message: str) -> None:
     with pytest.raises(AdrlGymError, match=message):
-        make(tiny, batches, **keywords)
+        make_env(tiny, batches, **keywords)
 
 
 def test_nan_weights_are_refused_with_the_layer_s_name(tiny: nn.Module, batches: Batches) -> None:
     with torch.no_grad():
         tiny.get_parameter("conv2.weight")[0, 0] = torch.nan
     with pytest.raises(AdrlGymError, match="conv2"):
-        make(tiny, batches)
+        make_env(tiny, batches)
 
 
 def test_a_diverged_agent_is_told(tiny: nn.Module, batches: Batches) -> None:
@@ -82,24 +64,31 @@ def test_a_diverged_agent_is_told(tiny: nn.Module, batches: Batches) -> None:
 def test_labels_out_of_range_are_refused(tiny: nn.Module, batches: Batches) -> None:
     images, labels = batches[0]
     with pytest.raises(AdrlGymError, match=r"label"):
-        make(tiny, [(images, labels + 100)])
+        make_env(tiny, [(images, labels + 100)])
 
 
 def test_images_that_do_not_fit_are_refused(tiny: nn.Module) -> None:
     with pytest.raises(AdrlGymError, match=r"\(1, 8, 8\)"):
-        make(tiny, [(torch.rand(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))])
+        make_env(tiny, [(torch.rand(4, 1, 8, 8), torch.zeros(4, dtype=torch.long))])
 
 
 def test_paths_and_devices_may_be_objects(tmp_path: Path, tiny: nn.Module, batches: Batches) -> None:
     with pytest.raises(AdrlGymError, match=r"there is no data-free set .*mine\.npz"):
         gym.make(GENERIC, network=tiny, data=tmp_path / "mine.npz")
-    env = gym.make(GENERIC, network=OWN, data=IMAGES, budget=0.2, quantizer="linear", device=torch.device("cpu"))
+    env = gym.make(
+        GENERIC,
+        network=f"{OWN / 'branches.py'}:make",
+        data=IMAGES,
+        budget=0.2,
+        quantizer="linear",
+        device=torch.device("cpu"),
+    )
     assert env.unwrapped.problem.name == "make"  # type: ignore[attr-defined]
 
 
 def test_numpy_s_integers_are_taken_everywhere(tiny: nn.Module, batches: Batches) -> None:
     two, four = np.array([2, 4])
-    env = make(tiny, batches, bits=(two, four), keep={"fc2": four}, images=np.int64(50))
+    env = make_env(tiny, batches, bits=(two, four), keep={"fc2": four}, images=np.int64(50))
     _, _, info = play(env, [0.0] * 3)
     assert info["bits"][3] == 4
     assert all(type(b) is int for b in info["bits"])
@@ -107,7 +96,7 @@ def test_numpy_s_integers_are_taken_everywhere(tiny: nn.Module, batches: Batches
 
 @pytest.mark.parametrize("action_type", ["continuous", "discrete"])
 def test_a_step_after_the_last_one_asks_for_a_reset(tiny: nn.Module, batches: Batches, action_type: str) -> None:
-    env = make(tiny, batches, action_type=action_type)
+    env = make_env(tiny, batches, action_type=action_type)
     env.reset()
     for _ in range(4):
         env.step(env.action_space.sample())

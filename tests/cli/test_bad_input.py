@@ -1,47 +1,14 @@
 """Command lines that are refused in one line, and folders that stay as they are."""
 
-import importlib
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from adrl_agents.cli import run as run_command
-from adrl_agents.options import Options
-from adrl_agents.runs.result import SearchResult
-
-ROOT = Path(__file__).parents[2]
-
-
-FILES = {"result.json", "episodes.csv", "agent.zip", "bits.png", "curve.png"}
-
+from commands import arguments, run_script
 
 pytestmark = pytest.mark.usefixtures("scripts")
-
-
-def train(script: str, options: Options) -> SearchResult:
-    """What the script does with these options."""
-    return importlib.import_module(f"adrl_agents.cli.{script}").main(options)
-
-
-def arguments(output: Path, **changes: object) -> list[str]:
-    """A command line for a run of a second."""
-    tiny = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "episodes": 3}
-    options = {**tiny, "output": output, **changes}
-    flags = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
-    return [str(part) for flag, value in flags.items() for part in ([flag] if value is True else [flag, value])]
-
-
-def run(script: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", f"agents/{script}.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-
-
-def run_here(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> int:
-    """As ``run`` of train_adrl, but without the seconds that a new interpreter takes."""
-    return run_command("adrl", arguments)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +61,7 @@ def test_bad_options_get_one_line_and_status_2(
     changes: dict[str, object],
     message: str,
 ) -> None:
-    assert run_here(monkeypatch, arguments(tmp_path / "run", **changes)) == 2
+    assert run_command("adrl", arguments(tmp_path / "run", **changes)) == 2
     error = capsys.readouterr().err
     assert re.fullmatch(rf"error: .*{message}.*\n", error)
     assert not (tmp_path / "run").exists()
@@ -119,7 +86,7 @@ def test_an_option_given_twice_is_refused(
     more: list[str],
     message: str,
 ) -> None:
-    assert run_here(monkeypatch, [*arguments(tmp_path / "run"), *more]) == 2
+    assert run_command("adrl", [*arguments(tmp_path / "run"), *more]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.endswith(f"{message}\n")
@@ -131,18 +98,18 @@ def test_a_finished_run_without_real_images_is_not_shown_to_who_asks_for_some(
 ) -> None:
     network = {"env_id": "adrl_gym/CifarNet-Cifar10-v0", "quantizer": "linear", "images": 20, "episodes": 1}
     given = arguments(tmp_path / "run", **network)
-    assert run_here(monkeypatch, given) == 0
+    assert run_command("adrl", given) == 0
     for more in (["--download"], ["--data-root", str(tmp_path)]):
         capsys.readouterr()
-        assert run_here(monkeypatch, [*given, "--resume", *more]) == 2
+        assert run_command("adrl", [*given, "--resume", *more]) == 2
         message = rf"is finished, on the data-free set: .*\({' '.join(more)}\), choose another --output\n"
         assert re.search(message, capsys.readouterr().err)
-    assert run_here(monkeypatch, [*given, "--resume", "--resume"]) == 0  # as make train ARGS=--resume does
+    assert run_command("adrl", [*given, "--resume", "--resume"]) == 0  # as make train ARGS=--resume does
 
 
 def test_an_unwritable_output_is_refused_before_the_search(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    done = run("train_haq", arguments(tmp_path / "file" / "run"))
+    done = run_script("train_haq", arguments(tmp_path / "file" / "run"))
     assert done.returncode == 2
     assert re.fullmatch(r"error: cannot write to the output folder .*file/run: Not a directory; .*\n", done.stderr)
     assert done.stdout == ""
@@ -169,10 +136,10 @@ def test_a_folder_of_another_run_stays_as_it_is(
     message: str,
 ) -> None:
     output = tmp_path / "run"
-    assert run_here(monkeypatch, arguments(output, episodes=2, k=2)) == 0
+    assert run_command("adrl", arguments(output, episodes=2, k=2)) == 0
     before = {path.name: path.read_bytes() for path in output.iterdir()}
     capsys.readouterr()
-    assert run_here(monkeypatch, arguments(output, **{"episodes": 2, "k": 2, **changes})) == 2
+    assert run_command("adrl", arguments(output, **{"episodes": 2, "k": 2, **changes})) == 2
     assert re.fullmatch(rf"error: .*{message}.*\n", capsys.readouterr().err)
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
 
@@ -192,6 +159,6 @@ def test_files_of_unknown_origin_are_not_overwritten(
     message: str,
 ) -> None:
     (tmp_path / name).write_text("something else")
-    assert run_here(monkeypatch, arguments(tmp_path)) == 2
+    assert run_command("adrl", arguments(tmp_path)) == 2
     assert re.search(message, capsys.readouterr().err)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "something else"}

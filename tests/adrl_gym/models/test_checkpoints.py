@@ -1,8 +1,7 @@
-"""Checkpoints, the registry of networks, and the door to torchvision."""
+"""Checkpoints: saved and loaded, damaged or unsafe, shipped with the package."""
 
 import pickle
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,7 @@ from torch import nn
 from adrl_gym.datasets.find import load_splits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.models.checkpoints import SHIPPED, content_hash, fill, load_checkpoint, save_checkpoint
-from adrl_gym.models.cifarnet import LocalResponseNorm, cifarnet
-from adrl_gym.models.named import NETWORKS, load_network
-from adrl_gym.models.resnet import resnet20
-from adrl_gym.models.statistics import collect_statistics
-from adrl_gym.vision import import_torchvision
+from adrl_gym.models.named import load_network
 
 
 @pytest.fixture
@@ -151,55 +146,3 @@ def test_shipped_checkpoints_classify_real_images(cifar_root: Path, name: str, a
     with torch.inference_mode():
         predicted = load_network(name).network(images).argmax(1)
     assert 100 * (predicted == labels).float().mean() > accuracy  # a little less than on all 10,000
-
-
-def test_registry() -> None:
-    assert list(NETWORKS) == ["resnet20", "cifarnet", "alexnet", "resnet50"]
-    with pytest.raises(AdrlGymError, match="unknown network 'vgg': choose one of resnet20, cifarnet"):
-        load_network("vgg")
-
-
-def test_resnet20_starts_its_stages_with_a_smaller_map() -> None:
-    network = resnet20().eval()
-    assert sum(parameter.numel() for parameter in network.parameters()) == 269_722  # He et al.: 0.27 M
-    assert network.layer3(network.layer2(torch.zeros(2, 16, 32, 32))).shape == (2, 64, 8, 8)
-    assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
-
-
-def test_local_response_norm_is_pytorchs() -> None:
-    x = torch.randn(2, 12, 5, 5) * 10
-    expected = nn.LocalResponseNorm(9, alpha=0.001)(x)
-    assert torch.allclose(LocalResponseNorm(12)(x), expected, rtol=1e-5)
-
-
-def test_statistics_are_those_of_the_outputs() -> None:
-    network, images = cifarnet().eval(), torch.randn(6, 3, 32, 32)
-    statistics = collect_statistics(network, images.split(4))
-    assert set(statistics) == {
-        f"{layer}.{kind}" for layer in ("conv1", "conv2", "fc1", "fc2", "fc3") for kind in ("mean", "var")
-    }
-    with torch.no_grad():
-        outputs = network.conv1(images)  # (6, 64, 32, 32)
-        logits = network(images)  # (6, 10)
-    assert torch.allclose(statistics["conv1.mean"], outputs.mean((0, 2, 3)), atol=1e-5)
-    assert torch.allclose(statistics["conv1.var"], outputs.var((0, 2, 3), correction=0), atol=1e-4)
-    assert torch.allclose(statistics["fc3.mean"], logits.mean(0), atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "failure",
-    ['RuntimeError("operator torchvision::nms does not exist")', 'ImportError("undefined symbol: _ZN3c10")'],
-)
-def test_torchvision_of_another_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
-    (tmp_path / "torchvision.py").write_text(f"raise {failure}\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
-    with pytest.raises(AdrlGymError, match="pip install --upgrade torch torchvision") as caught:
-        import_torchvision()
-    assert torch.__version__ in str(caught.value)
-    for name in ("alexnet", "resnet50"):
-        with pytest.raises(AdrlGymError, match="torchvision cannot be imported"):
-            load_network(name)
-    (tmp_path / "cifar-10-batches-py").mkdir()
-    with pytest.raises(AdrlGymError, match="torchvision cannot be imported"):
-        load_splits("cifarnet", "cifar10", data_root=tmp_path)

@@ -22,9 +22,6 @@ from adrl_gym.quantization.registry import find_quantizer
 from adrl_gym.quantization.sequential import SequentialQuantizer
 from adrl_gym.refit import refit
 
-ROOT = Path(__file__).parents[3]
-OWN = Path(__file__).parents[2] / "support" / "own_network"
-
 
 class Plain(nn.Module):
     """Convolutions of all kinds, one after the other, with batch norms; images ``(B, 3, 8, 8)``."""

@@ -23,9 +23,9 @@ from adrl_gym.datasets import datafree, distillation
 from adrl_gym.datasets.datafree import load_datafree
 from adrl_gym.datasets.distillation import Distillation, clouds, distill, drawn_labels, observed, statistics_loss
 from adrl_gym.models.named import LoadedNetwork, load_network, own_network
+from commands import OWN, ROOT
 
-ROOT = Path(__file__).parents[3]
-FILE = Path(__file__).parents[2] / "support" / "own_network" / "branches.py"
+FILE = OWN / "branches.py"
 QUICK = Distillation(images=12, batch_size=8, steps=4)
 
 

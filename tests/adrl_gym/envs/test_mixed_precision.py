@@ -1,76 +1,42 @@
 """The environment as users of Gymnasium and Stable-Baselines3 use it."""
 
 import pickle
-import subprocess
-import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
-from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
-from adrl_agents import HAQ
-from adrl_gym import AdrlGymError, MixedPrecisionQuantEnv
+from adrl_gym import MixedPrecisionQuantEnv
 from adrl_gym.bits import action_from_bits
-from adrl_gym.envs import check_time_limit
-from adrl_gym.envs.registration import IDS
 from adrl_gym.evaluation.result_cache import ResultCache
 from adrl_gym.quantization.layerwise import quantize_layers
+from environments import Batches, make_env, play
 
-Batches = list[tuple[torch.Tensor, torch.Tensor]]
 GENERIC = "adrl_gym/MixedPrecisionQuant-v0"
-
-
-def make(network: nn.Module, batches: Batches, **keywords: Any) -> gym.Env[np.ndarray, Any]:
-    return gym.make(GENERIC, network=network, data=batches, **{"budget": 0.1, "quantizer": "linear", **keywords})
-
-
-def play(env: gym.Env[np.ndarray, Any], actions: list[float]) -> tuple[list[np.ndarray], list[float], dict[str, Any]]:
-    observations, rewards = [env.reset(seed=0)[0]], []
-    info: dict[str, Any] = {}
-    for index, action in enumerate(actions):
-        observation, reward, terminated, truncated, info = env.step(np.array([action], np.float32))
-        assert terminated == (index == len(actions) - 1)
-        assert not truncated
-        observations.append(observation)
-        rewards.append(float(reward))
-    return observations, rewards, info
-
-
-def test_all_ids_are_registered() -> None:
-    assert set(IDS) <= set(gym.registry)
-    assert len(IDS) == 6
 
 
 @pytest.mark.parametrize("action_type", ["continuous", "discrete"])
 @pytest.mark.parametrize("render_mode", ["ansi", "rgb_array"])
 def test_gymnasium_check(tiny: nn.Module, batches: Batches, action_type: str, render_mode: str) -> None:
-    check_env(make(tiny, batches, action_type=action_type, render_mode=render_mode).unwrapped)
+    check_env(make_env(tiny, batches, action_type=action_type, render_mode=render_mode).unwrapped)
 
 
 @pytest.mark.parametrize("action_type", ["continuous", "discrete"])
 def test_stable_baselines_check(tiny: nn.Module, batches: Batches, action_type: str) -> None:
-    sb3_check_env(make(tiny, batches, action_type=action_type, render_mode="rgb_array").unwrapped)
-
-
-def test_the_generic_id_without_arguments_is_resnet20() -> None:
-    env = gym.make("MixedPrecisionQuant-v0", data="data-free", images=8, quantizer="linear")
-    assert env.unwrapped.problem.name == "resnet20"  # type: ignore[attr-defined]
-    sb3_check_env(env.unwrapped)
+    sb3_check_env(make_env(tiny, batches, action_type=action_type, render_mode="rgb_array").unwrapped)
 
 
 def test_the_same_actions_give_the_same_episode_in_any_history(tiny: nn.Module, batches: Batches) -> None:
     actions = [0.3, -0.6, 0.9, -0.1]
-    fresh = play(make(tiny, batches), actions)
-    used = make(tiny, batches)
+    fresh = play(make_env(tiny, batches), actions)
+    used = make_env(tiny, batches)
     play(used, [1.0, 1.0, 1.0, 1.0])
     again = play(used, actions)
     np.testing.assert_array_equal(fresh[0], again[0])
@@ -79,7 +45,7 @@ def test_the_same_actions_give_the_same_episode_in_any_history(tiny: nn.Module, 
 
 
 def test_the_reward_is_a_tenth_of_the_accuracy_lost(tiny: nn.Module, batches: Batches) -> None:
-    env = make(tiny, batches, budget=0.25)
+    env = make_env(tiny, batches, budget=0.25)
     _, rewards, info = play(env, [action_from_bits(b, 1, 8) for b in (8, 3, 2, 1)])
     problem = env.unwrapped.problem  # type: ignore[attr-defined]
     assert rewards[:-1] == [0, 0, 0]
@@ -98,7 +64,7 @@ def test_the_reward_is_a_tenth_of_the_accuracy_lost(tiny: nn.Module, batches: Ba
 
 
 def test_what_breaks_the_budget_is_projected_and_both_are_told(tiny: nn.Module, batches: Batches) -> None:
-    env = make(tiny, batches, budget=0.1)
+    env = make_env(tiny, batches, budget=0.1)
     _, _, info = play(env, [1.0] * 4)
     assert info["chosen_bits"] == (8, 8, 8, 8)
     assert info["size_ratio"] <= 0.1
@@ -106,13 +72,13 @@ def test_what_breaks_the_budget_is_projected_and_both_are_told(tiny: nn.Module, 
 
 
 def test_observations_show_the_previous_action(tiny: nn.Module, batches: Batches) -> None:
-    observations, _, _ = play(make(tiny, batches), [0.5, -1.0, 1.0, 0.0])
+    observations, _, _ = play(make_env(tiny, batches), [0.5, -1.0, 1.0, 0.0])
     assert [float(o[9]) for o in observations] == [0.0, 0.75, 0.0, 1.0, 0.5]
     np.testing.assert_allclose([o[0] for o in observations[:4]], [0, 1 / 3, 2 / 3, 1], rtol=1e-6)
 
 
 def test_a_question_asked_twice_is_computed_once(tiny: nn.Module, batches: Batches) -> None:
-    env = make(tiny, batches)
+    env = make_env(tiny, batches)
     problem = env.unwrapped.problem  # type: ignore[attr-defined]
     play(env, [0.0] * 4)
     assert (problem.memo_hits, problem.memo_misses, problem.evaluations) == (0, 1, 1.0)
@@ -122,7 +88,7 @@ def test_a_question_asked_twice_is_computed_once(tiny: nn.Module, batches: Batch
 
 def test_quantized_weights_never_reach_the_user_s_network(tiny: nn.Module, batches: Batches) -> None:
     before = {name: value.clone() for name, value in tiny.state_dict().items()}
-    play(make(tiny, batches), [-1.0] * 4)
+    play(make_env(tiny, batches), [-1.0] * 4)
     after = tiny.state_dict()
     assert set(before) == set(after)
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -135,7 +101,7 @@ def test_pickle(tiny: nn.Module, batches: Batches) -> None:
 
 
 def test_vectorised(tiny: nn.Module, batches: Batches) -> None:
-    env = DummyVecEnv([lambda: make(tiny, batches), lambda: make(tiny, batches)])
+    env = DummyVecEnv([lambda: make_env(tiny, batches), lambda: make_env(tiny, batches)])
     env.reset()
     for step in range(4):
         _, rewards, dones, infos = env.step(np.array([[0.9], [-0.9]], np.float32))
@@ -144,43 +110,11 @@ def test_vectorised(tiny: nn.Module, batches: Batches) -> None:
     assert rewards.shape == (2,)
 
 
-def test_render_shows_layers_accuracy_and_size(tiny: nn.Module, batches: Batches) -> None:
-    env = make(tiny, batches, render_mode="ansi")
-    env.reset()
-    assert "no configuration measured yet" in env.render()  # type: ignore[operator]
-    _, _, info = play(env, [0.0] * 4)
-    text = str(env.render())
-    assert len(text.splitlines()) == 5
-    assert f"{info['accuracy']:.2f} %" in text
-    picture = make(tiny, batches, render_mode="rgb_array")
-    play(picture, [0.0] * 4)
-    pixels = picture.render()
-    assert isinstance(pixels, np.ndarray)
-    assert pixels.dtype == np.uint8
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 3
-
-
 def test_accuracy_without_labels_is_agreement(tiny: nn.Module) -> None:
     env = gym.make("adrl_gym/CifarNet-Cifar10-v0", data="data-free", images=16, quantizer="linear", budget=0.1)
     _, _, info = play(env, [-0.5] * 5)
     assert info["accuracy"] == info["agreement"]
     assert env.unwrapped.problem.float_search.accuracy == 100  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("action", [3, np.int64(3), np.int32(3), np.array(3)])
-def test_discrete_actions(tiny: nn.Module, batches: Batches, action: Any) -> None:
-    env = MixedPrecisionQuantEnv(tiny, batches, budget=0.25, quantizer="linear", action_type="discrete")
-    env.reset()
-    for _ in range(4):
-        info = env.step(action)[4]
-    assert info["chosen_bits"] == (4, 4, 4, 4)
-
-
-@pytest.mark.parametrize("action", [np.array([0.5], np.float32), np.array([0.5]), [0.5], torch.tensor([0.5])])
-def test_continuous_actions(tiny: nn.Module, batches: Batches, action: Any) -> None:
-    env = MixedPrecisionQuantEnv(tiny, batches, budget=0.1, quantizer="linear")
-    env.reset()
-    assert env.step(action)[0][9] == 0.75
 
 
 @pytest.mark.parametrize("calibration", ["independent", "sequential"])
@@ -196,7 +130,7 @@ def test_close_lets_go_of_file_and_threads(
     monkeypatch.setattr("adrl_gym.evaluation.session.ResultCache", open_memo)
     options = {"cache": tmp_path / "memo.sqlite", "calibration": calibration, "device": "cpu,cpu"}  # each has a thread
     others = set(threading.enumerate())
-    env = make(tiny, batches, **options)
+    env = make_env(tiny, batches, **options)
     before = play(env, [0.0] * 4)[2]
     assert len(memos) == (1 if calibration == "independent" else 2)
     workers = {thread for thread in set(threading.enumerate()) - others if thread.name.startswith("ThreadPool")}
@@ -207,50 +141,7 @@ def test_close_lets_go_of_file_and_threads(
     assert all(memo._database is None for memo in memos)
     assert not (tmp_path / "memo.sqlite-wal").exists()  # the last connection puts it into the file
     assert play(env, [0.0] * 4)[2]["kl"] == before["kl"]
-    again = make(tiny, batches, **options)
+    again = make_env(tiny, batches, **options)
     assert play(again, [0.0] * 4)[2]["memo_hits"] == 1
     for each in (env, again):
         each.close()
-
-
-OWN = Path(__file__).parents[2] / "support" / "own_network" / "branches.py:make"
-IMAGES = [(torch.randn(40, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3)]
-
-
-def test_vector_environments() -> None:
-    actions = np.random.default_rng(0).uniform(-1, 1, (5, 2, 1)).astype(np.float32)  # (layers, environments, 1)
-    seen = []
-    for mode, keywords in (("sync", {}), ("async", {"context": "spawn"})):
-        options: dict[str, Any] = {"network": OWN, "data": IMAGES, "budget": 0.2, "quantizer": "linear"}
-        envs = gym.make_vec(GENERIC, 2, vectorization_mode=mode, vector_kwargs=keywords, **options)
-        envs.reset(seed=0)
-        for here in actions:
-            observations, rewards, terminated, _, infos = envs.step(here)
-        envs.close()
-        assert terminated.all()
-        seen.append((observations.tolist(), rewards.tolist(), infos["bits"].tolist()))
-    assert seen[0] == seen[1]
-
-
-def test_a_time_limit_below_the_layers_says_so(tiny: nn.Module, batches: Batches) -> None:
-    enough = make(tiny, batches, max_episode_steps=4)
-    check_time_limit(enough, 4)
-    HAQ(env=enough)
-    for short in (make(tiny, batches, max_episode_steps=3), RecordEpisodeStatistics(TimeLimit(make(tiny, batches), 3))):
-        with pytest.raises(AdrlGymError, match="max_episode_steps must be at least 4, got 3: an episode has one step "):
-            HAQ(env=short)
-
-
-def test_ids_need_no_import_and_are_registered_once() -> None:
-    code = """
-import warnings
-warnings.simplefilter("error")
-import gymnasium
-env = gymnasium.make("adrl_gym:adrl_gym/CifarNet-Cifar10-v0", data="data-free", images=8, quantizer="linear")
-import adrl_gym
-adrl_gym.envs.register_envs()
-gymnasium.register_envs(adrl_gym)
-print(env.spec.id)
-"""
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("adrl_gym/CifarNet-Cifar10-v0\n", "")

@@ -24,9 +24,9 @@ from adrl_gym.datasets.own import own_splits
 from adrl_gym.layers import find_layers, quantizable, shared_weights, unquantized
 from adrl_gym.models.named import load_network
 from adrl_gym.quantization.registry import find_quantizer
+from commands import OWN
 
-ROOT = Path(__file__).parents[3]
-FILE = Path(__file__).parents[2] / "support" / "own_network" / "branches.py"
+FILE = OWN / "branches.py"
 GENERIC = "adrl_gym/MixedPrecisionQuant-v0"
 
 

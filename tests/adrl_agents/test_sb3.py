@@ -14,8 +14,8 @@ from adrl_agents.registry import names
 from adrl_agents.runs.history import load_history
 from adrl_agents.runs.result import SearchResult
 from adrl_agents.sb3 import PPO_EPISODES, SB3_ALGORITHMS
+from commands import ROOT
 
-ROOT = Path(__file__).parents[2]
 ALL = names("sb3")
 pytestmark = pytest.mark.usefixtures("scripts")
 

@@ -1,4 +1,4 @@
-"""Weights & Biases: a run in offline mode, read back from disk."""
+"""Weights & Biases: runs in offline mode, read back from disk."""
 
 import csv
 import dataclasses
@@ -15,36 +15,14 @@ import pytest
 
 from adrl_agents.options import DEFAULT_ID, ADRLOptions, Options, SearchOptions
 from adrl_agents.runs.history import load_history
-from adrl_agents.runs.result import SearchResult
 from adrl_gym import AdrlGymError
 from adrl_gym.datasets.distillation import Distillation, distill
 from adrl_gym.models.named import load_network
+from commands import OWN, search_with
 
-ROOT = Path(__file__).parents[3]
-OWN = Path(__file__).parents[2] / "support" / "own_network"
-BLOCK = 32768
 pytestmark = pytest.mark.usefixtures("scripts")
 
-
-def train(script: str, options: Options) -> SearchResult:
-    """What the script does with these options."""
-    return importlib.import_module(f"adrl_agents.cli.{script}").main(options)
-
-
-@pytest.fixture
-def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    for kind in ("CACHE", "CONFIG", "DATA"):
-        monkeypatch.setenv(f"WANDB_{kind}_DIR", str(tmp_path / kind))
-    return Options(
-        env_id="tiny_env:Tiny-v0",
-        budget=0.1,
-        images=40,
-        episodes=4,
-        seed=3,
-        output=tmp_path / "run",
-        track=True,
-    )
+BLOCK = 32768
 
 
 def records(path: Path) -> Iterator[Any]:
@@ -80,7 +58,7 @@ def items(pairs: Any) -> dict[str, Any]:
 
 
 def test_a_tracked_run_can_be_read_back(options: Options, capfd: pytest.CaptureFixture[str]) -> None:
-    result = train("haq", options)
+    result = search_with("haq", options)
     assert options.output is not None
     (path,) = options.output.glob("wandb/offline-run-*/*.wandb")
     found = read_back(path)
@@ -119,19 +97,19 @@ def test_a_tracked_run_can_be_read_back(options: Options, capfd: pytest.CaptureF
 
 
 def test_a_resumed_search_goes_on_in_its_own_run(options: Options) -> None:
-    first = train("haq", options)
-    second = train("haq", dataclasses.replace(options, episodes=6, resume=True))
+    first = search_with("haq", options)
+    second = search_with("haq", dataclasses.replace(options, episodes=6, resume=True))
     assert first.wandb_run == second.wandb_run is not None
 
 
 def test_what_is_tried_again_is_not_logged_again(options: Options) -> None:
     assert options.output is not None
-    train("haq", dataclasses.replace(options, episodes=2))
+    search_with("haq", dataclasses.replace(options, episodes=2))
     agent = (options.output / "agent.zip").read_bytes()
-    train("haq", dataclasses.replace(options, resume=True))
+    search_with("haq", dataclasses.replace(options, resume=True))
     (options.output / "agent.zip").write_bytes(agent)  # as it was after 2 of the 4 episodes
     before = set(options.output.glob("wandb/offline-run-*"))
-    train("haq", dataclasses.replace(options, episodes=6, resume=True))
+    search_with("haq", dataclasses.replace(options, episodes=6, resume=True))
     (folder,) = set(options.output.glob("wandb/offline-run-*")) - before
     (path,) = folder.glob("*.wandb")
     history = [items(record.history.item) for record in read_back(path) if record.HasField("history")]
@@ -139,14 +117,14 @@ def test_what_is_tried_again_is_not_logged_again(options: Options) -> None:
 
 
 def test_a_finished_run_says_that_it_is_not_logged(options: Options, capsys: pytest.CaptureFixture[str]) -> None:
-    train("haq", dataclasses.replace(options, track=False))
-    train("haq", dataclasses.replace(options, resume=True))
+    search_with("haq", dataclasses.replace(options, track=False))
+    search_with("haq", dataclasses.replace(options, resume=True))
     assert "note: a finished run is not logged again\n" in capsys.readouterr().out
 
 
 def test_searches_that_do_not_learn_log_the_same(options: Options) -> None:
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Options)}
-    result = train("search", SearchOptions(method="random", **given))
+    result = search_with("search", SearchOptions(method="random", **given))
     assert options.output is not None
     (path,) = options.output.glob("wandb/offline-run-*/*.wandb")
     found = read_back(path)
@@ -170,7 +148,7 @@ def test_agents_of_one_group_can_be_compared(options: Options, tmp_path: Path) -
     }
     runs, panels, axes = [], [], []
     for agent, (script, kind, own) in kinds.items():
-        train(script, kind(**{**given, "output": tmp_path / agent, **own}))
+        search_with(script, kind(**{**given, "output": tmp_path / agent, **own}))
         (path,) = (tmp_path / agent).glob("wandb/offline-run-*/*.wandb")
         found = read_back(path)
         runs.append(next(record.run for record in found if record.HasField("run")))
@@ -194,10 +172,10 @@ def test_agents_of_one_group_can_be_compared(options: Options, tmp_path: Path) -
 def test_without_wandb_only_track_fails(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(AdrlGymError, match='wandb is not installed: pip install "adrl-gym'):
-        train("haq", options)
+        search_with("haq", options)
     assert options.output is not None
     assert not (options.output / "result.json").exists()
-    assert train("haq", dataclasses.replace(options, track=False)).wandb_run is None
+    assert search_with("haq", dataclasses.replace(options, track=False)).wandb_run is None
 
 
 def test_a_finetuning_is_tracked_in_a_run_of_its_own(
@@ -208,7 +186,7 @@ def test_a_finetuning_is_tracked_in_a_run_of_its_own(
     distill(load_network(network), images, Distillation(images=20, batch_size=20, steps=1))
     searched = tmp_path / "searched"
     untracked = dataclasses.replace(options, env_id=DEFAULT_ID, network=network, data=str(images), track=False)
-    train("haq", dataclasses.replace(untracked, images=20, output=searched, episodes=1, quantizer="linear"))
+    search_with("haq", dataclasses.replace(untracked, images=20, output=searched, episodes=1, quantizer="linear"))
     module = importlib.import_module("adrl_agents.cli.finetune")
     finetuning = module.FinetuneOptions(run=searched, epochs=2, batch_size=10, precision="float32", track=True)
     report = module.main(finetuning)
@@ -240,46 +218,3 @@ def test_a_finetuning_is_tracked_in_a_run_of_its_own(
 
     again = module.main(dataclasses.replace(finetuning, resume=True))
     assert again["wandb_run"] == report["wandb_run"]
-
-
-def events(folder: Path) -> Any:
-    """What TensorBoard reads from a folder."""
-    accumulator = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
-    found = accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0})
-    return found.Reload()
-
-
-def test_a_search_and_its_finetuning_are_logged_to_tensorboard(
-    options: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    images = tmp_path / "images.npz"
-    network = f"{OWN / 'branches.py'}:make"
-    distill(load_network(network), images, Distillation(images=20, batch_size=20, steps=1))
-    given = dataclasses.replace(options, env_id=DEFAULT_ID, network=network, data=str(images), track=False)
-    given = dataclasses.replace(given, tensorboard=True, images=20, quantizer="linear")
-    assert given.output is not None
-    train("haq", given)
-    train("haq", dataclasses.replace(given, episodes=6, resume=True))
-    assert f"tensorboard --logdir {given.output / 'tensorboard'}" in capsys.readouterr().out
-    found = events(given.output / "tensorboard")
-    rows = load_history(given.output / "episodes.csv")
-    for metric in ("reward", "accuracy", "best_accuracy", "agreement", "kl", "average_bits"):
-        logged = {scalar.step: scalar.value for scalar in found.Scalars(f"search/{metric}")}
-        assert logged == pytest.approx({row.episode: getattr(row, metric) for row in rows})
-    assert {"bits", "curve"} == set(found.Tags()["images"])
-
-    module = importlib.import_module("adrl_agents.cli.finetune")
-    module.main(
-        module.FinetuneOptions(run=given.output, epochs=2, batch_size=10, precision="float32", tensorboard=True)
-    )
-    with (given.output / "finetune.csv").open(newline="") as file:
-        epochs = {int(row["epoch"]): float(row["search_accuracy"]) for row in csv.DictReader(file)}
-    logged = {s.step: s.value for s in events(given.output / "tensorboard").Scalars("finetune/search_accuracy")}
-    assert logged == pytest.approx(epochs)
-
-
-def test_a_missing_tensorboard_is_named(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(AdrlGymError, match='TensorBoard is not installed: pip install "adrl-gym') as raised:
-        train("haq", dataclasses.replace(options, track=False, tensorboard=True))
-    assert raised.value.parameter == "tensorboard"

@@ -27,9 +27,8 @@ from adrl_gym.evaluation.fingerprint import fingerprint
 from adrl_gym.evaluation.metrics import SampleMetrics
 from adrl_gym.evaluation.result_cache import ResultCache, pack_metrics, unpack_metrics
 from adrl_gym.layers import find_layers
+from commands import OWN, ROOT
 
-ROOT = Path(__file__).parents[3]
-OWN = Path(__file__).parents[2] / "support" / "own_network"
 Batches = list[tuple[Tensor, Tensor]]
 
 

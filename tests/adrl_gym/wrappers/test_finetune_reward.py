@@ -17,8 +17,8 @@ from adrl_gym.datasets.splits import Splits
 from adrl_gym.envs.access import problem_of
 from adrl_gym.problem import QuantProblem
 from adrl_gym.wrappers.finetune_reward import FinetunedReward
+from commands import ROOT
 
-ROOT = Path(__file__).parents[3]
 Batches = list[tuple[Tensor, Tensor]]
 
 
