@@ -137,6 +137,11 @@ class QuantProblem:
         return self._evaluation.misses
 
     @property
+    def identity(self) -> tuple[object, ...]:
+        """All that tells one problem from another: network, images, quantizer, bit-widths and budget."""
+        return self._evaluation.fingerprint, self.budget, self.config.bits, tuple(self.fixed_bits.items())
+
+    @property
     def distances(self) -> np.ndarray:
         """Squared weight error over squared weights, ``(n, widths)``, for all layers and the searchable bit-widths."""
         return self._params.distances(range(self.min_bits, self.max_bits + 1))
@@ -227,9 +232,6 @@ class QuantProblem:
         """Return a copy of the network with these bits' quantized weights and corrected biases, on the CPU.
 
         ``calibration`` is by default this problem's own; ``sequential`` takes some seconds.
-
-        Raises:
-            AdrlGymError: bits out of range, an unknown calibration, a network that cannot be calibrated sequentially.
         """
         whole = check_bits(bits, *self._allowed)
         chosen = self.calibration if calibration is None else calibration

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym.bits import Bits
-from adrl_gym.datasets import Images
+from adrl_gym.datasets import Images, check_finite_logits
 from adrl_gym.evaluation.metrics import SampleMetrics, sample_metrics
 from adrl_gym.evaluation.placed_params import PlacedParams
 from adrl_gym.evaluation.precision import DTYPES, Precision
@@ -71,6 +71,7 @@ class Engine:
         self._one_pass = len(search) * sum(layer.macs for layer in layers)
         self._dtype = DTYPES[precision]
         self._kept = ActivationCache(activation_memory)
+        self._network = network
         self._params: list[list[PlacedParams]] = []  # [device][layer]
         self._runners = self._make_runners(network, layers, params, devices, batches[0][0])
         # Slice s always runs on runner s modulo their number, so that what is kept of it lies on that device.
@@ -200,6 +201,7 @@ class Engine:
         if slice_ not in self._references:
             before = runner.work
             logits = runner.logits(self._batches[slice_][0], [self._float], slice_, self._kept)  # (1, B, K)
+            check_finite_logits(self._network, logits[0], slice_ * self.size)
             self._references[slice_] = logits[0].float()  # (B, K)
             runner.work = before  # not part of any question
 

@@ -55,6 +55,7 @@ class EvaluationSession:
 
     Attributes:
         slice_size: search images that run at a time.
+        fingerprint: hash of all that metrics of a configuration depend on.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class EvaluationSession:
             check_native(precision, devices)
             profiler = engine(precision)
         self._profile = cached(profiler, precision)
+        self.fingerprint = self._profile.cache.fingerprint
         if sequential is not None:
             evaluator = SequentialEngine(network, layers, splits.search, sequential, exact)
             self._evaluate = cached(evaluator, recipe=f"refit {sequential.settings}")

@@ -3,7 +3,7 @@
 from adrl_gym.graph.activation_cache import ActivationCache
 from adrl_gym.graph.fold_bn import BatchNorm, fold_batch_norm
 from adrl_gym.graph.functionalize import TraceError
-from adrl_gym.graph.memory_format import fast_layout, placed
+from adrl_gym.graph.memory_format import alike, fast_layout, placed
 from adrl_gym.graph.partition import Live, Partition, Subgraph, partition_network, partition_unfolded
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Partition",
     "Subgraph",
     "TraceError",
+    "alike",
     "fast_layout",
     "fold_batch_norm",
     "partition_network",

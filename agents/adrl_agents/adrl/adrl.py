@@ -14,7 +14,7 @@ from adrl_agents.adrl.episode import EpisodeTrace
 from adrl_agents.adrl.indicators import DistanceIndicator, Indicator, ProfilingIndicator, score_table
 from adrl_agents.adrl.policies import CandidateActor, CandidatePolicy, action_bins
 from adrl_agents.haq import HAQ, truncated_normal
-from adrl_gym import AdrlGymError
+from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import bits_from_action
 from adrl_gym.evaluation import Score
 
@@ -157,6 +157,7 @@ class ADRL(HAQ):
     def _choose(self, observation: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         if self.k == 1:
             return candidates[0]
+        self._check_layers(self.problem)
         if observation[0] == 0:  # the first layer
             self._begin_episode()
         if self._indicator_decides:  # it chooses from the whole range
@@ -168,10 +169,22 @@ class ADRL(HAQ):
         if self.k == 1:  # predict comes here without ``_choose``
             return candidates[0]
         problem = self.problem
+        self._check_layers(problem)
         decided = trace.follow(observation, len(problem.searchable), problem.min_bits, problem.max_bits)
         bits = [bits_from_action(float(a[0]), problem.min_bits, problem.max_bits) for a in candidates]
         scores = self.indicator(problem, decided, bits)
         return candidates[max(range(self.k), key=lambda i: (scores[i], -bits[i]))]
+
+    def _check_layers(self, problem: QuantProblem) -> None:
+        """Refuse a problem of another number of layers or range of bits than the agent was made for."""
+        actor = self.actor
+        made_for = actor.layers, actor.min_bits, actor.max_bits
+        here = len(problem.searchable), problem.min_bits, problem.max_bits
+        if made_for != here:
+            raise AdrlGymError(
+                "this agent was made for {} searched layers of {} to {} bits".format(*made_for)
+                + ", and the environment has {} of {} to {}: train a new agent".format(*here)
+            )
 
     def predict(
         self,

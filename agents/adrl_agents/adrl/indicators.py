@@ -104,18 +104,29 @@ class ProfilingIndicator:
         self.completion: CompletedBy = completion
         self.memoization = memoization
         self._error_rate = ERROR_RATE if early_termination else 0.0
+        self._identity: object = None  # of the problem that all of the following is about
+        self._forget()
+
+    def _forget(self) -> None:
         self._best: tuple[int, ...] | None = None  # bits of all layers
         self._least = math.inf  # what the best costs, on all search images
         self._tried: set[tuple[int, ...]] = set()
-        self._around_images, self._confidence = images, 0.0
+        self._around_images, self._confidence = self.images, 0.0
         self._around: IncumbentSensitivity | None = None  # the best
         self._alone: SensitivityTable | None = None
         self._of: QuantProblem | None = None  # whose table that is
         self._known: SensitivityTable | None = None  # what scores come from ...
         self._drawn: SensitivityTable | None = None  # ... except in an episode of Thompson sampling
 
+    def _follow(self, problem: QuantProblem) -> None:
+        """Forget what was learned where the problem is another one: its budget, images, network or bit-widths."""
+        if self._identity not in (None, problem.identity):
+            self._forget()
+        self._identity = problem.identity
+
     def update(self, problem: QuantProblem, bits: tuple[int, ...]) -> None:
         """Record that a configuration was tried; in context ``best``, it may become the incumbent."""
+        self._follow(problem)
         self._tried.add(bits)
         self._drawn = None
         if self.context == "best":
@@ -131,6 +142,7 @@ class ProfilingIndicator:
         multiplier grows until the answer changes. If the answer is the incumbent itself, the table is measured once
         more with twice the images.
         """
+        self._follow(problem)
         self._drawn = None  # of an episode that was interrupted
         if self.context in ("prefix", "completed"):  # what they answer takes measurements to know
             return not self._tried
@@ -154,6 +166,7 @@ class ProfilingIndicator:
         often as it may be the best, by what is known. Scores come from the drawn table until the next ``update``.
         Only context ``best`` has standard errors.
         """
+        self._follow(problem)
         self._table(problem)
         if self._around is None:
             return False
@@ -172,6 +185,7 @@ class ProfilingIndicator:
 
     def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:
         """Scores of the candidate bit-widths for the next layer, higher is better."""
+        self._follow(problem)
         knapsack, layer = (self._drawn or self._table(problem)).knapsack, len(decided)
         if not self.memoization:
             problem.forget()
@@ -195,6 +209,7 @@ class ProfilingIndicator:
 
     def replay_scores(self, problem: QuantProblem) -> np.ndarray:
         """Scores for refining replayed states, ``(n, widths)``: those of the table, by look-up."""
+        self._follow(problem)
         return -self._table(problem).priced
 
     def _table(self, problem: QuantProblem) -> SensitivityTable:

@@ -15,6 +15,7 @@ from torch import Tensor
 from adrl_agents.haq.config import HAQConfig
 from adrl_agents.haq.noise import truncated_normal
 from adrl_agents.haq.replay import EpisodeReplayBuffer
+from adrl_agents.haq.spaces import check_spaces
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.envs import check_time_limit
 
@@ -81,6 +82,7 @@ class HAQ(DDPG):
             _init_setup_model=False,
         )
         if self.env is not None:
+            check_spaces(self.env, type(self).__name__)
             layers = len(self.problem.searchable)
             if isinstance(env, gym.Env):
                 check_time_limit(env, layers)
@@ -88,6 +90,12 @@ class HAQ(DDPG):
             self.learning_starts = warmup_episodes * layers
         if _init_setup_model:
             self._setup_model()
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """As in Stable-Baselines3; refuses wrappers that change actions or observations."""
+        super().set_env(env, force_reset)
+        assert self.env is not None
+        check_spaces(self.env, type(self).__name__)
 
     @property
     def problem(self) -> QuantProblem:

@@ -1,0 +1,80 @@
+"""Networks that cannot be searched: their logits are not finite, or not the same twice."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adrl_gym import AdrlGymError, QuantProblem
+from adrl_gym.datasets.own import own_splits
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def search(network: nn.Module, batches: Batches) -> None:
+    problem = QuantProblem(network, own_splits(batches, 100), quantizer="linear", budget=0.2)
+    problem.evaluate((2,) * len(problem.layers))
+
+
+@pytest.mark.parametrize(
+    ("buffer", "value"), [("running_var", torch.nan), ("running_mean", torch.nan), ("running_mean", torch.inf)]
+)
+def test_a_buffer_that_spoils_the_logits_is_named(buffer: str, value: float) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 5)).eval()
+    network[1].get_buffer(buffer)[1] = value
+    data = [(torch.randn(20, 3, 8, 8), torch.zeros(20, dtype=torch.long))]
+    with pytest.raises(AdrlGymError, match=rf"NaN or infinite logits, and its 1\.{buffer} holds NaN"):
+        search(network, data)
+
+
+def test_a_bias_that_spoils_the_logits_is_named(tiny: nn.Module, batches: Batches) -> None:
+    tiny.get_parameter("fc1.bias").data[0] = torch.nan
+    with pytest.raises(AdrlGymError, match=r"its fc1\.bias holds NaN"):
+        search(tiny, batches)
+
+
+class Squares(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(192, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x.flatten(1).square())  # (B, 5)
+
+
+def test_one_image_that_overflows_is_named(batches: Batches) -> None:
+    images, labels = batches[0]
+    images[61] = 1e30
+    with pytest.raises(AdrlGymError, match="Squares gives NaN or infinite logits for image 61"):
+        search(Squares().eval(), [(images, labels)])
+
+
+def test_a_mask_of_infinities_is_no_fault(tiny: nn.Module, batches: Batches) -> None:
+    tiny.register_buffer("mask", torch.full((3,), -torch.inf))
+    search(tiny, batches)
+
+
+class Dropping(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.conv, self.fc = kind, nn.Conv2d(3, 8, 3), nn.Linear(288, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "noise":
+            x = x + torch.randn_like(x)
+        x = self.conv(x).relu().flatten(1)  # (B, 288)
+        if self.kind == "dropout":
+            x = F.dropout(x)
+        if self.kind == "counter":
+            self.fc.bias.data += 1
+        return self.fc(x)
+
+
+@pytest.mark.parametrize("kind", ["dropout", "noise", "counter"])
+def test_a_network_that_is_random_in_evaluation_mode_is_refused(batches: Batches, kind: str) -> None:
+    with pytest.raises(AdrlGymError, match=r"Dropping gives other logits each time .*training=self\.training"):
+        search(Dropping(kind).eval(), batches)
+
+
+def test_dropout_that_is_off_is_no_fault(batches: Batches) -> None:
+    search(nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(192, 5)).eval(), batches)
