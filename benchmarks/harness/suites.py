@@ -20,16 +20,24 @@ Suite = Literal["comparison", "paper", "ablations", "quick"]
 Protocol = Literal["search", "matched"]
 
 _NETWORKS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/CifarNet-Cifar10-v0"}
-# Command line of each agent, and the options that make it what it is.
+
+
+def _searches() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return the searches without learning but the exhaustive one; integer programming once for each score."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for method in names("search"):
+        options = [{"method": method}] if method != "ip" else [{"method": method, "score": score} for score in SCORES]
+        found |= {"-".join(o.values()): ("search", o) for o in options if method != "exhaustive"}
+    return found
+
+
 #: Name in the tables -> script below ``agents``, and options.
 CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "adrl": ("train_adrl", {}),
     "d-adrl": ("train_adrl", {"indicator": "distance"}),
     "haq": ("train_haq", {}),
     **{algo: ("train_sb3", {"algo": algo}) for algo in names("sb3")},
-    **{method: ("search", {"method": method}) for method in ("uniform", "random", "greedy")},
-    **{f"ip-{score}": ("search", {"method": "ip", "score": score}) for score in SCORES},
-    **{method: ("search", {"method": method}) for method in ("tpe", "local")},
+    **_searches(),
 }
 # ADRL with one of its choices changed (some need another one changed too); d-adrl is the one of the indicator.
 CHANGED: list[dict[str, Any]] = [
@@ -45,8 +53,8 @@ CHANGED: list[dict[str, Any]] = [
 ]
 ABLATIONS = {"".join(["adrl", *(f"+{k}={v}" for k, v in changed.items())]): changed for changed in CHANGED}
 ADRL_VARIANTS = ("adrl", "d-adrl")  # these run for as many episodes as their default says
-LONG = ("haq", "ddpg", "td3", "sac", "ppo", "dqn", "random", "tpe")  # these for PAPER_EPISODES
-ONLY_IN_B = ("td3", "sac", "ppo", "dqn")
+LONG = ("haq", *names("sb3"), "random", "tpe")  # these for PAPER_EPISODES
+ONLY_IN_B = tuple(algo for algo in names("sb3") if algo != "ddpg")
 COMPARISON = (("linear", 0.1), ("gptq", 0.0625))  # quantizer, size over 32-bit size
 PAPER = {"A": ("linear", 0.1), "B": ("linear", 0.0625), "C": ("gptq", 0.05)}
 FINETUNED = {"finetune-images": 2560}  # HAQ's protocol: the reward after 20 steps of finetuning

@@ -9,6 +9,7 @@ import numpy as np
 
 from adrl_agents.registry import AGENTS
 from benchmarks.harness.store import Row
+from benchmarks.harness.suites import CONTENDERS
 
 
 class Style(NamedTuple):
@@ -44,6 +45,10 @@ STYLES = {
     "ip-accuracy": _style("ip", ":", "H", ", accuracy"),
     "uniform": _style("uniform", ":", "d"),
 }
+for _agent in CONTENDERS:
+    if _agent not in STYLES:  # a new one, or integer programming by a new score
+        _name, _, _score = _agent.partition("-")
+        STYLES[_agent] = _style(_name, suffix=f", {_score}" if _score else "")
 
 
 def read_defaults(path: Path) -> list[Row]:

@@ -62,14 +62,16 @@ class ADRL(HAQ):
         **kwargs: Any,
     ) -> None:
         if k < 1:
-            raise AdrlGymError(f"k={k}: at least 1 candidate is needed (1 is HAQ)")
+            raise AdrlGymError(f"k must be at least 1, got {k}: 1 is HAQ", parameter="k")
         self.k = k
         if indicator == "profiling":
             indicator = ProfilingIndicator(context, score, profile_images, early_termination, completion, memoization)
         elif indicator == "distance":
             indicator = DistanceIndicator()
         elif isinstance(indicator, str):
-            raise AdrlGymError(f"unknown indicator {indicator!r}: choose profiling, distance or give a callable")
+            raise AdrlGymError(
+                f"unknown indicator {indicator!r}: choose profiling, distance or give a callable", parameter="indicator"
+            )
         self.indicator: Indicator = indicator
         self._has_scores = False  # the actor has the indicator's
         self._indicator_decides = False  # in this episode, without the actor

@@ -16,16 +16,16 @@ class ADRLConfig:
     k: int = 8
     """Candidate bit-widths that the actor proposes for a layer; 1 is HAQ."""
     indicator: Literal["profiling", "distance"] = "profiling"
-    """What chooses among candidates: measured predictions (P-ADRL) or distance of the weights (D-ADRL)."""
+    """Choice among candidates: by measured predictions (P-ADRL) or by distance of the weights (D-ADRL)."""
     context: Context = "best"
-    """Other layers while profiling: float, as decided (the rest float or completed), or as in the best so far."""
+    """Other layers while profiling: float, as decided (the rest float or completed), or as in the incumbent."""
     score: Score = "kl"
-    """What profiling measures: accuracy, agreement with the float network, divergence from it, or loss on labels."""
+    """Measure of profiling: accuracy, agreement with the float network, divergence from it, or loss on labels."""
     profile_images: int = 250
-    """How many of the search images profiling uses; context best takes twice as many once they tell it nothing new."""
+    """Number of search images for profiling; context best doubles it once, when it has no more to propose."""
     early_termination: bool = True
-    """In contexts prefix and completed, stop profiling a candidate once a paired test says that it has lost."""
+    """In contexts prefix and completed, stop profiling a candidate once it is significantly worse than the best."""
     completion: CompletedBy = "ip"
-    """What the context completed completes with: integer programming, or one bit-width for all layers to come."""
+    """Completion in context completed: the knapsack (ip), or one bit-width for all layers to come."""
     memoization: bool = True
-    """Never measure the same thing twice; --no-memoization shows what that saves, and takes no cache on disk."""
+    """Never measure the same thing twice. Switch it off, without a cache on disk, to see what it saves."""

@@ -17,7 +17,7 @@ class EpisodeTrace:
         self._bits: list[int] = []
 
     def follow(self, observation: np.ndarray, layers: int, min_bits: int, max_bits: int) -> tuple[int, ...]:
-        """Bits of the layers before this observation's; the same observation may come twice.
+        """Return the bits of the layers before this observation's; the same observation may come twice.
 
         Args:
             observation: ``(10,)``.

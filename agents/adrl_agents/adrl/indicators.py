@@ -97,7 +97,7 @@ class ProfilingIndicator:
         if completion not in get_args(CompletedBy):
             raise AdrlGymError(f"unknown completion {completion!r}: choose one of {', '.join(get_args(CompletedBy))}")
         if images < 1:
-            raise AdrlGymError(f"profiling needs at least 1 image, not {images}")
+            raise AdrlGymError(f"images must be at least 1, got {images}: profiling measures on them")
         self.context: Context = context
         self.score: Score = score
         self.images = images

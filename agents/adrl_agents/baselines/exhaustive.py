@@ -17,13 +17,18 @@ def exhaustive(problem: QuantProblem, *, episodes: int, evaluations: int | None)
     n, widths = len(problem.searchable), range(problem.min_bits, problem.max_bits + 1)
     if len(widths) ** n > _MOST:
         raise AdrlGymError(
-            f"{len(widths)} bit-widths in {n} layers make {float(len(widths) ** n):.3g} configurations, and an "
-            f"exhaustive search tries at most {_MOST:,}: choose another --method"
+            f"an exhaustive search tries at most {_MOST:,} configurations, and {len(widths)} bit-widths in {n} layers "
+            f"make {float(len(widths) ** n):.3g}: choose another method",
+            parameter="method",
         )
     every = itertools.product(widths, repeat=n)
     fitting = [bits for bits in every if problem.size_ratio(problem.with_fixed(bits)) <= problem.budget]
     for name, limit in (("episodes", episodes), ("evaluations", evaluations)):
         if limit is not None and limit < len(fitting):
-            raise AdrlGymError(f"--{name} {limit}: an exhaustive search tries {len(fitting):,} configurations here")
-    for bits in fitting:  # noqa: UP028 - "yield from" would hand on what is told to a list, which takes nothing
+            raise AdrlGymError(
+                f"{name} must be at least {len(fitting)}, got {limit}: "
+                f"an exhaustive search tries {len(fitting):,} configurations here",
+                parameter=name,
+            )
+    for bits in fitting:  # noqa: UP028 - "yield from" would send the measurements to a list, which takes none
         yield bits

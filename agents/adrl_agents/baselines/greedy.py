@@ -1,4 +1,4 @@
-"""Greedy bit allocation on the one-layer table."""
+"""Greedy bit allocation on the sensitivity table."""
 
 import numpy as np
 
@@ -16,11 +16,11 @@ def greedy(problem: QuantProblem, *, score: Score, profile_images: int, evaluati
 
 
 def allocate(table: SensitivityTable) -> np.ndarray:
-    """Columns ``(n,)``: from the highest bits down, one bit at a time where it costs the least per weight bit saved.
+    """Return columns ``(n,)``: from all bits down, one bit at a time where it costs the least per weight bit saved.
 
-    Once the size fits, what is left of the budget is given back where a bit gains the most per weight bit. Source:
-    greedy bit allocation (Gersho and Gray, "Vector Quantization and Signal Compression", 1992, chapter 8), from above
-    as in Pandey et al., "A Practical Mixed Precision Algorithm for Post-Training Quantization", 2023.
+    Once the size fits, the rest of the budget goes to the bits that gain the most per weight bit.
+    Source: greedy bit allocation (Gersho and Gray, "Vector Quantization and Signal Compression", 1992, chapter 8), from
+    above as in Pandey et al., "A Practical Mixed Precision Algorithm for Post-Training Quantization", 2023.
 
     >>> costs = np.array([[9.0, 1.0, 0.0], [3.0, 2.0, 0.0]])
     >>> allocate(SensitivityTable(costs, [10, 10], allowed=40, min_bits=1))

@@ -1,4 +1,4 @@
-"""Local search around integer programming's answer."""
+"""Local search from integer programming's answer."""
 
 from collections.abc import Iterator
 
@@ -15,8 +15,8 @@ from adrl_gym.sensitivity import SensitivityTable
 def local(problem: QuantProblem, *, score: Score, profile_images: int, evaluations: int | None) -> Proposals:
     """Swap bits between layers as long as it helps.
 
-    The neighbours of the best so far are tried in the order of what the table says of them; the first that is better,
-    as measured on the whole network, takes its place. It ends where no neighbour is better.
+    The neighbours of the incumbent are measured on the whole network, in the order of their costs in the table. The
+    first that is better becomes the incumbent. The search ends when no neighbour is better.
     """
     table = measured_table(problem, score=score, profile_images=profile_images, evaluations=evaluations)
     best = table.columns(table.solve())  # (n,)
@@ -37,7 +37,7 @@ def local(problem: QuantProblem, *, score: Score, profile_images: int, evaluatio
 
 
 def neighbours(table: SensitivityTable, columns: np.ndarray) -> Iterator[np.ndarray]:
-    """One layer gets one bit more, and where the budget asks for it, one other layer as many fewer as it takes.
+    """Yield columns with one bit more in one layer, and as many fewer in one other as the budget asks for.
 
     >>> table = SensitivityTable(np.zeros((2, 3)), [10, 5], allowed=30, min_bits=1)
     >>> [table.bits(columns) for columns in neighbours(table, np.array([1, 1]))]

@@ -8,9 +8,9 @@ from adrl_gym import QuantProblem
 
 
 def tpe(problem: QuantProblem, *, seed: int) -> Proposals:
-    """Optuna's TPE with its own settings, one integer for each layer; endless.
+    """Propose by Optuna's TPE with its own settings, one integer for each layer; endless.
 
-    What it proposes is projected onto the budget, as the agents' actions are, and it is told what that was measured as.
+    Its proposals are projected onto the budget, as the agents' actions are. It receives the measurements of that.
     Source: Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -23,7 +23,7 @@ def tpe(problem: QuantProblem, *, seed: int) -> Proposals:
 
 
 def value(episode: Episode) -> float:
-    """A number that orders configurations as ``Best`` does: by agreement, at a tie by divergence.
+    """Return a number that orders configurations as ``Best`` does: by agreement, at a tie by divergence.
 
     >>> def measured(agreement: float, kl: float) -> Episode:
     ...     return Episode(1, 0.0, 0.0, 0.0, 0.0, 0.0, agreement, kl, 0.0, "")

@@ -143,12 +143,12 @@ def test_a_seed_fixes_the_whole_run(tiny: nn.Module, batches: Batches) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k": 0}, "k=0"),
+        ({"k": 0}, "k must be at least 1, got 0"),
         ({"indicator": "crystal ball"}, "crystal ball"),
         ({"context": "none"}, "unknown context"),
         ({"score": "size"}, "unknown score"),
         ({"completion": "random"}, "unknown completion"),
-        ({"profile_images": 0}, "at least 1 image"),
+        ({"profile_images": 0}, "images must be at least 1, got 0"),
     ],
 )
 def test_bad_options_are_refused(env: gym.Env[np.ndarray, Any], options: dict[str, Any], message: str) -> None:

@@ -183,12 +183,12 @@ def test_agents_keep_to_their_evaluations_too(tmp_path: Path) -> None:
     ("method", "changes", "message"),
     [
         ("ip", {"evaluations": 10}, r"takes more than the 9 evaluations.*raise the limit, or profile on fewer images"),
-        ("exhaustive", {"episodes": 300}, r"--episodes 300: an exhaustive search tries 810"),
-        ("exhaustive", {"evaluations": 300}, r"--evaluations 300: an exhaustive search tries 810"),
+        ("exhaustive", {"episodes": 300}, r"episodes must be at least 810, got 300"),
+        ("exhaustive", {"evaluations": 300}, r"evaluations must be at least 810, got 300"),
         (
             "exhaustive",
             {"env_id": "adrl_gym/ResNet20-Cifar10-v0", "quantizer": "linear"},
-            r"8 bit-widths in 20 layers make 1.15e\+18 configurations.*at most 10,000",
+            r"at most 10,000 configurations, and 8 bit-widths in 20 layers make 1.15e\+18",
         ),
         ("random", {"evaluations": 0}, "evaluations must be at least 1, got 0"),
         ("ip", {"profile_images": 0}, "profile_images must be at least 1, got 0"),
