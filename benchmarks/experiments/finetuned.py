@@ -11,10 +11,11 @@ from pathlib import Path
 
 import tyro
 
+from adrl_agents.registry import AGENTS
 from benchmarks.harness.suites import ROOT
 
 _Row = dict[str, str]
-_AGENTS = {"adrl": "P-ADRL", "haq": "HAQ", "uniform": "uniform"}
+_AGENTS = {name: AGENTS[name].label for name in ("adrl", "haq", "uniform")}
 STARTS = ("refit", "direct")
 _NETWORKS = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
 

@@ -79,20 +79,17 @@ def test_a_new_agent_takes_its_file_and_its_entry(
     path = (tmp_path, ROOT, ROOT / "tests" / "support" / "own_network")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1"}
 
-    def python(code: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
     options = "--env-id tiny_env:Tiny-v0 --images 40 --budget 0.1 --episodes 2 --cache none --output run"
-    code = "from adrl_agents.cli import main; assert main({!r}.split()) == 0"
-    assert "written to run" in python(code.format(f"{command} {name} {options}"))
-    budget = "budget run --budget 0.07 --episodes 1 --cache none --output other"
-    assert "written to other" in python(code.format(budget))
-    shown = python(
-        "from benchmarks.harness.suites import CONTENDERS; from benchmarks.reporting.styles import STYLES;"
-        f"print(CONTENDERS[{name!r}], STYLES[{name!r}].colour)"
-    )
-    assert "#123456" in shown
+    code = f"""
+from adrl_agents.cli import main
+from benchmarks.harness.suites import CONTENDERS
+from benchmarks.reporting.styles import STYLES
+assert main("{command} {name} {options}".split()) == 0
+assert main("budget run --budget 0.07 --episodes 1 --cache none --output other".split()) == 0
+print(CONTENDERS["{name}"], STYLES["{name}"].colour)
+"""
+    python = [sys.executable, "-c", code]
+    done = subprocess.run(python, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for expected in ("written to run", "written to other", "#123456"):
+        assert expected in done.stdout
