@@ -231,9 +231,9 @@ class ProfilingIndicator:
         return {**self.__dict__, "_alone": None, "_around": None, "_known": None, "_drawn": None, "_of": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if "_caution" in state:  # version 0.1
+        if "_caution" in state:  # version 0.1, which had neither ``_of`` nor ``_identity``
             state["_confidence"] = state.pop("_caution")
-        self.__dict__.update({"_of": None, **state})
+        self.__dict__.update({"_of": None, "_identity": None, **state})
 
 
 def uniform_rest(problem: QuantProblem, decided: tuple[int, ...]) -> tuple[int, ...]:
