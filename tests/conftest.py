@@ -10,6 +10,7 @@ import torch
 from hypothesis import settings
 from torch import Tensor, nn
 
+from adrl_gym.datasets import Splits, cifar10_splits
 from trainable import Normed, smooth
 
 DATA = os.environ.get("ADRL_GYM_DATA")
@@ -35,6 +36,12 @@ def cifar_root() -> Path:
     if not (Path(DATA) / "cifar-10-batches-py").is_dir():
         pytest.skip(f"needs the real CIFAR-10: ADRL_GYM_DATA={DATA} holds no cifar-10-batches-py")
     return Path(DATA).resolve()
+
+
+@pytest.fixture(scope="session")
+def cifar_splits(cifar_root: Path) -> Splits:
+    """500 search images and the test images of the real CIFAR-10; reading them takes seconds."""
+    return cifar10_splits(cifar_root, 500)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym import AdrlGymError, QuantProblem
-from adrl_gym.datasets.cifar10 import cifar10_splits
 from adrl_gym.datasets.images import ImageSet
 from adrl_gym.datasets.splits import Splits
 from adrl_gym.export.packed import load_packed, save_packed
@@ -269,9 +268,8 @@ def test_bad_input() -> None:
         refit(untraceable, [2])
 
 
-def test_uniform_2_bits_of_resnet20_gain_on_real_images(cifar_root: Path) -> None:
-    splits = cifar10_splits(cifar_root, 500)
-    problem = QuantProblem(load_network("resnet20").network, splits, bits=(2, 2))
+def test_uniform_2_bits_of_resnet20_gain_on_real_images(cifar_splits: Splits) -> None:
+    problem = QuantProblem(load_network("resnet20").network, cifar_splits, bits=(2, 2))
     bits = [2] * len(problem.layers)
     direct, refitted = problem.measure(problem.quantized(bits)), problem.measure(refit(problem, bits))
     assert refitted.accuracy > direct.accuracy + 4

@@ -24,6 +24,7 @@ from adrl_gym.datasets.distillation import Distillation, distill
 from adrl_gym.export.packed import load_packed
 from adrl_gym.models.named import load_network
 from commands import OWN, ROOT
+from pictures import make_pictures
 
 NETWORK = f"{OWN / 'branches.py'}:make"
 FILES = {"finetuned.safetensors", "finetune.csv", "finetune.json", "finetune.png", "finetune.pt"}
@@ -35,11 +36,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures of noise in three class folders: 20 each to train and search on, 4 each to test on."""
     root, draw = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     for split, each in (("train", 20), ("val", 4)):
-        for name in ("a", "b", "c"):
-            (root / split / name).mkdir(parents=True)
-            for number in range(each):
-                pixels = draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / split / name / f"{number}.png")
+        make_pictures(root / split, 3, each, draw=draw)
     return root
 
 

@@ -1,9 +1,7 @@
 """Distilling images from one's own network: the file, the command line, and networks that cannot be distilled."""
 
-import os
 import re
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -141,12 +139,6 @@ def test_the_shipped_sets_are_of_this_shape_and_scale(tmp_path: Path) -> None:
         np.testing.assert_array_equal(shipped[name], made[name])
 
 
-def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", f"agents/{script}.py", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -166,19 +158,22 @@ def test_files_that_are_not_written(
     assert [path.name for path in tmp_path.iterdir()] == ["set.npz"]
 
 
-def test_two_command_lines_and_no_image(tmp_path: Path) -> None:
-    network, output = f"{FILE}:make", tmp_path / "new" / "set.npz"
-    made = run("distill", "--network", network, "--output", output, "--images", 10, "--steps", 2)
-    assert (made.returncode, made.stderr) == (0, "")
-    options = re.findall(r"^--network .*", made.stdout, re.MULTILINE)[0].split()
-    searched = run(
-        "train_haq", *options, "--quantizer", "linear", "--budget", 0.1, "--episodes", 2, "--output", tmp_path / "run"
-    )
-    assert (searched.returncode, searched.stderr) == (0, "")
-    result = SearchResult.load(tmp_path / "run" / "result.json")
+@pytest.mark.usefixtures("scripts")
+def test_two_command_lines_and_no_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output, run = tmp_path / "new" / "set.npz", tmp_path / "run"
+    distilled = ["--network", f"{FILE}:make", "--output", str(output), "--images", "10", "--steps", "2"]
+    assert run_command("distill", distilled) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    options = re.findall(r"^--network .*", printed.out, re.MULTILINE)[0].split()
+    quick = ["--quantizer", "linear", "--budget", "0.1", "--episodes", "2", "--output", str(run)]
+    assert run_command("haq", [*options, *quick]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    result = SearchResult.load(run / "result.json")
     assert result.data == "data-free"
     assert result.options["data"] == str(output)
-    assert "data-free set set.npz: 10 images" in searched.stdout
+    assert "data-free set set.npz: 10 images" in printed.out
 
 
 @pytest.mark.usefixtures("scripts")

@@ -5,7 +5,6 @@ import pickle
 import threading
 import time
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from adrl_gym.datasets.cifar10 import cifar10_splits
 from adrl_gym.datasets.splits import Splits
 from adrl_gym.evaluation.engine import Engine, slice_size
 from adrl_gym.evaluation.reference import ReferenceEvaluator
@@ -156,11 +154,11 @@ def test_cuda_predicts_as_the_cpu_does() -> None:
 
 @pytest.mark.parametrize("name", ["resnet20", "cifarnet"])
 @pytest.mark.parametrize("quantizer", ["gptq", "linear", "kmeans"])
-def test_predictions_on_real_images_are_the_plain_ones(name: str, quantizer: str, cifar_root: Path) -> None:
+def test_predictions_on_real_images_are_the_plain_ones(name: str, quantizer: str, cifar_splits: Splits) -> None:
     network = load_network(name).network
-    search = cifar10_splits(cifar_root, 500).search
-    layers = find_layers(network, (3, 32, 32))
-    versions = quantize_layers(network, layers, search.images, quantizer=quantizer, bits=(2, 5), bias_correction=True)
+    search = cifar_splits.search
+    layers, few = find_layers(network, (3, 32, 32)), search.images[:100]  # (100, 3, 32, 32): enough to quantize on
+    versions = quantize_layers(network, layers, few, quantizer=quantizer, bits=(2, 5), bias_correction=True)
     engine, plain = Engine(network, layers, versions, search, [CPU]), ReferenceEvaluator(network, layers, versions)
     for seed in range(2):
         draw = torch.randint(2, (len(layers),), generator=torch.Generator().manual_seed(seed))

@@ -2,16 +2,15 @@
 
 import copy
 import dataclasses
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -19,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from adrl_agents.options import ADRLOptions
 from adrl_agents.runs.result import SearchResult
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.datasets.images import ImageSet
@@ -27,7 +27,7 @@ from adrl_gym.evaluation.fingerprint import fingerprint
 from adrl_gym.evaluation.metrics import SampleMetrics
 from adrl_gym.evaluation.result_cache import ResultCache, pack_metrics, unpack_metrics
 from adrl_gym.layers import find_layers
-from commands import OWN, ROOT
+from commands import ROOT, arguments, search_with
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -186,43 +186,37 @@ def test_a_memo_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
         ResultCache(tmp_path, "a")  # a folder
 
 
-def search(output: Path, memo: Path | str, seed: int, episodes: int) -> subprocess.Popen[bytes]:
-    options = {
-        "env-id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "episodes": episodes, "seed": seed,
-        "context": "completed", "k": 3, "output": output, "memo": memo,
-    }  # fmt: skip
-    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(OWN), os.environ.get("PYTHONPATH", "")]),
-        "OMP_NUM_THREADS": "1",
-        "MPLCONFIGDIR": matplotlib.get_cachedir(),
-    }
-    return subprocess.Popen(
-        [sys.executable, "agents/train_adrl.py", *flags], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
-    )
+def options(output: Path, cache: Path | str, seed: int, episodes: int) -> dict[str, Any]:
+    tiny = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "context": "completed", "k": 3}
+    return {**tiny, "episodes": episodes, "seed": seed, "output": output, "cache": cache}
 
 
-def found(output: Path) -> tuple[dict[str, int], float, float | None]:
-    result = SearchResult.load(output / "result.json")
+def search(output: Path, cache: Path | str) -> SearchResult:
+    return search_with("adrl", ADRLOptions(**options(output, str(cache), 1, 40)))
+
+
+def found(result: SearchResult) -> tuple[dict[str, int], float, float | None]:
     return result.bits, result.search_accuracy, result.search_kl
 
 
-def test_two_searches_share_a_memo_and_one_is_killed(tmp_path: Path) -> None:
-    memo = tmp_path / "memo.sqlite"
-    alone = search(tmp_path / "alone", "none", 1, 40)
-    victim, other = search(tmp_path / "victim", memo, 2, 10_000), search(tmp_path / "other", memo, 1, 40)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "victim" / "episodes.csv").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    victim.send_signal(signal.SIGKILL)
-    assert (alone.wait(120), other.wait(120)) == (0, 0)
-    assert victim.wait() == -signal.SIGKILL
-    assert found(tmp_path / "other") == found(tmp_path / "alone")
-    assert sqlite3.connect(memo).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+@pytest.mark.usefixtures("scripts")
+def test_two_searches_share_a_cache_and_one_is_killed(tmp_path: Path) -> None:
+    alone = search(tmp_path / "alone", "none")
+    cache = tmp_path / "cache.sqlite"
+    command = [sys.executable, "agents/train_adrl.py", *arguments(**options(tmp_path / "victim", cache, 2, 10_000))]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as victim:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "victim" / "episodes.csv").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert victim.poll() is None
+        kill = threading.Timer(0.2, victim.kill)  # in the middle of the other search
+        kill.start()
+        other = search(tmp_path / "other", cache)
+    assert victim.returncode == -signal.SIGKILL
+    assert found(other) == found(alone)
+    assert sqlite3.connect(cache).execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert not list(tmp_path.glob("*.aside-*"))
     # and a repeated search does no evaluation at all
-    assert search(tmp_path / "again", memo, 1, 40).wait(120) == 0
-    again = SearchResult.load(tmp_path / "again" / "result.json")
-    assert found(tmp_path / "again") == found(tmp_path / "alone")
+    again = search(tmp_path / "again", cache)
+    assert found(again) == found(alone)
     assert (again.evaluations, again.memo_misses) == (0, 0)

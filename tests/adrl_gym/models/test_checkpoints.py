@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from adrl_gym.datasets.find import load_splits
+from adrl_gym.datasets.splits import Splits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.models.checkpoints import SHIPPED, content_hash, fill, load_checkpoint, save_checkpoint
 from adrl_gym.models.named import load_network
@@ -139,10 +139,9 @@ def test_shipped_checkpoints(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "accuracy"), [("resnet20", 89.5), ("cifarnet", 82.0)])
-def test_shipped_checkpoints_classify_real_images(cifar_root: Path, name: str, accuracy: float) -> None:
-    test = load_splits(name, data_root=cifar_root, images=1).test
-    assert test is not None
-    images, labels = next(test.batches(1000))
+def test_shipped_checkpoints_classify_real_images(cifar_splits: Splits, name: str, accuracy: float) -> None:
+    assert cifar_splits.test is not None
+    images, labels = next(cifar_splits.test.batches(1000))
     with torch.inference_mode():
         predicted = load_network(name).network(images).argmax(1)
     assert 100 * (predicted == labels).float().mean() > accuracy  # a little less than on all 10,000

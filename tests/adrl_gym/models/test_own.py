@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import pytest
 import timm
 import torch
 import torchvision
-from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -25,8 +23,10 @@ from adrl_gym.layers import find_layers, quantizable, shared_weights, unquantize
 from adrl_gym.models.named import load_network
 from adrl_gym.quantization.registry import find_quantizer
 from commands import OWN
+from pictures import make_pictures
 
 FILE = OWN / "branches.py"
+SIZE = (20, 24)  # pixels
 GENERIC = "adrl_gym/MixedPrecisionQuant-v0"
 
 
@@ -38,29 +38,18 @@ def one_seed() -> Iterator[None]:
         yield
 
 
-def make_folder(folder: Path, classes: int, each: int = 6) -> Path:
-    """One folder a class, in each ``each`` pictures of noise of 24 x 20 pixels."""
-    draw = np.random.default_rng(0)
-    for index in range(classes):
-        (folder / f"class{index:04d}").mkdir(parents=True)
-        for number in range(each):
-            pixels = draw.integers(0, 256, (20, 24, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / f"class{index:04d}" / f"{number}.png")
-    return folder
-
-
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of three class folders."""
-    return make_folder(tmp_path_factory.mktemp("data") / "images", 3)
+    return make_pictures(tmp_path_factory.mktemp("data") / "images", 3, 6, SIZE)
 
 
 @pytest.fixture(scope="module")
 def train_and_val(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same below ``train/`` and ``val/``."""
     root = tmp_path_factory.mktemp("split")
-    make_folder(root / "train", 3)
-    make_folder(root / "val", 3, each=2)
+    make_pictures(root / "train", 3, 6, SIZE)
+    make_pictures(root / "val", 3, 2, SIZE)
     return root
 
 
@@ -270,12 +259,12 @@ def test_files_and_folders_that_cannot_be(
     assert "there is no folder" in error(data_root=tmp_path / "none")
     (tmp_path / "flat").mkdir()
     assert "Couldn't find any class folder" in error(data_root=tmp_path / "flat")
-    make_folder(tmp_path / "four", 4, each=1)
+    make_pictures(tmp_path / "four", 4, 1)
     assert "four has 4 class folders, the network 3 outputs" in error(data_root=tmp_path / "four")
-    make_folder(tmp_path / "two" / "train", 3, each=1)
-    (make_folder(tmp_path / "two" / "val", 3, each=1) / "class0002").rename(tmp_path / "two" / "val" / "other")
+    make_pictures(tmp_path / "two" / "train", 3, 1)
+    (make_pictures(tmp_path / "two" / "val", 3, 1) / "class0002").rename(tmp_path / "two" / "val" / "other")
     assert "have different class folders, class0002 is in one of them alone" in error(data_root=tmp_path / "two")
-    make_folder(tmp_path / "empty", 3, each=0)
+    make_pictures(tmp_path / "empty", 3, 0)
     assert "holds no images" in error(data_root=tmp_path / "empty")
     assert "data 'cifar10' is for a named network" in error(data="cifar10", data_root=images)
     assert "are two networks: give one" in error(env_id="adrl_gym/CifarNet-Cifar10-v0")

@@ -1,6 +1,5 @@
 """HAQ's protocol: the reward after a moment of finetuning."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,14 @@ import pytest
 from torch import Tensor, nn
 
 from adrl_agents.options import ADRLOptions
-from adrl_agents.runs.result import SearchResult
 from adrl_gym import AdrlGymError
 from adrl_gym.datasets.images import ImageSet
 from adrl_gym.datasets.splits import Splits
 from adrl_gym.envs.access import problem_of
 from adrl_gym.problem import QuantProblem
 from adrl_gym.wrappers.finetune_reward import FinetunedReward
-from commands import ROOT
+from commands import OWN, search_with
+from pictures import make_pictures
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -70,12 +69,12 @@ def test_too_few_training_images_are_refused(env: gym.Env[Any, Any]) -> None:
         FinetunedReward(env, 101)
 
 
-def test_agents_search_with_it(tmp_path: Path, cifar_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "agents")
-    common: dict[str, Any] = {"env_id": "adrl_gym/CifarNet-Cifar10-v0", "data": "cifar10", "data_root": cifar_root}
-    given = {**common, "images": 100, "quantizer": "linear", "budget": 0.0625, "episodes": 2, "cache": "none"}
-    result: SearchResult = importlib.import_module("adrl_agents.cli.adrl").main(
-        ADRLOptions(**given, finetune_images=256, output=tmp_path / "run")
-    )
-    assert (result.status, result.episodes, result.options["finetune_images"]) == ("finished", 2, 256)
+@pytest.mark.usefixtures("scripts")
+def test_agents_search_with_it(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "data" / "train", 3, 20)
+    make_pictures(tmp_path / "data" / "val", 3, 4)
+    own: dict[str, Any] = {"network": f"{OWN / 'branches.py'}:make", "data_root": tmp_path / "data"}
+    given = {**own, "images": 12, "quantizer": "linear", "budget": 0.1, "episodes": 2, "cache": "none"}
+    result = search_with("adrl", ADRLOptions(**given, finetune_images=48, output=tmp_path / "run"))
+    assert (result.status, result.episodes, result.options["finetune_images"]) == ("finished", 2, 48)
     assert result.test_accuracy is not None
