@@ -225,7 +225,7 @@ def test_weights_that_are_computed_anew_in_every_pass_are_left_float() -> None:
         (f"{FILE}:nothing", "branches.py:nothing makes no network .*no attribute 'nothing'.* without arguments"),
         (f"{FILE}:asks", "branches.py:asks makes no network .*missing 1 required positional argument"),
         (f"{FILE}:no_network", "branches.py:no_network returns int: an nn.Module is needed"),
-        (f"{FILE}:with_nan", "layer depthwise: its weights hold NaN"),
+        (f"{FILE}:with_nan", "Branches gives NaN or infinite logits, and its depthwise.weight holds NaN"),
         (f"{FILE}:without_layers", "Sequential has nothing to quantize"),
         (f"{FILE}:says_nothing", "nothing says what images says_nothing takes: .*network.pretrained_cfg = "),
     ],
