@@ -28,7 +28,7 @@ from adrl_gym.datasets.datafree import save_datafree
 from adrl_gym.datasets.fit import count_outputs
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.files import write_whole
-from adrl_gym.graph import fast_layout
+from adrl_gym.graph import fast_layout, to_layout
 from adrl_gym.models import LoadedNetwork, Preprocessing
 
 GREY_LEVELS = 16  # of each colour channel in the file: 4 bits a pixel before compression
@@ -107,7 +107,7 @@ def distill(
         raise AdrlGymError(f"{loaded.name} has {classes} output: images are distilled for at least 2 classes")
     # A copy: the caller's network keeps its gradients, its layout and its device.
     network = copy.deepcopy(loaded.network).requires_grad_(False).to(device)
-    network = network.to(memory_format=fast_layout(network, torch.rand(2, *images.shape, device=device)))
+    network = to_layout(network, fast_layout(network, torch.rand(2, *images.shape, device=device)))
     statistics = {name: tensor.to(device) for name, tensor in loaded.statistics.items()}
     parts, key = output.with_name(output.name + ".parts"), _key(loaded.checkpoint, images, settings)
     _make_folder(parts)

@@ -16,8 +16,8 @@ from adrl_gym.evaluation.metrics import SampleMetrics, sample_metrics
 from adrl_gym.evaluation.placed_params import PlacedParams
 from adrl_gym.evaluation.precision import DTYPES, Precision
 from adrl_gym.evaluation.runner import ModuleRunner, Runner, SubgraphRunner
-from adrl_gym.graph import ActivationCache, BatchNorm, TraceError, fast_layout, partition_network, placed
-from adrl_gym.layers import LayerSpec, QuantizedParams, quantizable
+from adrl_gym.graph import ActivationCache, BatchNorm, TraceError, fast_layout, partition_network, placed, to_layout
+from adrl_gym.layers import LayerSpec, QuantizedParams, own_params, quantizable
 
 PIXELS = 50 * 32 * 32  # of a slice: larger slices fall out of the processor's cache
 SMALLEST_SLICE, LARGEST_SLICE = 8, 50
@@ -145,7 +145,7 @@ class Engine:
         images: Tensor,
     ) -> list[Runner]:
         modules = [quantizable(network, layer) for layer in layers]
-        own = [QuantizedParams(module.weight.data, module.bias) for module in modules]
+        own = [own_params(module) for module in modules]
         norms: list[BatchNorm | None] = [None] * len(layers)
         subgraphs = None
         layout = torch.channels_last
@@ -163,12 +163,12 @@ class Engine:
             copies = torch.get_num_threads() if device.type == "cpu" and len(devices) == 1 else 1
             there = [PlacedParams(*one, device, self._dtype, layout) for one in zip(params, own, norms, strict=True)]
             if subgraphs is None:
-                module = copy.deepcopy(network).to(device, self._dtype).to(memory_format=layout)
+                module = to_layout(copy.deepcopy(network).to(device, self._dtype), layout)
                 runner: Runner = ModuleRunner(module, layers, there, layout)
             else:
                 moved = copy.deepcopy(subgraphs)
                 for subgraph in moved:
-                    subgraph.run.to(device, self._dtype).to(memory_format=layout)
+                    to_layout(subgraph.run.to(device, self._dtype), layout)
                 runner = SubgraphRunner(moved, layers, there, self.slices)
             runners.append(runner)
             runners += [runner.replica() for _ in range(copies - 1)]

@@ -10,8 +10,8 @@ from adrl_gym.bits import Bits
 from adrl_gym.datasets import Images
 from adrl_gym.evaluation.placed_params import PlacedParams
 from adrl_gym.evaluation.runner import ModuleRunner
-from adrl_gym.graph import ActivationCache
-from adrl_gym.layers import LayerSpec, QuantizedParams, quantizable
+from adrl_gym.graph import ActivationCache, to_layout
+from adrl_gym.layers import LayerSpec, QuantizedParams, own_params, quantizable
 
 _BATCH = 250  # images
 
@@ -30,7 +30,7 @@ class ReferenceEvaluator:
     ) -> None:
         network = copy.deepcopy(network).eval().requires_grad_(False).cpu()
         modules = [quantizable(network, layer) for layer in layers]
-        own = [QuantizedParams(module.weight.data, module.bias) for module in modules]
+        own = [own_params(module) for module in modules]
         self._runner = ModuleRunner(network, layers, [PlacedParams(*pair) for pair in zip(params, own, strict=True)])
 
     def logits(self, images: Images, bits: Bits) -> Tensor:
@@ -48,6 +48,6 @@ def whole_logits(
     Its weights are put into ``layout``, and with them what it computes.
     """
     device = next(network.parameters()).device
-    network = network.to(memory_format=layout)
+    to_layout(network, layout)
     with torch.inference_mode():
         return torch.cat([network(batch.to(device, copy=True)).float().cpu() for batch in batches])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from adrl_gym.bits import Bits
 from adrl_gym.evaluation.placed_params import PlacedParams
 from adrl_gym.graph import ActivationCache, Live, Subgraph, placed
-from adrl_gym.layers import LayerSpec, quantizable
+from adrl_gym.layers import LayerSpec, Quantizable, load_quantized, quantizable
 
 Path = tuple[tuple[int | None, ...], ...]
 
@@ -33,16 +33,15 @@ class Runner(Protocol):
 class _Weights:
     """Puts the layers' weights in place."""
 
-    def __init__(self, modules: Sequence[nn.Conv2d | nn.Linear], params: Sequence[PlacedParams]) -> None:
+    def __init__(self, modules: Sequence[Quantizable], params: Sequence[PlacedParams]) -> None:
         self._modules, self._params = modules, params
         self._bits: list[object] = ["not set"] * len(modules)
 
     def set(self, layer: int, bits: int | None) -> None:
         if bits != self._bits[layer]:
-            module, (weight, bias) = self._modules[layer], self._params[layer][bits]
+            params = self._params[layer][bits]
             self._bits[layer] = "being set"  # where an interrupt leaves it
-            module.weight.data = weight  # also where another module shares it
-            module.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+            load_quantized(self._modules[layer], params)  # also where another module shares it
             self._bits[layer] = bits
 
 
@@ -120,7 +119,7 @@ class SubgraphRunner:
         self.work = 0
         self._subgraphs, self._layers, self._params, self._slices = subgraphs, layers, params, slices
         self._macs = [sum(layers[i].macs for i in subgraph.layers) for subgraph in subgraphs]
-        modules: dict[int, nn.Conv2d | nn.Linear] = {}
+        modules: dict[int, Quantizable] = {}
         for subgraph in subgraphs:
             modules |= {i: quantizable(subgraph.run, layers[i]) for i in subgraph.layers}
         self._weights = _Weights([modules[i] for i in range(len(layers))], params)

@@ -172,7 +172,7 @@ def _dequantize(graph: Any, parameter: str, weight: CodedWeight, shared: set[str
     del graph.initializer[places[0]]
     graph.initializer.append(onnx.helper.make_tensor(names[0], kind, integers.shape, raw, raw=True))
     graph.initializer.append(onnx.numpy_helper.from_array(scales.numpy(), names[1]))
-    node = onnx.helper.make_node("DequantizeLinear", names, [traced], name=f"{parameter}_dequantize", axis=0)
+    node = onnx.helper.make_node("DequantizeLinear", names, [traced], name=f"{parameter}_dequantize", axis=weight.axis)
     graph.node.insert(0, node)
 
 

@@ -18,6 +18,7 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.bitpack import pack, packed_size, unpack
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
+from adrl_gym.layers import is_quantizable
 from adrl_gym.models import content_hash, fill, read_safetensors
 from adrl_gym.quantization import CodedWeight, Origin, QuantizedNetwork, find_quantizer, parameter_name
 
@@ -117,7 +118,7 @@ def load_packed(file: str | Path, network: nn.Module) -> nn.Module:
     network = copy.deepcopy(network).cpu().eval()
     for layer in packed.bits.names:
         module, bias = dict(network.named_modules()).get(layer), packed.state.get(parameter_name(layer, "bias"))
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is None and bias is not None:
+        if module is not None and is_quantizable(module) and bias is not None and module.bias is None:
             module.bias = nn.Parameter(torch.zeros_like(bias))  # of the bias correction
     fill(network, packed.state, f"{_KIND} {file}")
     return network
@@ -179,6 +180,8 @@ def _tensors(network: nn.Module, coded: Mapping[str, CodedWeight]) -> dict[str, 
         elif name in coded:
             weight = coded[name]
             entry["bits"], entry["scales"] = weight.bits, len(weight.scales)
+            if weight.axis:
+                entry["axis"] = weight.axis
             codes.append(pack(weight.codes, weight.bits))
             scales.append(weight.scales)
         else:
@@ -203,7 +206,7 @@ def _state(tensors: Mapping[str, Tensor], bits: BitConfig, codebook: bool) -> di
         if "bits" in entry:
             width, count = entry["bits"], shape.numel()
             code = unpack(codes.take(packed_size(count, width)), width, count).reshape(shape)
-            state[name] = CodedWeight(width, code, scales.take(entry["scales"]), codebook).weight
+            state[name] = CodedWeight(width, code, scales.take(entry["scales"]), codebook, entry.get("axis", 0)).weight
         elif "same_as" not in entry:
             dtype = _DTYPES[entry["dtype"]]
             state[name] = rest.take(shape.numel() * dtype.itemsize).clone().view(dtype).reshape(shape)

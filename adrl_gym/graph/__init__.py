@@ -3,7 +3,7 @@
 from adrl_gym.graph.activation_cache import ActivationCache
 from adrl_gym.graph.fold_bn import BatchNorm, fold_batch_norm
 from adrl_gym.graph.functionalize import TraceError
-from adrl_gym.graph.memory_format import alike, fast_layout, placed
+from adrl_gym.graph.memory_format import alike, fast_layout, placed, to_layout
 from adrl_gym.graph.partition import Live, Partition, Subgraph, partition_network, partition_unfolded
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "partition_network",
     "partition_unfolded",
     "placed",
+    "to_layout",
 ]

@@ -41,7 +41,8 @@ def remove_batch_norms(traced: fx.GraphModule, layers: Sequence[LayerSpec]) -> l
         if calls[before.target] > 1 or owners[id(modules[index].weight)] > 1 or not is_plain(modules[index]):
             continue
         # (B, O, H, W) or (B, O): only there is the channel that the norm scales the layer's output channel.
-        conv, flat = layers[index].kind == "conv", layers[index].macs == layers[index].parameters
+        conv = isinstance(modules[index], nn.Conv2d)
+        flat = isinstance(modules[index], nn.Linear) and layers[index].macs == layers[index].parameters
         if conv != isinstance(norm, nn.BatchNorm2d) or not (conv or flat):
             continue
         norms[index] = norm

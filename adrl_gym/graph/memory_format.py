@@ -1,6 +1,7 @@
 """The memory layout that a network runs in."""
 
 import copy
+import itertools
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +27,23 @@ def fast_layout(network: nn.Module, images: Tensor) -> torch.memory_format:
     """
     with torch.inference_mode():
         expected = network(images.clone(memory_format=torch.contiguous_format))  # (B, K)
-        other = copy.deepcopy(network).to(memory_format=torch.channels_last)
+        other = to_layout(copy.deepcopy(network), torch.channels_last)
         try:
             same = alike(other(placed(images.clone(), torch.channels_last)), expected)
         except RuntimeError:
             same = False
     return torch.channels_last if same else torch.contiguous_format
+
+
+def to_layout(network: nn.Module, layout: torch.memory_format) -> nn.Module:
+    """Put the network's parameters and buffers of four dimensions into a layout, in place; return the network.
+
+    ``nn.Module.to`` asks the same of those with five dimensions, which have no such layout.
+    """
+    for tensor in itertools.chain(network.parameters(), network.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.to(memory_format=layout)
+    return network
 
 
 def placed(images: Tensor, layout: torch.memory_format) -> Tensor:

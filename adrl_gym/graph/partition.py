@@ -9,9 +9,9 @@ from torch import Tensor, fx, nn
 
 from adrl_gym.graph.fold_bn import BatchNorm, fold_batch_norm, remove_batch_norms
 from adrl_gym.graph.functionalize import TraceError, functionalize
-from adrl_gym.graph.memory_format import alike, placed
+from adrl_gym.graph.memory_format import alike, placed, to_layout
 from adrl_gym.graph.reinplace import reinplace
-from adrl_gym.layers import LayerSpec, QuantizedParams, load_quantized, quantizable
+from adrl_gym.layers import LayerSpec, load_quantized, own_params, quantizable
 
 Live = tuple[Any, ...]  # activations ``(B, ...)``, and sizes, that the rest of the network still needs
 
@@ -57,7 +57,7 @@ def partition_network(network: nn.Module, layers: Sequence[LayerSpec], images: T
     norms = remove_batch_norms(traced, layers)
     for layer, norm in zip(layers, norms, strict=True):
         module = quantizable(traced, layer)
-        load_quantized(module, fold_batch_norm(QuantizedParams(module.weight.data, module.bias), norm))
+        load_quantized(module, fold_batch_norm(own_params(module), norm))
     functionalize(traced)
     _end_views(traced)
     subgraphs = _subgraphs(traced, layers)
@@ -124,7 +124,7 @@ def _check_same(subgraphs: Sequence[Subgraph], network: nn.Module, images: Tenso
     live: Live = (placed(images.clone(), layout),)
     try:
         for subgraph in copy.deepcopy(list(subgraphs)):
-            live = subgraph.run.to(memory_format=layout)(*live)
+            live = to_layout(subgraph.run, layout)(*live)
     except Exception as error:  # the network's own code, which may raise anything
         raise TraceError(" ".join(str(error).split())) from error
     if not alike(live[0], whole):

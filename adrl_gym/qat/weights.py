@@ -26,7 +26,7 @@ class SteppedWeight(nn.Module):
     def __init__(self, coded: CodedWeight) -> None:
         super().__init__()
         self.bits = coded.bits
-        self.register_buffer("start", coded.scales.reshape(-1, *[1] * (coded.codes.dim() - 1)))  # (O, 1, ...)
+        self.register_buffer("start", coded.steps)  # (O, 1, ...)
         self.latent = nn.Parameter(coded.weight / nonzero(self.start))  # (O, ...)
         self.growth = nn.Parameter(torch.zeros_like(self.start))  # logarithm of the step over the first one
 

@@ -65,7 +65,7 @@ class Quantizer(ABC):
             if b not in range(1, MOST_BITS + 1):
                 raise AdrlGymError(f"layer {layer}: {b!r} is no bit-width; choose one from 1 to {MOST_BITS}")
         check_finite(weight, layer)
-        matrix = weight.detach().float().flatten(1)  # (O, J)
+        matrix = weight.detach().float().flatten(1).contiguous()  # (O, J)
         checked = self._checked(hessian, matrix, layer) if self.needs_hessian else None
         quantized = self.round(matrix, bits, checked)
         # Where strides differ, PyTorch adds up in another order, and logits are no longer the same bit for bit.

@@ -23,6 +23,7 @@ class CodedWeight:
         codes: uint8, of the weight's shape ``(O, ...)``: index of the level, or into the codebook; below ``2 ** bits``.
         scales: float32; the step of each output channel ``(O,)``, or the codebook ``(K,)``, ``K <= 2 ** bits``.
         codebook: which of the two.
+        axis: of the weight, the one that counts output channels.
 
     >>> coded = encode(torch.tensor([[0.2, -0.6], [3.0, 1.0]]), bits=2, codebook=False, layer="fc")
     >>> coded.codes, coded.scales
@@ -37,6 +38,7 @@ class CodedWeight:
     codes: Tensor
     scales: Tensor
     codebook: bool
+    axis: int = 0
 
     @property
     def weight(self) -> Tensor:
@@ -44,7 +46,12 @@ class CodedWeight:
         if self.codebook:
             return self.scales[self.codes.long()]
         level = levels(self.bits)[self.codes.long()]  # (O, ...)
-        return self.scales.reshape(-1, *[1] * (level.dim() - 1)) * level
+        return self.steps * level
+
+    @property
+    def steps(self) -> Tensor:
+        """The step of each output channel, of a shape that the codes can be multiplied with."""
+        return self.scales.reshape(*[1] * self.axis, -1, *[1] * (self.codes.dim() - 1 - self.axis))
 
     def integers(self) -> tuple[Tensor, Tensor]:
         """Signed integers, int8, and the scales ``(O,)`` that they are to be multiplied with; no codebook.
@@ -61,7 +68,7 @@ def parameter_name(layer: str, kind: str) -> str:
     return f"{layer}.{kind}".lstrip(".")
 
 
-def encode(weight: Tensor, bits: int, codebook: bool, layer: str) -> CodedWeight:
+def encode(weight: Tensor, bits: int, codebook: bool, layer: str, axis: int = 0) -> CodedWeight:
     """Find the integers and scales of a weight ``(O, ...)``.
 
     Args:
@@ -69,6 +76,7 @@ def encode(weight: Tensor, bits: int, codebook: bool, layer: str) -> CodedWeight
         bits: from 1 to 8.
         codebook: whether the grid is a codebook for the whole layer, or a scale for each output channel.
         layer: its name, for messages.
+        axis: of the weight, the one that counts output channels.
 
     Raises:
         AdrlGymError: the weight is not on such a grid.
@@ -79,14 +87,16 @@ def encode(weight: Tensor, bits: int, codebook: bool, layer: str) -> CodedWeight
         values, codes = weight.view(torch.int32).unique(return_inverse=True)  # (K,), (O, ...)
         if len(values) > 2**bits:
             raise _off_grid(layer, bits, f"{len(values)} different ones")
-        return CodedWeight(bits, codes.to(torch.uint8), values.view(torch.float32), codebook=True)
-    matrix = weight.flatten(1)  # (O, J)
+        return CodedWeight(bits, codes.to(torch.uint8), values.view(torch.float32), codebook=True, axis=axis)
+    rows = weight.movedim(axis, 0)  # (O, ...)
+    matrix = rows.flatten(1)  # (O, J)
     steps = _find_steps(matrix, bits)  # (O, 1)
-    if rows := int(steps.isnan().sum()):
-        raise _off_grid(layer, bits, f"{rows} of its {len(matrix)} output channels are no step times levels")
+    if failed := int(steps.isnan().sum()):
+        raise _off_grid(layer, bits, f"{failed} of its {len(matrix)} output channels are no step times levels")
     level = nearest(matrix / torch.where(steps == 0, 1.0, steps), bits)  # (O, J)
     codes = (level - levels(bits)[0]).to(torch.uint8)  # (O, J)
-    return CodedWeight(bits, codes.reshape(weight.shape), steps[:, 0], codebook=False)
+    codes = codes.reshape(rows.shape).movedim(0, axis).contiguous()  # of the weight's shape
+    return CodedWeight(bits, codes, steps[:, 0], codebook=False, axis=axis)
 
 
 def _find_steps(matrix: Tensor, bits: int) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.layers import LayerSpec, layer_input
-from adrl_gym.quantization.patches import patch_sums
+from adrl_gym.layers import Convolution, LayerSpec, Transposed, layer_input
+from adrl_gym.quantization.patches import patch_rows, patch_sums
 
 _HESSIAN_MEMORY = 256 * 2**20  # bytes of Hessians held at a time
 _BATCH = 100  # images
@@ -69,7 +69,7 @@ def collect_inputs(
 
 def _bytes(layer: LayerSpec) -> int:
     """Return the bytes that the layer's Hessian takes."""
-    return 4 * layer.groups * prod(layer.weight_shape[1:]) ** 2
+    return 4 * layer.groups * layer.inputs**2
 
 
 @torch.no_grad()
@@ -100,12 +100,27 @@ class _Sums:
 
     def add(self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """Forward pre-hook of the layer's module."""
-        x = layer_input(inputs, keywords).float()
+        x = layer_input(inputs, keywords)
+        if isinstance(module, nn.Embedding):
+            # Each entry is an output of its own: nothing but its own error counts.
+            eye = torch.eye(module.embedding_dim, device=module.weight.device)[None]  # (1, J, J)
+            self._add(eye * x.numel() if self._wants_hessian else None, eye[0, :1] * 0, x.numel())
+            return
+        x = x.float()
         if isinstance(module, nn.Conv2d):
             x = x.reshape(-1, *x.shape[-3:])  # (B, I, H, W)
             at_once = max(1, _UNFOLDED // (x[0].numel() * module.kernel_size[1]))
             for part in x.split(at_once):
                 self._add(*patch_sums(module, part, products=self._wants_hessian))
+        elif isinstance(module, Convolution):
+            x = x.reshape(-1, *x.shape[-1 - len(module.kernel_size) :])  # (B, I, ...)
+            for part in x.split(max(1, _UNFOLDED // (x[0].numel() * prod(module.kernel_size)))):
+                rows = patch_rows(module, part)  # (G, B out, J)
+                self._add(rows.mT @ rows if self._wants_hessian else None, rows.sum(1), rows.shape[1])
+        elif isinstance(module, Transposed):
+            sides = len(module.kernel_size)
+            x = x.reshape(-1, *x.shape[-1 - sides :]).movedim(1, -1).flatten(0, -2)  # (B positions, I)
+            self._add(*transposed_sums(module, x, products=self._wants_hessian), len(x))
         else:
             x = x.reshape(-1, x.shape[-1])  # (B T, I)
             self._add((x.T @ x)[None] if self._wants_hessian else None, x.sum(0)[None], len(x))
@@ -120,3 +135,19 @@ class _Sums:
         if self._sum is None:
             raise AdrlGymError(f"layer {self._name} takes no part in the network's forward pass")
         return InputStatistics(None if self._hessian is None else self._hessian / self._count, self._sum / self._count)
+
+
+def transposed_sums(module: Transposed, x: Tensor, *, products: bool = True) -> tuple[Tensor | None, Tensor]:
+    """Sums over the inputs ``(P, I)`` of a transposed convolution, as if no two places of its kernel ever met.
+
+    Where the stride is at least the kernel that is exact. The means are left out (zeros): an output meets one place of
+    the kernel, so that one bias cannot absorb the means of all of them.
+
+    Returns:
+        ``(1, J, J)``, or ``None``, and zeros ``(1, J)``; ``J`` counts input channels, then places.
+    """
+    places = prod(module.kernel_size)
+    zeros = x.new_zeros(1, x.shape[1] * places)  # (1, J)
+    if not products:
+        return None, zeros
+    return torch.kron(x.T @ x, torch.eye(places, device=x.device))[None], zeros

@@ -6,11 +6,14 @@ import numpy as np
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from adrl_gym.layers import LayerSpec, QuantizedParams, quantizable
+from adrl_gym.layers import LayerSpec, QuantizedParams, own_params, quantizable
 from adrl_gym.quantization.base import Quantizer, check_finite
 from adrl_gym.quantization.bias_correction import bias_correction as correction
 from adrl_gym.quantization.hessian import InputStatistics, collect_inputs
+from adrl_gym.quantization.measured_shift import measured_layers, measured_shifts
 from adrl_gym.quantization.registry import find_quantizer
+
+_COMPARED = 8  # images, to see which layers compute with their weight itself
 
 
 class LayerwiseParams(Sequence[Mapping[int, QuantizedParams]]):
@@ -50,6 +53,7 @@ class LayerwiseParams(Sequence[Mapping[int, QuantizedParams]]):
         self._quantizer, self._bias_correction, self._progress = quantizer, bias_correction, progress
         self.widths = [tuple(own) for own in widths]
         self._made: list[dict[int, QuantizedParams]] = [{} for _ in layers]
+        self._measured: dict[str, bool] | None = None  # see measured_layers
 
     def __len__(self) -> int:
         return len(self._layers)
@@ -73,8 +77,18 @@ class LayerwiseParams(Sequence[Mapping[int, QuantizedParams]]):
         found = tqdm(
             self._statistics(todo), "quantizing layers", len(todo), leave=False, disable=not (self._progress and todo)
         )
+        if todo and self._bias_correction and self._measured is None:
+            self._measured = measured_layers(self._network, self._layers, self._images[:_COMPARED])
+        later: dict[str, dict[int, Tensor]] = {}  # quantized weights of layers whose shift is measured
         for layer, statistics in found:
-            self._made[place[layer.name]] |= self._quantize(layer, missing[layer.name], statistics)
+            made = self._quantize(layer, missing[layer.name], statistics)
+            self._made[place[layer.name]] |= made
+            if self._adds(layer):
+                later[layer.name] = {b: params.weight for b, params in made.items()}
+        of_these = [layer for layer in self._layers if layer.name in later]
+        for name, shifts in measured_shifts(self._network, of_these, self._images, later).items():
+            made = self._made[place[name]]
+            made |= {b: _shifted(made[b], shift) for b, shift in shifts.items()}
 
     def distances(self, widths: Sequence[int]) -> np.ndarray:
         """Return the squared weight error over squared weights, ``(n, len(widths))``."""
@@ -95,17 +109,29 @@ class LayerwiseParams(Sequence[Mapping[int, QuantizedParams]]):
     def _quantize(
         self, layer: LayerSpec, bits: Sequence[int], statistics: InputStatistics | None
     ) -> dict[int, QuantizedParams]:
-        module = quantizable(self._network, layer)
-        weight, bias = module.weight.detach(), None if module.bias is None else module.bias.detach()
+        weight, bias = own_params(quantizable(self._network, layer))
+        axis, plain = layer.channel_axis, layer.name not in (self._measured or {})
         hessian = None
         if statistics is not None and self._quantizer.needs_hessian:
             # Bias correction takes the mean error away, so what is left to minimise is the centred one.
-            hessian = statistics.covariance if self._bias_correction else statistics.hessian
-        quantized = self._quantizer.quantize(weight, bits, hessian=hessian, layer=layer.name)
-        if statistics is None or not self._bias_correction:
+            corrected = self._bias_correction and (plain or self._adds(layer))
+            hessian = statistics.covariance if corrected else statistics.hessian
+        rows = weight.movedim(axis, 0)  # (O, ...)
+        by_rows = self._quantizer.quantize(rows, bits, hessian=hessian, layer=layer.name)
+        quantized = {b: q.movedim(0, axis).contiguous() for b, q in by_rows.items()}
+        if statistics is None or not self._bias_correction or not plain or layer.kind == "embedding":
             return {b: QuantizedParams(q, bias) for b, q in quantized.items()}
-        shifts = {b: correction(weight, q, statistics.mean) for b, q in quantized.items()}  # (O,) each
-        return {b: QuantizedParams(q, shifts[b] if bias is None else bias + shifts[b]) for b, q in quantized.items()}
+        shifts = {b: correction(rows, q, statistics.mean) for b, q in by_rows.items()}  # (O,) each
+        return {b: _shifted(QuantizedParams(q, bias), shifts[b]) for b, q in quantized.items()}
+
+    def _adds(self, layer: LayerSpec) -> bool:
+        """Whether it does not compute with its weight itself, and a bias corrects it all the same."""
+        return bool(self._measured and self._measured.get(layer.name))
+
+
+def _shifted(params: QuantizedParams, shift: Tensor) -> QuantizedParams:
+    """The same with ``shift`` ``(O,)`` in the bias."""
+    return QuantizedParams(params.weight, shift if params.bias is None else params.bias + shift)
 
 
 def _relative_error(weight: Tensor, quantized: Tensor) -> float:

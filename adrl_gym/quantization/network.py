@@ -2,11 +2,13 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 
 from adrl_gym.bits import BitConfig
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.layers import Quantizable, channel_axis, is_quantizable
 from adrl_gym.quantization.codes import CodedWeight, encode, parameter_name
 from adrl_gym.quantization.registry import find_quantizer
 
@@ -67,10 +69,12 @@ class QuantizedNetwork:
         modules, coded = dict(self.network.named_modules()), {}
         for layer, b in self.bits.as_dict().items():
             module = modules.get(layer)
-            if not isinstance(module, nn.Conv2d | nn.Linear):
+            if module is None or not is_quantizable(module):
                 raise AdrlGymError(
-                    f"unknown layer {layer} in the bit configuration: {type(self.network).__name__} has no such Conv2d "
-                    "or Linear; is it of another network?"
+                    f"unknown layer {layer} in the bit configuration: {type(self.network).__name__} has no such "
+                    "quantizable layer; is it of another network?"
                 )
-            coded[parameter_name(layer, "weight")] = encode(module.weight, b, self.codebook, layer)
+            coded[parameter_name(layer, "weight")] = encode(
+                cast("Quantizable", module).weight, b, self.codebook, layer, channel_axis(module)
+            )
         return coded

@@ -9,11 +9,13 @@ So only columns are unfolded here, and the image's rows stay where they are: the
 with those that enter. For a 3x3 convolution that is a third of the multiplications, for a 5x5 one a fifth.
 """
 
-from math import gcd
+from math import gcd, prod
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+
+from adrl_gym.layers import Convolution
 
 
 def patch_sums(module: nn.Conv2d, x: Tensor, *, products: bool = True) -> tuple[Tensor | None, Tensor, int]:
@@ -107,15 +109,15 @@ def output_size(module: nn.Conv2d, x: Tensor) -> tuple[int, int]:
     return height, width
 
 
-def _padded(module: nn.Conv2d, x: Tensor) -> Tensor:
-    """``x`` ``(B, I, H, W)`` with the convolution's padding around it."""
+def _padded(module: Convolution, x: Tensor) -> Tensor:
+    """``x`` ``(B, I, ...)`` with the convolution's padding around it."""
     return pad(x, _padding(module), mode="constant" if module.padding_mode == "zeros" else module.padding_mode)
 
 
-def _padding(module: nn.Conv2d) -> list[int]:
-    """Left, right, top, bottom."""
+def _padding(module: Convolution) -> list[int]:
+    """What ``pad`` takes: before and after, for the last axis first."""
     sides: list[int] = []
-    for axis in (1, 0):
+    for axis in reversed(range(len(module.kernel_size))):
         if module.padding == "same":
             total = module.dilation[axis] * (module.kernel_size[axis] - 1)
             sides += [total // 2, total - total // 2]
@@ -131,3 +133,44 @@ def _unfold_columns(module: nn.Conv2d, x: Tensor) -> Tensor:
     x = x.permute(1, 2, 0, 3)  # (I, H, B, W)
     columns = torch.stack([x[..., d * dilation :: stride][..., :out] for d in range(width)], dim=1)
     return columns.reshape(module.groups, -1, width, x.shape[1], x.shape[2] * out)
+
+
+def patch_view(module: Convolution, x: Tensor) -> Tensor:
+    """Return what each output position sees.
+
+    Args:
+        module: the convolution, whose stride, dilation and padding of any kind count.
+        x: ``(B, I, ...)``, its input.
+
+    Returns:
+        ``(B, I, out..., k...)``: output positions, then the places of the kernel.
+    """
+    x = _padded(module, x)
+    for axis, (kernel, stride, dilation) in enumerate(
+        zip(module.kernel_size, module.stride, module.dilation, strict=True)
+    ):
+        x = x.unfold(2 + axis, dilation * (kernel - 1) + 1, stride)[..., ::dilation]
+    return x
+
+
+def patch_rows(module: Convolution, x: Tensor) -> Tensor:
+    """Return all patches of ``x`` ``(B, I, ...)`` as ``(G, B out, J)``, ``J`` in the order of the module's weight."""
+    patches = patch_view(module, x)  # (B, I, out..., k...)
+    sides = len(module.kernel_size)
+    patches = patches.flatten(2, 1 + sides).flatten(3).transpose(1, 2)  # (B, out, I, k)
+    return patches.reshape(-1, module.groups, patches[0, 0].numel() // module.groups).transpose(0, 1)
+
+
+def positions_of(module: Convolution, x: Tensor) -> tuple[int, ...]:
+    """Return how many output positions there are for ``x``, along each axis."""
+    return tuple(patch_view(module, x[:1]).shape[2 : 2 + len(module.kernel_size)])
+
+
+def chosen_patches(module: Convolution, x: Tensor, positions: Tensor) -> Tensor:
+    """Return the patches ``(P, G, J)`` at ``positions`` ``(P,)``, indices into ``(B, out...)``."""
+    patches = patch_view(module, x)  # (B, I, out..., k...)
+    sides = len(module.kernel_size)
+    shape = (len(x), *patches.shape[2 : 2 + sides])
+    where = torch.unravel_index(positions, shape)
+    found = patches.movedim(1, 1 + sides)[where]  # (P, I, k...)
+    return found.reshape(len(positions), module.groups, prod(found.shape[1:]) // module.groups)

@@ -18,10 +18,11 @@ the float weights; centred inputs, with a bias that takes the means; convolution
 they are; any bit-width and quantizer in any layer.
 """
 
+import contextlib
 import copy
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -30,10 +31,23 @@ from tqdm import tqdm
 
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.graph import ActivationCache, Live, Subgraph, TraceError, partition_unfolded
-from adrl_gym.layers import LayerSpec, QuantizedParams, layer_input, load_quantized, quantizable
+from adrl_gym.layers import (
+    Convolution,
+    LayerSpec,
+    Quantizable,
+    QuantizedParams,
+    Transposed,
+    layer_input,
+    load_quantized,
+    own_params,
+    quantizable,
+    spatial_sides,
+)
 from adrl_gym.quantization.base import Quantizer
+from adrl_gym.quantization.hessian import transposed_sums
 from adrl_gym.quantization.least_squares import Inputs
-from adrl_gym.quantization.patches import output_size, patches_at
+from adrl_gym.quantization.measured_shift import measured_layers, output_sum
+from adrl_gym.quantization.patches import chosen_patches, output_size, patches_at, positions_of
 
 Calibration = Literal["independent", "sequential"]  # how bits become a network
 CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
@@ -100,7 +114,8 @@ class SequentialQuantizer:
         self._positions, self._seed = positions, seed
         self.settings = f"images={len(images)} positions={positions} seed={seed}"
         self._kept = ActivationCache(activation_memory)
-        self._floats = [_params(module) for module in _modules(self._float, layers)]
+        self._measured = measured_layers(network, layers, images[:_COMPARED])  # name -> whether its bias adds
+        self._floats = [own_params(module) for module in _modules(self._float, layers)]
         self._modules = _modules(self._quantized, layers)
 
     @torch.no_grad()
@@ -116,10 +131,20 @@ class SequentialQuantizer:
             load_quantized(self._modules[index], params)  # for modules that are used again later
         for here in tqdm(range(depth, len(path)), "refitting layers", leave=False, disable=not progress):
             subgraph, quantized = self._float[here], self._quantized[here]
+            before = float_lives
             floats, float_lives = self._run_float(subgraph, float_lives)
             for index in subgraph.layers:
-                wanted = self._take(quantized, index, lives)
-                params = self._refit(index, bits[index], floats[index], wanted)
+                name = self._layers[index].name
+                if bits[index] is not None and (name in self._measured or self._layers[index].kind == "embedding"):
+                    params = self._round(index, bits[index], floats[index])
+                    if self._measured.get(name) and self._bias_correction:
+                        load_quantized(self._modules[index], params)
+                        shift = self._mean(subgraph, index, before) - self._mean(quantized, index, lives)  # (O,)
+                        bias = shift if params.bias is None else params.bias + shift
+                        params = QuantizedParams(params.weight, bias)
+                else:
+                    wanted = self._take(quantized, index, lives)
+                    params = self._refit(index, bits[index], floats[index], wanted)
                 load_quantized(self._modules[index], params)
                 found.append(params)
             if here + 1 < len(path):
@@ -139,12 +164,46 @@ class SequentialQuantizer:
         inputs = Inputs(x, x_q, centred=self._bias_correction)
         if not inputs.finite:
             raise AdrlGymError(f"layer {layer.name}: its inputs hold NaN or infinity; check the weights and the images")
-        wanted, hessian = inputs.target(weight)
+        rows = weight.movedim(layer.channel_axis, 0)  # (O, ...)
+        wanted, hessian = inputs.target(rows)
         rounded = self._quantizer.quantize(wanted, [bits], hessian=hessian, layer=layer.name)[bits]
         if self._bias_correction:
-            shift = inputs.shift(weight, rounded)  # (O,)
+            shift = inputs.shift(rows, rounded)  # (O,)
             bias = shift if bias is None else bias + shift
-        return QuantizedParams(rounded, bias)
+        return QuantizedParams(rounded.movedim(0, layer.channel_axis).contiguous(), bias)
+
+    def _round(self, index: int, bits: int | None, x: Tensor) -> QuantizedParams:
+        """The float weight rounded for float inputs ``(P, G, J)``: least squares knows no other layer's formula."""
+        assert bits is not None
+        layer, module, (weight, bias) = self._layers[index], self._modules[index], self._floats[index]
+        rows = weight.movedim(layer.channel_axis, 0)  # (O, ...)
+        if isinstance(module, nn.Embedding):
+            hessian = torch.eye(layer.inputs, device=weight.device)[None]  # (1, J, J)
+        elif isinstance(module, Transposed):
+            hessian = cast("Tensor", transposed_sums(module, x[:, 0])[0]) / len(x)  # (1, J, J)
+        else:
+            if self._bias_correction and self._measured[layer.name]:
+                x = x - x.mean(0)
+            hessian = x.permute(1, 2, 0) @ x.movedim(0, 1) / len(x)  # (G, J, J)
+        rounded = self._quantizer.quantize(rows, [bits], hessian=hessian, layer=layer.name)[bits]
+        return QuantizedParams(rounded.movedim(0, layer.channel_axis).contiguous(), bias)
+
+    def _mean(self, subgraph: Subgraph, index: int, lives: list[Live]) -> Tensor:
+        """The layer's mean output ``(O,)`` in a network, in its first use."""
+        sums: list[tuple[Tensor, int]] = []
+
+        def take(module: Quantizable, _: Any, y: Tensor) -> None:
+            sums.append(output_sum(module, y))
+            raise _ReachedError
+
+        hook = quantizable(subgraph.run, self._layers[index]).register_forward_hook(take)
+        try:
+            for live in lives:
+                with contextlib.suppress(_ReachedError):
+                    subgraph.run(*live)
+        finally:
+            hook.remove()
+        return torch.stack([total for total, _ in sums]).sum(0) / sum(count for _, count in sums)
 
     def _run_float(self, subgraph: Subgraph, lives: list[Live]) -> tuple[dict[int, Tensor], list[Live]]:
         """The float network through one subgraph: inputs of each layer that begins in it, and the live activations."""
@@ -173,7 +232,7 @@ class SequentialQuantizer:
         return torch.cat(list(taken.values()))
 
     def _hook(self, subgraph: Subgraph, index: int, batch: int, taken: dict[int, Tensor], *, stop: bool) -> Any:
-        def take(module: nn.Conv2d | nn.Linear, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        def take(module: Quantizable, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
             if batch not in taken:  # of several uses, the first one
                 taken[batch] = self._sample(module, layer_input(inputs, keywords), index, batch)
             if stop:
@@ -181,15 +240,26 @@ class SequentialQuantizer:
 
         return quantizable(subgraph.run, self._layers[index]).register_forward_pre_hook(take, with_kwargs=True)
 
-    def _sample(self, module: nn.Conv2d | nn.Linear, x: Tensor, index: int, batch: int) -> Tensor:
+    def _sample(self, module: Quantizable, x: Tensor, index: int, batch: int) -> Tensor:
         """This batch's share of the positions: ``(P, G, J)``, the same in every network and configuration."""
-        kept_sides = 3 if isinstance(module, nn.Conv2d) else 1
-        x = x.reshape(-1, *x.shape[-kept_sides:])  # (B, I, H, W) or (B T, I)
-        available = len(x) * (math.prod(output_size(module, x)) if isinstance(module, nn.Conv2d) else 1)
+        if isinstance(module, nn.Embedding):
+            return torch.zeros(1, 1, 1, device=x.device)  # its inputs are no numbers
+        sides = spatial_sides(module)
+        x = x.reshape(-1, *x.shape[-1 - sides :])  # (B, I, ...) or (B T, I)
+        if isinstance(module, Transposed):
+            x = x.movedim(1, -1).flatten(0, -2)  # (B positions, I)
+        positions: tuple[int, ...] = ()
+        if isinstance(module, nn.Conv2d):
+            positions = output_size(module, x)
+        elif isinstance(module, Convolution):
+            positions = positions_of(module, x)
         share = math.ceil(self._positions * len(self._batches[batch]) / self._images)
         draw = np.random.default_rng((self._seed, index, batch))
+        available = len(x) * math.prod(positions)
         chosen = torch.from_numpy(np.sort(draw.permutation(available)[:share])).to(x.device)  # (P,)
-        return patches_at(module, x, chosen) if isinstance(module, nn.Conv2d) else x[chosen, None]  # (P, G, J)
+        if isinstance(module, nn.Conv2d):
+            return patches_at(module, x, chosen)  # (P, G, J)
+        return chosen_patches(module, x, chosen) if isinstance(module, Convolution) else x[chosen, None]
 
     def _resume(self, path: tuple[tuple[int | None, ...], ...]) -> tuple[int, list[QuantizedParams], Any, Any]:
         """The deepest place on ``path`` that is known: its depth, weights, float and quantized live activations."""
@@ -214,11 +284,7 @@ def _ways(path: Any) -> tuple[Any, Any]:
     return tuple((None,) * len(bits) for bits in path), path
 
 
-def _params(module: nn.Conv2d | nn.Linear) -> QuantizedParams:
-    return QuantizedParams(module.weight.detach(), None if module.bias is None else module.bias.detach())
-
-
-def _modules(subgraphs: Sequence[Subgraph], layers: Sequence[LayerSpec]) -> list[nn.Conv2d | nn.Linear]:
+def _modules(subgraphs: Sequence[Subgraph], layers: Sequence[LayerSpec]) -> list[Quantizable]:
     """The module of each layer."""
     found = {i: quantizable(subgraph.run, layers[i]) for subgraph in subgraphs for i in subgraph.layers}
     return [found[i] for i in range(len(layers))]

@@ -1,16 +1,16 @@
 """Find the quantizable layers of any network, and describe each by HAQ's ten features."""
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.layers.kinds import Convolution, Quantizable, Transposed, channel_axis, is_quantizable
 
 FEATURES = 10
 
@@ -21,20 +21,21 @@ class LayerSpec:
 
     Attributes:
         name: the module's path in the network, for example ``layer1.0.conv1``.
-        kind: ``conv`` (``nn.Conv2d``) or ``linear`` (``nn.Linear``).
-        weight_shape: ``(O, I / groups, kH, kW)`` or ``(O, I)``.
+        kind: ``conv`` (of one to three dimensions, also transposed), ``linear`` or ``embedding``.
+        weight_shape: as the module has it, for example ``(O, I / groups, kH, kW)`` or ``(O, I)``.
         parameters: number of weights; biases stay float and are not counted.
         macs: multiply-accumulates for one image, in all uses.
         in_channels, out_channels: channels (features of a linear layer).
-        kernel, stride: of the height; 1 for a linear layer.
-        input_size: height of the input feature map in pixels; 1 for a linear layer.
+        kernel, stride: of the height (of a sequence: its length); 1 for a linear layer.
+        input_size: height of the input feature map in pixels, or length; 1 for a linear layer.
         groups: groups of a convolution; 1 for a linear layer.
         uses: how often one forward pass uses the weights.
         shared: paths of other modules that hold the very same weights.
+        channel_axis: axis of the weight that counts output channels (an embedding's entries).
     """
 
     name: str
-    kind: Literal["conv", "linear"]
+    kind: Literal["conv", "linear", "embedding"]
     weight_shape: tuple[int, ...]
     parameters: int
     macs: int
@@ -46,6 +47,12 @@ class LayerSpec:
     groups: int
     uses: int = 1
     shared: tuple[str, ...] = ()
+    channel_axis: int = 0
+
+    @property
+    def inputs(self) -> int:
+        """Weights of one output channel."""
+        return self.parameters // self.weight_shape[self.channel_axis]
 
     @property
     def depthwise(self) -> bool:
@@ -54,7 +61,7 @@ class LayerSpec:
 
 
 def find_layers(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[LayerSpec, ...]:
-    """The network's ``Conv2d`` and ``Linear`` layers in the order in which one forward pass uses them.
+    """The network's convolutions, linear layers and embeddings in the order in which one forward pass uses them.
 
     Args:
         network: in evaluation mode.
@@ -67,7 +74,7 @@ def find_layers(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[Layer
     """
     found: dict[int, LayerSpec] = {}  # by the identity of the weights
 
-    def describe(name: str, module: nn.Conv2d | nn.Linear, x: Tensor, output: Tensor) -> None:
+    def describe(name: str, module: Quantizable, x: Tensor, output: Tensor) -> None:
         if not isinstance(module.weight, nn.Parameter):  # computed anew in every pass, as by weight norm
             return
         layer = _describe(name, module, x, output)
@@ -82,7 +89,7 @@ def find_layers(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[Layer
             with_kwargs=True,
         )
         for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
+        if is_quantizable(module)
     ]
     try:
         parameter = next(network.parameters(), torch.zeros(0))
@@ -93,7 +100,8 @@ def find_layers(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[Layer
             handle.remove()
     if not found:
         raise AdrlGymError(
-            f"{type(network).__name__} has nothing to quantize: no Conv2d or Linear layer ran in its forward pass"
+            f"{type(network).__name__} has nothing to quantize: no convolution, Linear or Embedding layer ran in its "
+            "forward pass"
         )
     return tuple(found.values())
 
@@ -112,13 +120,13 @@ def shared_weights(layers: Sequence[LayerSpec]) -> list[str]:
 def unquantized(network: nn.Module, layers: Sequence[LayerSpec]) -> str | None:
     """One line for people on the weights that no layer covers; ``None`` if there are none.
 
-    That is where no ``Conv2d`` or ``Linear`` module runs with them: embeddings, for example, or all of
-    ``nn.MultiheadAttention``, which computes with bare parameters and never runs its ``out_proj`` as a module.
-    Vectors (biases, norms) do not count.
+    That is where no quantizable module runs with them: bare parameters, weights that are computed anew in every pass,
+    transposed convolutions in groups. Vectors (biases, norms) do not count.
 
-    >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ConvTranspose2d(4, 4, 1), nn.Flatten(), nn.Linear(4, 2))
+    >>> up = nn.ConvTranspose2d(4, 4, 1, groups=2)
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), up, nn.Flatten(), nn.Linear(4, 2))
     >>> unquantized(network, find_layers(network, (3, 1, 1)))
-    '16 of 36 weights stay float and count in no size, as no Conv2d or Linear module runs with them: 1.weight'
+    '8 of 28 weights stay float and count in no size, as no quantizable module runs with them: 1.weight'
     """
     known = {id(quantizable(network, layer).weight) for layer in layers}
     matrices = {name: parameter for name, parameter in network.named_parameters() if parameter.dim() > 1}
@@ -129,52 +137,54 @@ def unquantized(network: nn.Module, layers: Sequence[LayerSpec]) -> str | None:
     largest = sorted(left, key=lambda name: -left[name])[:3]
     others = f" and {len(left) - 3} others" if len(left) > 3 else ""
     return (
-        f"{sum(left.values()):,} of {total:,} weights stay float and count in no size, as no Conv2d or Linear module "
+        f"{sum(left.values()):,} of {total:,} weights stay float and count in no size, as no quantizable module "
         f"runs with them: {', '.join(largest)}{others}"
     )
 
 
-def quantizable(network: nn.Module, layer: LayerSpec) -> nn.Conv2d | nn.Linear:
+def quantizable(network: nn.Module, layer: LayerSpec) -> Quantizable:
     """The module that ``layer`` describes."""
     module = network.get_submodule(layer.name)
-    assert isinstance(module, nn.Conv2d | nn.Linear)
-    return module
+    assert is_quantizable(module)
+    return cast("Quantizable", module)
 
 
-def is_plain(module: nn.Conv2d | nn.Linear) -> bool:
-    """Whether it is linear in its weight, with no formula of its own and no hook."""
-    plain = type(module).forward in (nn.Conv2d.forward, nn.Linear.forward)
-    return plain and not module._forward_hooks and not module._forward_pre_hooks
-
-
-def _describe(name: str, module: nn.Conv2d | nn.Linear, x: Tensor, y: Tensor) -> LayerSpec:
-    shape = tuple(module.weight.shape)
-    if isinstance(module, nn.Conv2d):
+def _describe(name: str, module: Quantizable, x: Tensor, y: Tensor) -> LayerSpec:
+    weight = module.weight
+    axis = channel_axis(module)
+    if isinstance(module, Convolution | Transposed):
+        # A transposed convolution multiplies all its weights at each position of its input, not of its output.
+        positions = math.prod((y if isinstance(module, Convolution) else x).shape[-len(module.kernel_size) :])
+        side = min(len(module.kernel_size), 2)  # the height, or the length
         return LayerSpec(
             name=name,
             kind="conv",
-            weight_shape=shape,
-            parameters=module.weight.numel(),
-            macs=module.weight.numel() * y.shape[-1] * y.shape[-2],
+            weight_shape=tuple(weight.shape),
+            parameters=weight.numel(),
+            macs=weight.numel() * positions,
             in_channels=module.in_channels,
             out_channels=module.out_channels,
-            kernel=module.kernel_size[0],
-            stride=module.stride[0],
-            input_size=x.shape[-2],
+            kernel=module.kernel_size[-side],
+            stride=module.stride[-side],
+            input_size=x.shape[-side],
             groups=module.groups,
+            channel_axis=axis,
         )
+    embedding = isinstance(module, nn.Embedding)
+    # Once for every position of (B, ..., O); looking an entry up counts as its copy.
     return LayerSpec(
         name=name,
-        kind="linear",
-        weight_shape=shape,
-        parameters=module.weight.numel(),
-        macs=module.weight.numel() * math.prod(y.shape[1:-1]),  # once for every position of (B, ..., O)
-        in_channels=shape[1],
-        out_channels=shape[0],
+        kind="embedding" if embedding else "linear",
+        weight_shape=tuple(weight.shape),
+        parameters=weight.numel(),
+        macs=y[0].numel() if embedding else weight.numel() * math.prod(y.shape[1:-1]),
+        in_channels=weight.shape[0 if embedding else 1 - axis],
+        out_channels=weight.shape[1 if embedding else axis],
         kernel=1,
         stride=1,
         input_size=1,
         groups=1,
+        channel_axis=axis,
     )
 
 
@@ -214,25 +224,3 @@ def layer_input(inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor:
     """What a layer was called with, as a forward hook gets it: ``layer(x)`` or ``layer(input=x)``."""
     x: Tensor = inputs[0] if inputs else keywords["input"]
     return x
-
-
-class QuantizedParams(NamedTuple):
-    """What a layer computes with: ``weight`` ``(O, ...)``, ``bias`` ``(O,)`` or ``None``, both float32."""
-
-    weight: Tensor
-    bias: Tensor | None
-
-
-def load_quantized(module: nn.Conv2d | nn.Linear, version: QuantizedParams) -> None:
-    """Let ``module``, and every other one that shares its weight, compute with ``version``."""
-    module.weight.data = version.weight
-    module.bias = None if version.bias is None else nn.Parameter(version.bias, requires_grad=False)
-
-
-def quantized_copy(network: nn.Module, layers: Sequence[LayerSpec], versions: Sequence[QuantizedParams]) -> nn.Module:
-    """A copy of ``network`` on the CPU whose ``layers`` compute with copies of ``versions``."""
-    network = copy.deepcopy(network).cpu()
-    for layer, (weight, bias) in zip(layers, versions, strict=True):
-        own = QuantizedParams(weight.detach().cpu().clone(), None if bias is None else bias.detach().cpu().clone())
-        load_quantized(quantizable(network, layer), own)
-    return network

@@ -1,0 +1,48 @@
+"""The quantizable layers of a network: which there are, how they are described, what they compute with."""
+
+from adrl_gym.layers.find import (
+    FEATURES,
+    LayerSpec,
+    find_layers,
+    layer_features,
+    layer_input,
+    quantizable,
+    shared_weights,
+    unquantized,
+)
+from adrl_gym.layers.kinds import (
+    Convolution,
+    Quantizable,
+    Transposed,
+    channel_axis,
+    formula,
+    is_plain,
+    is_quantizable,
+    is_transposed_linear,
+    spatial_sides,
+)
+from adrl_gym.layers.params import QuantizedParams, load_quantized, own_params, quantized_copy
+
+__all__ = [
+    "FEATURES",
+    "Convolution",
+    "LayerSpec",
+    "Quantizable",
+    "QuantizedParams",
+    "Transposed",
+    "channel_axis",
+    "find_layers",
+    "formula",
+    "is_plain",
+    "is_quantizable",
+    "is_transposed_linear",
+    "layer_features",
+    "layer_input",
+    "load_quantized",
+    "own_params",
+    "quantizable",
+    "quantized_copy",
+    "shared_weights",
+    "spatial_sides",
+    "unquantized",
+]
