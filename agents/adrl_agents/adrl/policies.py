@@ -13,7 +13,7 @@ _HEAD_INIT = 0.003  # range of the head's initial weights, as in HAQ's code
 
 
 def action_bins(k: int) -> tuple[Tensor, float]:
-    """Return the middles ``(k,)`` of k equal bins of [-1, 1], one a candidate, and how far a candidate may go.
+    """Return the middles ``(k,)`` of k equal bins of [-1, 1], and how far a candidate may go from its own.
 
     It may go as far as the middles of the bins beside its own, so that the candidates never become all the same. A
     single one has the whole range.

@@ -16,7 +16,7 @@ def greedy(problem: QuantProblem, *, score: Score, profile_images: int, evaluati
 
 
 def allocate(table: SensitivityTable) -> np.ndarray:
-    """Return columns ``(n,)``: from all bits down, one bit at a time where it costs the least per weight bit saved.
+    """Return columns ``(n,)``: take bits away one by one, where that costs least per weight bit saved.
 
     Once the size fits, the rest of the budget goes to the bits that gain the most per weight bit.
     Source: greedy bit allocation (Gersho and Gray, "Vector Quantization and Signal Compression", 1992, chapter 8), from

@@ -37,7 +37,7 @@ def local(problem: QuantProblem, *, score: Score, profile_images: int, evaluatio
 
 
 def neighbours(table: SensitivityTable, columns: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield columns with one bit more in one layer, and as many fewer in one other as the budget asks for.
+    """Yield columns with one bit more in one layer, and fewer in one other where the budget asks.
 
     >>> table = SensitivityTable(np.zeros((2, 3)), [10, 5], allowed=30, min_bits=1)
     >>> [table.bits(columns) for columns in neighbours(table, np.array([1, 1]))]

@@ -92,7 +92,7 @@ class HAQ(DDPG):
             self._setup_model()
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
-        """As in Stable-Baselines3; refuses wrappers that change actions or observations."""
+        """Set the environment; refuse wrappers that change actions or observations."""
         super().set_env(env, force_reset)
         assert self.env is not None
         check_spaces(self.env, type(self).__name__)
@@ -123,7 +123,7 @@ class HAQ(DDPG):
     def _setup_learn(
         self, total_timesteps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any, **kwargs: Any
     ) -> tuple[int, BaseCallback]:
-        """As in Stable-Baselines3; where that resets the environment, an interrupted episode is given up."""
+        """Prepare to learn; where the environment is reset, give up the interrupted episode."""
         begins = reset_num_timesteps or self._last_obs is None
         if begins and isinstance(self.replay_buffer, EpisodeReplayBuffer):
             self.replay_buffer.forget_unfinished()

@@ -82,12 +82,12 @@ def test_a_coarse_unit_never_breaks_the_budget() -> None:
     assert max(bits) > 1
 
 
-def test_price_of_size_is_the_least_that_keeps_the_budget() -> None:
+def test_the_lagrange_multiplier_is_the_least_that_keeps_the_budget() -> None:
     random = np.random.default_rng(1)
     costs = np.sort(random.random((10, 4)), axis=1)[:, ::-1]
     parameters = random.integers(1, 100, 10).tolist()
     sizes = np.outer(parameters, np.arange(1, 5))
     allowed = 2.5 * sum(parameters)
-    price = lagrange_multiplier(costs, parameters, allowed, 1)
-    taken = [int(sizes[np.arange(10), (costs + p * sizes).argmin(1)].sum()) for p in (price, price * 0.999)]
+    least = lagrange_multiplier(costs, parameters, allowed, 1)
+    taken = [int(sizes[np.arange(10), (costs + p * sizes).argmin(1)].sum()) for p in (least, least * 0.999)]
     assert taken[0] <= allowed < taken[1]
