@@ -243,7 +243,9 @@ def test_the_layout_is_as_documented(file: Path) -> None:
 
 def test_nothing_is_written_of_a_wrong_export(tmp_path: Path, tiny: nn.Module, batches: Batches) -> None:
     network = quantized(tiny, batches, (3, 5, 2, 8))
-    with pytest.raises(AdrlGymError, match="unknown layer conv9 in the bit configuration: Tiny has no such quantizable layer"):
+    with pytest.raises(
+        AdrlGymError, match="unknown layer conv9 in the bit configuration: Tiny has no such quantizable layer"
+    ):
         save_packed(tmp_path / "file", replace(network, bits=BitConfig(("conv1", "conv9"), (3, 5))))
     with pytest.raises(AdrlGymError, match="layer conv1: its weights do not fit 2 bits"):
         save_packed(tmp_path / "file", replace(network, bits=BitConfig(network.bits.names, (2, 5, 2, 8))))
