@@ -17,7 +17,7 @@ from adrl_gym.datasets import Splits, check_fit
 from adrl_gym.devices import check_device
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import IN_NATS, EvaluationSession, Metrics, Score, Split, check_score, race
-from adrl_gym.layers import QuantizedParams, find_layers, quantized_copy, unquantized
+from adrl_gym.layers import QuantizedParams, find_layers, quantized_copy, unquantized, with_linear_attention
 from adrl_gym.models import content_hash
 from adrl_gym.quantization import (
     CALIBRATION_IMAGES,
@@ -39,7 +39,7 @@ class QuantProblem:
     """Interface of every agent and search: measure a bit configuration, fit it to the budget.
 
     Args:
-        network: float32; put into evaluation mode, else left alone (another device gets a copy).
+        network: float32; put into evaluation mode, else left alone (another device, or attention, gets a copy).
         splits: search images and, where there are any, test images.
         config: settings; see ``ProblemConfig``.
         name: of the network, for results.
@@ -48,7 +48,7 @@ class QuantProblem:
 
     Attributes:
         config: the settings.
-        network: the float network; not to be changed.
+        network: the float network, with each ``nn.MultiheadAttention`` as Linear layers; not to be changed.
         layers: all quantizable layers in forward order. A configuration has a bit-width for each of them.
         fixed_bits: index of each layer that is not searched -> its bits.
         searchable: indices of the layers that are searched.
@@ -82,6 +82,7 @@ class QuantProblem:
         self.quantizer, self.budget, self.bias_correction = config.quantizer, config.budget, config.bias_correction
         self.calibration = config.calibration
         self.checkpoint = content_hash(network.state_dict())
+        network = with_linear_attention(network)
         self.images = len(splits.search)
         self.layers = find_layers(network, tuple(splits.search.images.shape[1:]))
         self.parameters = tuple(layer.parameters for layer in self.layers)

@@ -18,7 +18,7 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.bitpack import pack, packed_size, unpack
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
-from adrl_gym.layers import is_quantizable
+from adrl_gym.layers import is_quantizable, with_linear_attention
 from adrl_gym.models import content_hash, fill, read_safetensors
 from adrl_gym.quantization import CodedWeight, Origin, QuantizedNetwork, find_quantizer, parameter_name
 
@@ -98,8 +98,9 @@ def load_packed(file: str | Path, network: nn.Module) -> nn.Module:
         network: of the same architecture, with any weights; it is left alone.
 
     Returns:
-        A copy of ``network``, in evaluation mode. Its logits are those of the exported network bit for bit, as far as
-        PyTorch runs both alike (same machine, batch, memory format).
+        A copy of ``network``, in evaluation mode, with attention as Linear layers where the file has it so. Its logits
+        are those of the exported network bit for bit, as far as PyTorch runs both alike (same machine, batch, memory
+        format).
 
     Raises:
         AdrlGymError: no such file, a truncated or altered one, one of another version or of another network.
@@ -116,6 +117,8 @@ def load_packed(file: str | Path, network: nn.Module) -> nn.Module:
     """
     packed = read_packed(file)
     network = copy.deepcopy(network).cpu().eval()
+    if not set(packed.bits.names) <= {name for name, _ in network.named_modules()}:
+        network = with_linear_attention(network)
     for layer in packed.bits.names:
         module, bias = dict(network.named_modules()).get(layer), packed.state.get(parameter_name(layer, "bias"))
         if module is not None and is_quantizable(module) and bias is not None and module.bias is None:

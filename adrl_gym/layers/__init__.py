@@ -1,5 +1,6 @@
 """The quantizable layers of a network: which there are, how they are described, what they compute with."""
 
+from adrl_gym.layers.attention import LinearAttention, with_linear_attention
 from adrl_gym.layers.find import (
     FEATURES,
     LayerSpec,
@@ -27,6 +28,7 @@ __all__ = [
     "FEATURES",
     "Convolution",
     "LayerSpec",
+    "LinearAttention",
     "Quantizable",
     "QuantizedParams",
     "Transposed",
@@ -45,4 +47,5 @@ __all__ = [
     "shared_weights",
     "spatial_sides",
     "unquantized",
+    "with_linear_attention",
 ]

@@ -189,6 +189,7 @@ def test_attention_with_bare_parameters_is_left_float_and_said() -> None:
     inputs, outputs = 2 * 3 * 16 * 16, 2 * 16 * 16
     assert note.startswith(f"{inputs + outputs + 16 + 5 * 16:,} of ")
     assert "encoder.layers.encoder_layer_0.self_attention.in_proj_weight" in note
+    network.bare = nn.Parameter(torch.randn(4, 4))
     x, y = torch.randn(4, 3, 16, 16), torch.zeros(4, dtype=torch.long)
     with pytest.warns(UserWarning, match="weights stay float and count in no size"):
         gym.make(GENERIC, network=network, data=[(x, y)], quantizer="linear")
