@@ -1,4 +1,4 @@
-"""What is installed, what it needs, and that documents and commands keep their word."""
+"""The distribution: its dependencies, its wheel, and the promises of documents and commands."""
 
 import ast
 import os

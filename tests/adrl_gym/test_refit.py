@@ -1,4 +1,4 @@
-"""Refit: less output error with the same bits, whatever the network; as function, command line and recipe."""
+"""Refit: less output error with the same bits, whatever the network; as a function, a command and a calibration."""
 
 from pathlib import Path
 from typing import Any
@@ -205,9 +205,9 @@ def test_least_squares_finds_the_weights_that_undo_what_was_done_to_the_inputs()
     mix = torch.eye(3) + 0.3 * torch.randn(2, 3, 3, generator=generator)  # (G, J, J)
     weight = torch.randn(4, 3, generator=generator)
     inputs = Inputs(x, (x[:, :, None] @ mix)[:, :, 0] + 5, centred=True)
-    target, moments = inputs.target(weight)
+    target, hessian = inputs.target(weight)
     expected = (weight.reshape(2, 2, 3) @ torch.linalg.inv(mix).mT).reshape(4, 3)
-    assert moments.shape == (2, 3, 3)
+    assert hessian.shape == (2, 3, 3)
     torch.testing.assert_close(target, expected, rtol=0, atol=0.1)
     assert (target - expected).norm() < 0.2 * (weight - expected).norm()
     mean_output = (weight.reshape(2, 2, 3) @ x.mean(0)[:, :, None]).flatten()

@@ -1,4 +1,4 @@
-"""agents/export.py: from a run's folder to one file, and one clear message for each mistake."""
+"""The command export: from a run's folder to one file, and one clear message for each mistake."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""agents/finetune.py: a run's bits, finetuned; stopped, killed and gone on with; one clear message for each mistake."""
+"""The command finetune: its files, stops and restarts, and one clear message for each mistake."""
 
 import csv
 import importlib
@@ -179,7 +179,7 @@ def never_stopped(searched: Path, pictures: Path, tmp_path_factory: pytest.TempP
     whole = tmp_path_factory.mktemp("whole") / "run"
     shutil.copytree(searched, whole)
     with pytest.MonkeyPatch.context() as patch:
-        assert finetune(patch, arguments(whole, pictures, epochs=30)) == 0
+        assert finetune(patch, arguments(whole, pictures, epochs=15)) == 0
     return whole
 
 
@@ -188,7 +188,7 @@ def test_a_stopped_finetuning_leaves_whole_files_and_goes_on(
     never_stopped: Path, run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
 ) -> None:
     with subprocess.Popen(
-        [sys.executable, "agents/finetune.py", *arguments(run, pictures, epochs=30)],
+        [sys.executable, "agents/finetune.py", *arguments(run, pictures, epochs=15)],
         cwd=ROOT,
         text=True,
         stdout=subprocess.DEVNULL,
@@ -204,10 +204,10 @@ def test_a_stopped_finetuning_leaves_whole_files_and_goes_on(
         assert process.returncode == 130
         assert error.endswith(f"the best so far is in {run}/finetuned.safetensors; go on with --resume\ninterrupted\n")
     stopped = len(log(run))
-    assert 2 < stopped < 31
+    assert 2 < stopped < 16
     if (run / "finetune.json").exists():  # a kill may fall between a new best and its report
         check_files(run, pictures)
-    assert finetune(monkeypatch, arguments(run, pictures, "--resume", epochs=30)) == 0
+    assert finetune(monkeypatch, arguments(run, pictures, "--resume", epochs=15)) == 0
     for name in ("finetune.csv", "finetuned.safetensors"):
         assert (run / name).read_bytes() == (never_stopped / name).read_bytes()
     assert {path.name for path in run.iterdir()} >= {"result.json", *FILES}

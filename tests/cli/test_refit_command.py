@@ -1,4 +1,4 @@
-"""agents/refit.py and the recipe of a search, as users run them, and which weights agents/export.py then takes."""
+"""The command refit, searches with sequential calibration, and the weights that export then takes."""
 
 import importlib
 import json
@@ -251,8 +251,8 @@ def test_a_search_with_the_recipe_refit_measures_refitted_networks(
     assert "(refit weights)" in capsys.readouterr().out
     assert torch.equal(logits(load_packed(refitted / "packed.safetensors", tiny.Tiny())), logits(network))
     assert command(monkeypatch, "export", refitted, "--format", "packed", "--recipe", "direct") == 0
-    plain = there.problem.quantized(there.bits.bits, calibration="independent")
-    assert torch.equal(logits(load_packed(refitted / "packed.safetensors", tiny.Tiny())), logits(plain))
+    independent = there.problem.quantized(there.bits.bits, calibration="independent")
+    assert torch.equal(logits(load_packed(refitted / "packed.safetensors", tiny.Tiny())), logits(independent))
 
     with pytest.raises(AdrlGymError, match="belongs to another run, with --calibration None"):
         search(direct, calibration="sequential", resume=True)
@@ -261,7 +261,7 @@ def test_a_search_with_the_recipe_refit_measures_refitted_networks(
 def test_the_memo_keeps_recipes_apart_and_profiling_is_direct(tmp_path: Path) -> None:
     tiny = importlib.import_module("tiny_env")
     data = Splits(ImageSet(tiny.images[:40], tiny.labels[:40]), ImageSet(tiny.images[40:], tiny.labels[40:]), "tiny")
-    options: dict[str, Any] = {"budget": 0.2, "cache": tmp_path / "memo.sqlite"}
+    options: dict[str, Any] = {"budget": 0.2, "cache": tmp_path / "cache.sqlite"}
     direct = QuantProblem(tiny.network, data, **options)
     refitted = QuantProblem(tiny.network, data, calibration="sequential", **options)
     bits = [(2, 2, 2, 2), (2, 2, 3, 2)]

@@ -1,4 +1,4 @@
-"""Networks and images for tests of the fast engine, and its comparison with the plain way."""
+"""Networks and images for tests of the fast engine, and its comparison with the reference evaluator."""
 
 import warnings
 from collections.abc import Sequence
@@ -47,9 +47,9 @@ def engines(
     network: nn.Module, data: ImageSet, keep: int = 2 << 30, bits: Sequence[int] = range(1, 9)
 ) -> tuple[Engine, ReferenceEvaluator, int]:
     layers = find_layers(network, tuple(data.images.shape[1:]))
-    versions = quantize_layers(network, layers, data.images, quantizer="linear", bits=bits, bias_correction=True)
-    engine = Engine(network, layers, versions, data, [CPU], activation_memory=keep)
-    return engine, ReferenceEvaluator(network, layers, versions), len(layers)
+    params = quantize_layers(network, layers, data.images, quantizer="linear", bits=bits, bias_correction=True)
+    engine = Engine(network, layers, params, data, [CPU], activation_memory=keep)
+    return engine, ReferenceEvaluator(network, layers, params), len(layers)
 
 
 def same_as_plain(network: nn.Module, cut: bool, shape: tuple[int, ...] = (3, 8, 8)) -> None:
@@ -58,11 +58,11 @@ def same_as_plain(network: nn.Module, cut: bool, shape: tuple[int, ...] = (3, 8,
     before = search.images.clone()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        engine, plain, n = engines(network, search)
+        engine, reference, n = engines(network, search)
     assert [str(w.message) for w in caught if "cannot partition" not in str(w.message)] == []
     assert bool(caught) is not cut
     for bits in ([None] * n, [8] * n, [2] * n):
-        expected = plain.logits(search, bits)  # (N, K)
+        expected = reference.logits(search, bits)  # (N, K)
         with torch.inference_mode():
             whole = network(before.clone())  # (N, K)
         if bits[0] is None:

@@ -1,4 +1,4 @@
-"""Q-value indicators: profiling and distance, their completion and their price."""
+"""Q-value indicators: profiling and distance, their completion and their Lagrange multiplier."""
 
 import itertools
 from collections.abc import Sequence

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("scripts")
 
 @pytest.fixture(scope="module")
 def searched(scripts: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an ADRL run, its memo beside it."""
+    """The folder of an ADRL run, its cache beside it."""
     folder = tmp_path_factory.mktemp("runs") / "adrl"
     search_with("adrl", ADRLOptions(**TINY, episodes=6, k=3, profile_images=20, output=folder))
     return folder
@@ -268,11 +268,11 @@ def test_the_run_itself_is_never_overwritten(run: Path, search: Command, resume:
 
 
 def test_a_damaged_cache_is_set_aside_and_a_foreign_file_refused(run: Path, search: Command) -> None:
-    memo = run.parent / "cache.sqlite"
-    content = memo.read_bytes()[:100] + b"damaged"
-    memo.write_bytes(content)
+    cache = run.parent / "cache.sqlite"
+    content = cache.read_bytes()[:100] + b"damaged"
+    cache.write_bytes(content)
     for suffix in ("-wal", "-shm"):
-        memo.with_name(memo.name + suffix).unlink(missing_ok=True)
+        cache.with_name(cache.name + suffix).unlink(missing_ok=True)
     with pytest.warns(UserWarning, match=r"cache.sqlite is damaged .*renamed"):
         assert search(run, "--budget", 0.08, "--episodes", 3) == 0
     assert "0 of 3 configurations were known" in search.out

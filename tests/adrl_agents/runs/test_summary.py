@@ -1,4 +1,4 @@
-"""What a search prints at its end, in a log and in terminals of any width."""
+"""The summary that a search prints, in a log and in terminals of any width."""
 
 import re
 

@@ -43,7 +43,7 @@ def test_a_resumed_search_is_the_uninterrupted_one(tmp_path: Path, script: str, 
     assert tried(tmp_path / "parts") == tried(tmp_path / "whole")
     assert (parts.bits, parts.search_accuracy, parts.episodes) == (whole.bits, whole.search_accuracy, 30)
     assert parts.options == whole.options
-    assert parts.evaluations >= whole.evaluations  # the memo began anew, so some are done twice
+    assert parts.evaluations >= whole.evaluations  # the cache began anew, so some are done twice
 
 
 def test_processor_time_goes_on_and_stays_unknown_where_it_was_not_measured(tmp_path: Path) -> None:
@@ -101,14 +101,12 @@ def test_the_best_of_episodes_that_the_agent_does_not_know_is_kept(tmp_path: Pat
     assert [episode for episode, *_ in tried(output)] == list(range(1, 22))
 
 
-def test_what_the_memo_answers_again_was_counted_the_first_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cache_hits_after_a_resume_were_counted_the_first_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped between two savings of the agent, and once more while it repeats what it has forgotten."""
 
     def part(name: str, episodes: int) -> SearchResult:
-        memo = str(tmp_path / f"{name}.sqlite")
-        given = options(Options, tmp_path / name, episodes=episodes, evaluations=16, cache=memo, resume=True)
+        cache = str(tmp_path / f"{name}.sqlite")
+        given = options(Options, tmp_path / name, episodes=episodes, evaluations=16, cache=cache, resume=True)
         return search_with("haq", given)
 
     def press() -> None:

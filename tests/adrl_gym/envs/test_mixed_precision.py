@@ -53,10 +53,10 @@ def test_the_reward_is_a_tenth_of_the_accuracy_lost(tiny: nn.Module, batches: Ba
     assert info["bits"] == info["chosen_bits"] == (8, 3, 2, 1)
     # measured by hand: the quantized network on all search images
     images, labels = (torch.cat(part) for part in zip(*batches, strict=True))
-    versions = quantize_layers(
+    params = quantize_layers(
         tiny, problem.layers, images, quantizer=problem.quantizer, bits=range(1, 9), bias_correction=True
     )
-    for layer, table, b in zip(problem.layers, versions, (8, 3, 2, 1), strict=True):
+    for layer, table, b in zip(problem.layers, params, (8, 3, 2, 1), strict=True):
         module = tiny.get_submodule(layer.name)
         module.load_state_dict(table[b]._asdict())
     right = (tiny(images).argmax(1) == labels).float().mean()
@@ -77,7 +77,7 @@ def test_observations_show_the_previous_action(tiny: nn.Module, batches: Batches
     np.testing.assert_allclose([o[0] for o in observations[:4]], [0, 1 / 3, 2 / 3, 1], rtol=1e-6)
 
 
-def test_a_question_asked_twice_is_computed_once(tiny: nn.Module, batches: Batches) -> None:
+def test_bits_evaluated_twice_are_computed_once(tiny: nn.Module, batches: Batches) -> None:
     env = make_env(tiny, batches)
     problem = env.unwrapped.problem  # type: ignore[attr-defined]
     play(env, [0.0] * 4)
@@ -121,25 +121,25 @@ def test_accuracy_without_labels_is_agreement(tiny: nn.Module) -> None:
 def test_close_lets_go_of_file_and_threads(
     tmp_path: Path, tiny: nn.Module, batches: Batches, monkeypatch: pytest.MonkeyPatch, calibration: str
 ) -> None:
-    memos: list[ResultCache] = []
+    caches: list[ResultCache] = []
 
-    def open_memo(path: Path | None, fingerprint: str) -> ResultCache:
-        memos.append(ResultCache(path, fingerprint))
-        return memos[-1]
+    def open_cache(path: Path | None, fingerprint: str) -> ResultCache:
+        caches.append(ResultCache(path, fingerprint))
+        return caches[-1]
 
-    monkeypatch.setattr("adrl_gym.evaluation.session.ResultCache", open_memo)
-    options = {"cache": tmp_path / "memo.sqlite", "calibration": calibration, "device": "cpu,cpu"}  # each has a thread
+    monkeypatch.setattr("adrl_gym.evaluation.session.ResultCache", open_cache)
+    options = {"cache": tmp_path / "cache.sqlite", "calibration": calibration, "device": "cpu,cpu"}  # each has a thread
     others = set(threading.enumerate())
     env = make_env(tiny, batches, **options)
     before = play(env, [0.0] * 4)[2]
-    assert len(memos) == (1 if calibration == "independent" else 2)
+    assert len(caches) == (1 if calibration == "independent" else 2)
     workers = {thread for thread in set(threading.enumerate()) - others if thread.name.startswith("ThreadPool")}
     assert len(workers) == 2
     for _ in range(2):
         env.close()
     assert not any(worker.is_alive() for worker in workers)
-    assert all(memo._database is None for memo in memos)
-    assert not (tmp_path / "memo.sqlite-wal").exists()  # the last connection puts it into the file
+    assert all(cache._database is None for cache in caches)
+    assert not (tmp_path / "cache.sqlite-wal").exists()  # the last connection puts it into the file
     assert play(env, [0.0] * 4)[2]["kl"] == before["kl"]
     again = make_env(tiny, batches, **options)
     assert play(again, [0.0] * 4)[2]["memo_hits"] == 1

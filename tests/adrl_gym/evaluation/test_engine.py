@@ -1,4 +1,4 @@
-"""The fast engine: whatever it shares, keeps or folds, its logits are those of the plain way."""
+"""The engine: with folding, sharing and caching, its logits match the reference evaluator."""
 
 import copy
 import pickle
@@ -24,7 +24,7 @@ from compared import CPU, Depends, engines, images, trained
 
 
 class Branches(nn.Module):
-    """Everything that makes cutting hard: a module used twice, shared weights, in-place writes, branches, groups."""
+    """All that makes partitioning hard: a module used twice, shared weights, in-place writes, branches, groups."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,18 +51,18 @@ class Branches(nn.Module):
 
 @settings(deadline=None, max_examples=15)
 @given(st.data(), st.sampled_from([0, 50_000, 1 << 30]))
-def test_whatever_was_asked_before_logits_are_those_of_the_plain_way(data: st.DataObject, keep: int) -> None:
+def test_logits_match_the_reference_whatever_was_evaluated_before(data: st.DataObject, keep: int) -> None:
     search = images(120)
-    engine, plain, n = engines(trained(Branches()), search, keep=keep)
+    engine, reference, n = engines(trained(Branches()), search, keep=keep)
     bits = st.lists(st.one_of(st.none(), st.integers(1, 8)), min_size=n, max_size=n)
     for configurations in data.draw(st.lists(st.lists(bits, min_size=1, max_size=5), min_size=1, max_size=4)):
         found = engine.measure(configurations, range(engine.slices))
         for c, row in zip(configurations, found, strict=True):
-            logits = plain.logits(search, c)  # (N, K)
+            logits = reference.logits(search, c)  # (N, K)
             torch.testing.assert_close(engine.search_logits([c])[0], logits, rtol=1e-4, atol=1e-4)
-            kl = torch.cat([torch.from_numpy(outcomes.kl) for outcomes in row])  # (N,)
-            reference = plain.logits(search, (None,) * n)  # (N, K)
-            expected = F.kl_div(logits.log_softmax(1), reference.softmax(1), reduction="none").sum(1)  # (N,)
+            kl = torch.cat([torch.from_numpy(metrics.kl) for metrics in row])  # (N,)
+            unquantized = reference.logits(search, (None,) * n)  # (N, K)
+            expected = F.kl_div(logits.log_softmax(1), unquantized.softmax(1), reduction="none").sum(1)  # (N,)
             torch.testing.assert_close(kl, expected, rtol=1e-3, atol=1e-5)
             torch.testing.assert_close(engine.logits(search, c), logits, rtol=1e-4, atol=1e-4)
 
@@ -90,15 +90,16 @@ def test_what_would_not_fit_is_not_kept(tiny: nn.Module) -> None:
     assert engine._kept.size == 0
 
 
-def test_an_interrupted_question_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_evaluation_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     network, search = trained(Depends()), images(150)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         layers = find_layers(network, (3, 8, 8))
         engine = Engine(network, layers, [{} for _ in layers], search, [CPU] * 3)
-    running = threading.Semaphore(0)
+    running, begun = threading.Semaphore(0), threading.Barrier(3, timeout=60)
 
     def run(slice_: int) -> None:
+        begun.wait()  # one that has not begun is cancelled
         if slice_ == 0:
             raise KeyboardInterrupt
         time.sleep(0.2)
@@ -116,8 +117,8 @@ def test_an_interrupted_question_leaves_no_thread_behind(monkeypatch: pytest.Mon
 def test_several_devices_share_the_images(tiny: nn.Module) -> None:
     search = images(130)
     layers = find_layers(tiny, (3, 8, 8))
-    versions = quantize_layers(tiny, layers, search.images, quantizer="gptq", bits=(2, 8), bias_correction=True)
-    one, three = (Engine(tiny, layers, versions, search, [CPU] * count) for count in (1, 3))
+    params = quantize_layers(tiny, layers, search.images, quantizer="gptq", bits=(2, 8), bias_correction=True)
+    one, three = (Engine(tiny, layers, params, search, [CPU] * count) for count in (1, 3))
     configurations = [[2, 8, 2, 8], [8, 8, 8, 2]]
     for a, b in zip(*(e.measure(configurations, range(e.slices)) for e in (one, three)), strict=True):
         assert [x.metrics() for x in a] == [x.metrics() for x in b]
@@ -146,22 +147,22 @@ def test_slices_shrink_with_the_images(side: int) -> None:
 def test_cuda_predicts_as_the_cpu_does() -> None:
     network, search = load_network("resnet20").network, images(500, (3, 32, 32))
     layers = find_layers(network, (3, 32, 32))
-    versions = quantize_layers(network, layers, search.images, quantizer="gptq", bits=(2, 4), bias_correction=True)
-    cpu, cuda = (Engine(network, layers, versions, search, [torch.device(d)]) for d in ("cpu", "cuda:0"))
+    params = quantize_layers(network, layers, search.images, quantizer="gptq", bits=(2, 4), bias_correction=True)
+    cpu, cuda = (Engine(network, layers, params, search, [torch.device(d)]) for d in ("cpu", "cuda:0"))
     bits = [2, 4] * 10
     torch.testing.assert_close(cuda.logits(search, bits), cpu.logits(search, bits), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["resnet20", "cifarnet"])
 @pytest.mark.parametrize("quantizer", ["gptq", "linear", "kmeans"])
-def test_predictions_on_real_images_are_the_plain_ones(name: str, quantizer: str, cifar_splits: Splits) -> None:
+def test_predictions_on_real_images_match_the_reference(name: str, quantizer: str, cifar_splits: Splits) -> None:
     network = load_network(name).network
     search = cifar_splits.search
     layers, few = find_layers(network, (3, 32, 32)), search.images[:100]  # (100, 3, 32, 32): enough to quantize on
-    versions = quantize_layers(network, layers, few, quantizer=quantizer, bits=(2, 5), bias_correction=True)
-    engine, plain = Engine(network, layers, versions, search, [CPU]), ReferenceEvaluator(network, layers, versions)
+    params = quantize_layers(network, layers, few, quantizer=quantizer, bits=(2, 5), bias_correction=True)
+    engine, reference = Engine(network, layers, params, search, [CPU]), ReferenceEvaluator(network, layers, params)
     for seed in range(2):
         draw = torch.randint(2, (len(layers),), generator=torch.Generator().manual_seed(seed))
         bits = [2 + 3 * int(d) for d in draw]
-        different = engine.logits(search, bits).argmax(1) != plain.logits(search, bits).argmax(1)  # (N,)
+        different = engine.logits(search, bits).argmax(1) != reference.logits(search, bits).argmax(1)  # (N,)
         assert int(different.sum()) <= 2

@@ -1,4 +1,4 @@
-"""What is known of a problem: shared, safe against kills, and never wrong."""
+"""The evaluation cache on disk: shared, safe against kills, and checked."""
 
 import copy
 import dataclasses
@@ -32,7 +32,7 @@ from commands import ROOT, arguments, search_with
 Batches = list[tuple[Tensor, Tensor]]
 
 
-def outcomes(seed: int, count: int = 50) -> SampleMetrics:
+def metrics(seed: int, count: int = 50) -> SampleMetrics:
     random = np.random.default_rng(seed)
     flags = random.random((2, count)) < 0.5
     return SampleMetrics(flags[0], flags[1], *random.random((2, count), np.float32))
@@ -43,28 +43,28 @@ def same(a: SampleMetrics, b: SampleMetrics) -> bool:
     return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in columns)
 
 
-def problem(network: nn.Module, batches: Batches, memo: Path | None, **keywords: float) -> QuantProblem:
+def problem(network: nn.Module, batches: Batches, cache: Path | None, **keywords: float) -> QuantProblem:
     images, labels = batches[0]
     splits = Splits(ImageSet(images, labels), None, "random")
-    return QuantProblem(network, splits, cache=memo, **keywords)  # type: ignore[arg-type]
+    return QuantProblem(network, splits, cache=cache, **keywords)  # type: ignore[arg-type]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 70))
-def test_packed_outcomes_come_back(seed: int, count: int) -> None:
-    assert same(unpack_metrics(pack_metrics(outcomes(seed, count))), outcomes(seed, count))
+def test_packed_metrics_come_back(seed: int, count: int) -> None:
+    assert same(unpack_metrics(pack_metrics(metrics(seed, count))), metrics(seed, count))
 
 
-def test_another_process_s_memo_knows(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "memo.sqlite"
-    ResultCache(path, "a").put([((1, None, 8), 3, outcomes(0)), ((1, None, 8), 4, outcomes(1))])
+def test_another_process_s_cache_knows(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "cache.sqlite"
+    ResultCache(path, "a").put([((1, None, 8), 3, metrics(0)), ((1, None, 8), 4, metrics(1))])
     again = ResultCache(path, "a")
-    assert {s: same(found, outcomes(s - 3)) for s, found in again.get((1, None, 8)).items()} == {3: True, 4: True}
+    assert {s: same(found, metrics(s - 3)) for s, found in again.get((1, None, 8)).items()} == {3: True, 4: True}
     assert again.get((1, 1, 8)) == {}
     assert ResultCache(path, "b").get((1, None, 8)) == {}  # another problem
 
 
-def test_a_warm_memo_answers_all_for_any_budget(tmp_path: Path, tiny: nn.Module, batches: Batches) -> None:
-    path, bits = tmp_path / "memo.sqlite", (1, 2, 3, 4)
+def test_a_warm_cache_answers_all_for_any_budget(tmp_path: Path, tiny: nn.Module, batches: Batches) -> None:
+    path, bits = tmp_path / "cache.sqlite", (1, 2, 3, 4)
     cold = problem(tiny, batches, path)
     first = cold.evaluate(bits)
     warm = problem(tiny, batches, path, budget=0.25)
@@ -112,28 +112,28 @@ def damaged(rest: bytes) -> bytes:
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\x00" + bytes(5000), b"x"])
 def test_a_foreign_file_is_refused_and_stays(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "memo.sqlite"
+    path = tmp_path / "cache.sqlite"
     path.write_bytes(content)
-    with pytest.raises(AdrlGymError, match=r"memo.sqlite is not an evaluation cache .*name another file") as raised:
+    with pytest.raises(AdrlGymError, match=r"cache.sqlite is not an evaluation cache .*name another file") as raised:
         ResultCache(path, "a")
     assert raised.value.parameter == "cache"
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"memo.sqlite": content}
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"cache.sqlite": content}
 
 
 @pytest.mark.parametrize("rest", [b"", bytes(5000), b"x" * 5000])
 def test_a_damaged_cache_is_set_aside(tmp_path: Path, rest: bytes) -> None:
-    path, content = tmp_path / "memo.sqlite", damaged(rest)
+    path, content = tmp_path / "cache.sqlite", damaged(rest)
     path.write_bytes(content)
-    with pytest.warns(UserWarning, match="was renamed to memo.sqlite.aside-"):
-        memo = ResultCache(path, "a")
+    with pytest.warns(UserWarning, match="was renamed to cache.sqlite.aside-"):
+        cache = ResultCache(path, "a")
     (aside,) = tmp_path.glob("*.aside-*")
     assert aside.read_bytes() == content
-    memo.put([((1,), 0, outcomes(0))])
-    assert same(ResultCache(path, "a").get((1,))[0], outcomes(0))
+    cache.put([((1,), 0, metrics(0))])
+    assert same(ResultCache(path, "a").get((1,))[0], metrics(0))
 
 
 def test_nothing_that_was_set_aside_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "memo.sqlite"
+    path = tmp_path / "cache.sqlite"
     for content in (b"one", b"two", b"three"):  # within a second
         path.write_bytes(damaged(content))
         with pytest.warns(UserWarning, match="was renamed"):
@@ -143,45 +143,45 @@ def test_nothing_that_was_set_aside_is_replaced(tmp_path: Path) -> None:
 
 
 def test_somebody_else_s_database_is_refused_and_stays(tmp_path: Path) -> None:
-    path = tmp_path / "memo.sqlite"
+    path = tmp_path / "cache.sqlite"
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE photos (name TEXT)")
         database.execute("INSERT INTO photos VALUES ('cat')")
     before = path.read_bytes()
     with pytest.raises(AdrlGymError, match=r"is not an evaluation cache .a database of something else."):
         ResultCache(path, "a")
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"memo.sqlite": before}
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"cache.sqlite": before}
 
 
-def test_a_memo_of_another_version_is_set_aside(tmp_path: Path) -> None:
-    path = tmp_path / "memo.sqlite"
+def test_a_cache_of_another_version_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
     before = ResultCache(path, "a")
-    before.put([((1,), 0, outcomes(0))])
+    before.put([((1,), 0, metrics(0))])
     before.close()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 1")  # whose rows had no loss
     with pytest.warns(UserWarning, match="an evaluation cache of format 1, not 2"):
-        memo = ResultCache(path, "a")
-    assert memo.get((1,)) == {}
+        cache = ResultCache(path, "a")
+    assert cache.get((1,)) == {}
     (aside,) = tmp_path.glob("*.aside-*[0-9]")  # not its write-ahead log
     assert sqlite3.connect(aside).execute("SELECT count(*) FROM outcomes").fetchone() == (1,)
 
 
 def test_a_row_that_was_changed_is_never_believed(tmp_path: Path) -> None:
-    path = tmp_path / "memo.sqlite"
-    ResultCache(path, "a").put([((1,), 0, outcomes(0))])
+    path = tmp_path / "cache.sqlite"
+    ResultCache(path, "a").put([((1,), 0, metrics(0))])
     with sqlite3.connect(path) as database:
-        database.execute("UPDATE outcomes SET outcomes = ?", (pack_metrics(outcomes(1)),))
-    memo = ResultCache(path, "a")
+        database.execute("UPDATE outcomes SET outcomes = ?", (pack_metrics(metrics(1)),))
+    cache = ResultCache(path, "a")
     with pytest.warns(UserWarning, match="does not match its checksum"):
-        assert memo.get((1,)) == {}
+        assert cache.get((1,)) == {}
     assert list(tmp_path.glob("*.aside-*"))
 
 
-def test_a_memo_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(AdrlGymError, match="name another file, or none"):
-        ResultCache(tmp_path / "file" / "memo.sqlite", "a")
+        ResultCache(tmp_path / "file" / "cache.sqlite", "a")
     with pytest.raises(AdrlGymError, match="name another file, or none"):
         ResultCache(tmp_path, "a")  # a folder
 

@@ -1,4 +1,4 @@
-"""Networks that are hard to cut: what the engine makes of them is what they compute."""
+"""Networks that are hard to partition: the engine still computes what they compute."""
 
 import itertools
 import warnings
@@ -22,28 +22,28 @@ from compared import Depends, engines, images, same_as_plain, trained
 
 
 @pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "squeezenet1_1", "mnasnet0_5", "densenet"])
-def test_torchvision_s_networks_are_cut(name: str) -> None:
+def test_torchvision_s_networks_are_partitioned(name: str) -> None:
     models = torchvision.models
     small = models.DenseNet(growth_rate=8, block_config=(2, 2), num_classes=5)
     network = trained(small if name == "densenet" else models.get_model(name, num_classes=5), (3, 64, 64))
     search = images(8, (3, 64, 64))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        engine, plain, n = engines(network, search, bits=(4, 8))
+        engine, reference, n = engines(network, search, bits=(4, 8))
     ways: list[Bits] = [[8] * n, [8] * (n - 1) + [4], [4] + [8] * (n - 1), [None] * n]
     engine.measure(ways, range(engine.slices))
     for bits in ways:
-        expected = plain.logits(search, bits)  # (N, K)
+        expected = reference.logits(search, bits)  # (N, K)
         torch.testing.assert_close(engine.logits(search, bits), expected, rtol=1e-3, atol=1e-3 * float(expected.std()))
 
 
 def test_a_network_that_cannot_be_traced_runs_whole_with_one_warning() -> None:
     network, search = trained(Depends()), images(100)
     with pytest.warns(UserWarning, match="cannot partition Depends") as caught:
-        engine, plain, n = engines(network, search)
+        engine, reference, n = engines(network, search)
     assert len(caught) == 1
     for bits in itertools.product((1, 8, None), repeat=n):
-        torch.testing.assert_close(engine.logits(search, bits), plain.logits(search, bits), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(engine.logits(search, bits), reference.logits(search, bits), rtol=1e-4, atol=1e-4)
 
 
 class WritesInPlace(nn.Module):
@@ -122,9 +122,9 @@ def test_what_is_written_over_is_nobody_else_s(way: str) -> None:
     same_as_plain(network, True)
     n = len(find_layers(network, (3, 8, 8)))
     search = images(100)
-    engine, plain, _ = engines(network, search)
-    for bits in itertools.product((2, 8), repeat=n):  # from kept activations, in all orders
-        expected = plain.logits(search, bits)  # (N, K)
+    engine, reference, _ = engines(network, search)
+    for bits in itertools.product((2, 8), repeat=n):  # from cached activations, in all orders
+        expected = reference.logits(search, bits)  # (N, K)
         torch.testing.assert_close(engine.search_logits([bits])[0], expected, rtol=1e-4, atol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""What a network's images go through, as timm and torchvision have it, or as the network itself says."""
+"""Preprocessing of images, from timm, torchvision or the network itself."""
 
 from pathlib import Path
 from typing import Any

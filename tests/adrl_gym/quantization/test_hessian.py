@@ -1,4 +1,4 @@
-"""Moments of the layers' inputs."""
+"""Hessians and means of the layers' inputs."""
 
 from dataclasses import replace
 from typing import Literal
@@ -72,16 +72,16 @@ def test_patch_sums_are_those_of_a_plain_unfold(
     torch.testing.assert_close((weight @ first[:, :, None]).flatten(), outputs.sum((0, 2, 3)))
 
 
-def moments_of(network: nn.Module, images: Tensor) -> dict[str, InputStatistics]:
+def statistics_of(network: nn.Module, images: Tensor) -> dict[str, InputStatistics]:
     layers = find_layers(network, tuple(images.shape[1:]))
-    return {layer.name: moments for layer, moments in collect_inputs(network, layers, images)}
+    return {layer.name: statistics for layer, statistics in collect_inputs(network, layers, images)}
 
 
 def test_moments_are_means_over_all_batches() -> None:
     one, two = nn.Conv2d(2, 4, 3, stride=2, padding=1), nn.Conv2d(4, 6, 3, groups=2)
     network = nn.Sequential(one, nn.ReLU(), two)
     images = torch.randn(230, 2, 8, 8, generator=torch.Generator().manual_seed(0))  # 100 + 100 + 30
-    found = moments_of(network, images)
+    found = statistics_of(network, images)
     assert list(found) == ["0", "2"]
     with torch.no_grad():
         for name, conv, x in (("0", one, images), ("2", two, network[:2](images))):
@@ -92,19 +92,19 @@ def test_moments_are_means_over_all_batches() -> None:
 
 def test_centred_moments_are_covariances() -> None:
     x = torch.randn(500, 7, generator=torch.Generator().manual_seed(0)) + 3
-    moments = moments_of(nn.Sequential(nn.Linear(7, 2)), x)["0"]
-    assert moments.covariance is not None
-    torch.testing.assert_close(moments.covariance[0], x.T.cov(correction=0), rtol=1e-3, atol=1e-4)
+    statistics = statistics_of(nn.Sequential(nn.Linear(7, 2)), x)["0"]
+    assert statistics.covariance is not None
+    torch.testing.assert_close(statistics.covariance[0], x.T.cov(correction=0), rtol=1e-3, atol=1e-4)
 
 
 def test_linear_layers_average_over_every_leading_position() -> None:
     network = nn.Sequential(nn.Linear(5, 3))
     x = torch.randn(4, 6, 5)
-    moments = moments_of(network, x)["0"]
+    statistics = statistics_of(network, x)["0"]
     rows = x.reshape(-1, 5)
-    assert moments.hessian is not None
-    torch.testing.assert_close(moments.hessian[0], rows.T @ rows / 24)
-    torch.testing.assert_close(moments.mean[0], rows.mean(0))
+    assert statistics.hessian is not None
+    torch.testing.assert_close(statistics.hessian[0], rows.T @ rows / 24)
+    torch.testing.assert_close(statistics.mean[0], rows.mean(0))
 
 
 class Twice(nn.Module):
@@ -125,8 +125,8 @@ def test_a_module_used_twice_gets_the_mean_over_both_uses() -> None:
     network, images = Twice(), torch.randn(5, 3, 6, 6)
     with torch.no_grad():
         patches = torch.cat([unfolded(network.shared, x) for x in (images, network.shared(images))], dim=2)
-    moments = moments_of(network, images)["shared"]
-    torch.testing.assert_close(moments.hessian, patches @ patches.mT / patches.shape[2])
+    statistics = statistics_of(network, images)["shared"]
+    torch.testing.assert_close(statistics.hessian, patches @ patches.mT / patches.shape[2])
 
 
 def test_a_small_memory_takes_more_passes_to_the_same_moments(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,24 +141,24 @@ def test_a_small_memory_takes_more_passes_to_the_same_moments(monkeypatch: pytes
     monkeypatch.setattr("adrl_gym.quantization.hessian._HESSIAN_MEMORY", 4 * (27**2 + 36**2))
     in_parts = list(collect_inputs(network, layers, images))
     assert len(passes) == 3  # both convolutions fit together; the linear layer does not fit, but comes alone
-    for (layer, moments), (same_layer, same) in zip(at_once, in_parts, strict=True):
+    for (layer, statistics), (same_layer, same) in zip(at_once, in_parts, strict=True):
         assert layer is same_layer
-        assert moments.hessian is not None
+        assert statistics.hessian is not None
         assert same.hessian is not None
-        assert torch.equal(moments.hessian, same.hessian)
-        assert torch.equal(moments.mean, same.mean)
+        assert torch.equal(statistics.hessian, same.hessian)
+        assert torch.equal(statistics.mean, same.mean)
     passes.clear()
     means = list(collect_inputs(network, layers, images, hessian=False))
     assert len(passes) == 1  # they need no memory
-    for (layer, moments), (same_layer, alone) in zip(at_once, means, strict=True):
+    for (layer, statistics), (same_layer, alone) in zip(at_once, means, strict=True):
         assert layer is same_layer
         assert (alone.hessian, alone.covariance) == (None, None)
-        assert torch.equal(moments.mean, alone.mean)
+        assert torch.equal(statistics.mean, alone.mean)
 
 
 def test_the_network_is_left_as_it_is() -> None:
     network, images = Twice(), torch.randn(2, 3, 6, 6)
-    moments_of(network, images)
+    statistics_of(network, images)
     assert not any(module._forward_pre_hooks for module in network.modules())
     assert all(parameter.requires_grad for parameter in network.parameters())
 
@@ -187,6 +187,6 @@ class Writes(nn.Module):
 def test_images_stay_as_they_are() -> None:
     network, images = Writes(), torch.randn(230, 6)
     before = images.clone()
-    moments = moments_of(network, images)["fc"]
+    statistics = statistics_of(network, images)["fc"]
     assert torch.equal(images, before)
-    torch.testing.assert_close(moments.mean[0], (before - 0.5).mean(0))
+    torch.testing.assert_close(statistics.mean[0], (before - 0.5).mean(0))

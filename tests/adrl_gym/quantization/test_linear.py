@@ -1,4 +1,4 @@
-"""Levels, and the quantizer that rounds to the nearest of them."""
+"""Grids, and the quantizer that rounds to the nearest point."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What every quantizer has in common, and bias correction."""
+"""Properties that all quantizers share, and bias correction."""
 
 import pytest
 import torch
@@ -95,15 +95,15 @@ def test_bias_correction_keeps_the_mean_output(quantizer: str, groups: int) -> N
     conv = nn.Conv2d(4, 8, 3, padding=1, groups=groups)
     images = torch.randn(20, 4, 6, 6) + 1
     network = nn.Sequential(conv)
-    (_, moments), *_ = collect_inputs(network, find_layers(network, (4, 6, 6)), images)
+    (_, statistics), *_ = collect_inputs(network, find_layers(network, (4, 6, 6)), images)
     with torch.no_grad():
         before = conv(images).mean((0, 2, 3))
         weight = conv.weight.detach().clone()
-        quantized = find_quantizer(quantizer).quantize(weight, [2], hessian=moments.covariance)[2]
+        quantized = find_quantizer(quantizer).quantize(weight, [2], hessian=statistics.covariance)[2]
         conv.weight.copy_(quantized)
         assert (conv(images).mean((0, 2, 3)) - before).abs().max() > 0.01
         assert conv.bias is not None
-        conv.bias += bias_correction(weight, quantized, moments.mean)
+        conv.bias += bias_correction(weight, quantized, statistics.mean)
         torch.testing.assert_close(conv(images).mean((0, 2, 3)), before)
 
 
@@ -112,11 +112,11 @@ def test_with_bias_correction_centred_moments_give_the_smaller_output_error() ->
     x = torch.randn(2000, 20, generator=generator) @ torch.randn(20, 20, generator=generator) + 5
     weight = torch.randn(30, 20, generator=generator)
     network = nn.Sequential(nn.Linear(20, 30))
-    (_, moments), *_ = collect_inputs(network, find_layers(network, (20,)), x)
+    (_, statistics), *_ = collect_inputs(network, find_layers(network, (20,)), x)
 
     def error(second_moment: Tensor | None) -> float:
         quantized = find_quantizer("gptq").quantize(weight, [3], hessian=second_moment)[3]
-        shift = bias_correction(weight, quantized, moments.mean)
+        shift = bias_correction(weight, quantized, statistics.mean)
         return float((x @ (weight - quantized).T - shift).square().mean())
 
-    assert error(moments.covariance) < error(moments.hessian)
+    assert error(statistics.covariance) < error(statistics.hessian)

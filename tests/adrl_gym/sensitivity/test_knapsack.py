@@ -1,4 +1,4 @@
-"""Completing configurations: against exhaustion, and against a well-kept solver."""
+"""The multiple-choice knapsack, against exhaustion and a well-kept solver."""
 
 import itertools
 

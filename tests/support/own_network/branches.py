@@ -1,4 +1,4 @@
-"""One's own network in a file: what a user names on a command line as ``branches.py:make``."""
+"""One's own network in a file: named on a command line as ``branches.py:make``."""
 
 import torch
 from torch import Tensor, nn

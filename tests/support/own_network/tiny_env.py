@@ -1,4 +1,4 @@
-"""One's own network as an environment id: what a user puts in a module to search it from the command line.
+"""One's own network as an environment id: a user's module, searched from the command line.
 
     python agents/train_adrl.py --env-id tiny_env:Tiny-v0
 
