@@ -17,7 +17,7 @@ from adrl_gym.datasets import Splits, check_fit
 from adrl_gym.devices import check_device
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import IN_NATS, EvaluationSession, Metrics, Score, Split, check_score, race
-from adrl_gym.layers import QuantizedParams, find_layers, quantized_copy, unquantized, with_linear_attention
+from adrl_gym.layers import QuantizedParams, find_layers, prepared, quantized_copy, unquantized, with_linear_attention
 from adrl_gym.models import content_hash
 from adrl_gym.quantization import (
     CALIBRATION_IMAGES,
@@ -74,7 +74,7 @@ class QuantProblem:
         self.config = config = (config or ProblemConfig()).replace(**changes)
         self.min_bits, self.max_bits = config.bits
         devices = check_device(config.device)
-        network = network.eval()
+        network = prepared(network).eval()
         check_fit(network, splits.search)
         if splits.test is not None:
             check_fit(network, splits.test)

@@ -23,6 +23,7 @@ from adrl_gym.layers.kinds import (
     spatial_sides,
 )
 from adrl_gym.layers.params import QuantizedParams, load_quantized, own_params, quantized_copy
+from adrl_gym.layers.prepare import prepared
 
 __all__ = [
     "FEATURES",
@@ -42,6 +43,7 @@ __all__ = [
     "layer_input",
     "load_quantized",
     "own_params",
+    "prepared",
     "quantizable",
     "quantized_copy",
     "shared_weights",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers.kinds import Convolution, Quantizable, Transposed, channel_axis, is_quantizable
+from adrl_gym.layers.prepare import computed_weights, nothing_to_quantize
 
 FEATURES = 10
 
@@ -99,10 +100,7 @@ def find_layers(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[Layer
         for handle in handles:
             handle.remove()
     if not found:
-        raise AdrlGymError(
-            f"{type(network).__name__} has nothing to quantize: no convolution, Linear or Embedding layer ran in its "
-            "forward pass"
-        )
+        raise AdrlGymError(f"{type(network).__name__} has nothing to quantize: {nothing_to_quantize(network)}")
     return tuple(found.values())
 
 
@@ -136,9 +134,11 @@ def unquantized(network: nn.Module, layers: Sequence[LayerSpec]) -> str | None:
     total = sum(parameter.numel() for parameter in matrices.values())
     largest = sorted(left, key=lambda name: -left[name])[:3]
     others = f" and {len(left) - 3} others" if len(left) > 3 else ""
+    computed = computed_weights(network)
+    advice = "" if computed is None else f"; {computed}"
     return (
         f"{sum(left.values()):,} of {total:,} weights stay float and count in no size, as no quantizable module "
-        f"runs with them: {', '.join(largest)}{others}"
+        f"runs with them: {', '.join(largest)}{others}{advice}"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.layers import prepared
 from adrl_gym.models.checkpoints import SHIPPED, Checkpoint, content_hash, fill, load_checkpoint
 from adrl_gym.models.cifarnet import cifarnet
 from adrl_gym.models.imagenet import alexnet, default_weights, download, imagenet_preprocessing, resnet50
@@ -127,5 +128,6 @@ def _named(spec: NetworkSpec, given: Checkpoint | None, source: str) -> LoadedNe
 
 def own_network(network: nn.Module, name: str | None = None, images: Preprocessing | None = None) -> LoadedNetwork:
     """Any network, as it is; ``name`` is that of its class unless given."""
+    network = prepared(network)
     checkpoint = content_hash(network.state_dict())
     return LoadedNetwork(network.eval(), name or type(network).__name__, checkpoint, named=False, images=images)
