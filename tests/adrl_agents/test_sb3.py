@@ -17,7 +17,7 @@ from adrl_agents.sb3 import PPO_EPISODES, SB3_ALGORITHMS
 from commands import ROOT
 
 ALL = names("sb3")
-pytestmark = pytest.mark.usefixtures("scripts")
+pytestmark = pytest.mark.usefixtures("scripts", "no_pictures")
 
 
 def train(algo: str, output: Path, **changes: Any) -> SearchResult:

@@ -117,7 +117,7 @@ def test_the_installed_command_works_from_anywhere(wheel: Path, tmp_path: Path) 
         return done.stdout
 
     assert 24 <= len(run("--help").splitlines()) <= 40
-    where = "import adrl_gym, adrl_agents; print(adrl_gym.__file__, adrl_agents.__file__)"
+    where = "from importlib.util import find_spec as s; print(s('adrl_gym').origin, s('adrl_agents').origin)"
     python = [str(tmp_path / "venv" / "bin" / "python"), "-c", where]
     files = subprocess.run(python, cwd=elsewhere, env=environment, capture_output=True, text=True, check=True).stdout
     assert files.count(str(site)) == 2, "the wheel's, not the checkout's"

@@ -8,7 +8,7 @@ import pytest
 from adrl_agents.cli import run as run_command
 from commands import arguments, run_script
 
-pytestmark = pytest.mark.usefixtures("scripts")
+pytestmark = pytest.mark.usefixtures("scripts", "no_pictures")
 
 
 @pytest.mark.parametrize(

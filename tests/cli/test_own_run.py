@@ -26,6 +26,8 @@ from adrl_gym.export.packed import load_packed, save_packed
 from adrl_gym.models.named import load_network
 from commands import OWN
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 AGENTS = Path(__file__).parents[2] / "agents"
 FILE = OWN / "branches.py"
 SEARCHES = ("train_adrl", "train_haq", "train_ddpg", "train_sb3", "search")

@@ -36,7 +36,7 @@ from commands import ROOT
 
 ALL = names("search")
 ENDLESS = ("random", "tpe")
-pytestmark = pytest.mark.usefixtures("scripts")
+pytestmark = pytest.mark.usefixtures("scripts", "no_pictures")
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 
 

@@ -24,7 +24,7 @@ from commands import ROOT, search_with
 
 TINY: dict[str, Any] = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40}
 NOTHING = "evaluated 0 (0.0 evaluations)"
-pytestmark = pytest.mark.usefixtures("scripts")
+pytestmark = pytest.mark.usefixtures("scripts", "no_pictures")
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from adrl_agents.search import run_search
 from adrl_gym import AdrlGymError
 from commands import ROOT, search_with
 
-pytestmark = pytest.mark.usefixtures("scripts")
+pytestmark = pytest.mark.usefixtures("scripts", "no_pictures")
 
 
 def options(kind: type[Options], output: Path, **changes: Any) -> Any:

@@ -25,6 +25,8 @@ from adrl_gym.quantization.registry import find_quantizer
 from commands import OWN
 from pictures import make_pictures
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 FILE = OWN / "branches.py"
 SIZE = (20, 24)  # pixels
 GENERIC = "adrl_gym/MixedPrecisionQuant-v0"
