@@ -80,8 +80,7 @@ class QuantProblem:
             check_fit(network, splits.test)
         self.name, self.splits = name, splits
         self.quantizer, self.budget, self.bias_correction = config.quantizer, config.budget, config.bias_correction
-        self.calibration = config.calibration
-        self.checkpoint = content_hash(network.state_dict())
+        self.calibration, self.checkpoint = config.calibration, content_hash(network.state_dict())
         network = with_linear_attention(network)
         self.images = len(splits.search)
         self.layers = find_layers(network, tuple(splits.search.images.shape[1:]))
