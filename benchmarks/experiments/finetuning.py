@@ -40,7 +40,7 @@ POLL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class _Run:
+class FinetuneRun:
     """A finetuning: the bits of one search, and what its network begins as."""
 
     network: str
@@ -56,17 +56,17 @@ class _Run:
 
 
 RUNS = (  # the most important ones first
-    _Run("resnet20", "adrl", 0.0625, 0, "refit"),
-    _Run("resnet20", "haq", 0.0625, 0, "direct"),
-    _Run("resnet20", "uniform", 0.0625, 0, "refit"),
-    _Run("resnet20", "adrl", 0.0625, 1, "refit"),
-    _Run("resnet20", "haq", 0.0625, 1, "direct"),
-    _Run("resnet20", "adrl", 0.1, 0, "refit"),
-    _Run("resnet20", "adrl", 0.0625, 0, "direct"),
-    _Run("resnet20", "haq", 0.0625, 0, "refit"),
-    _Run("resnet20", "haq", 0.0625, 1, "refit"),
-    _Run("resnet20", "uniform", 0.0625, 0, "direct"),
-    _Run("cifarnet", "adrl", 0.0625, 0, "refit"),
+    FinetuneRun("resnet20", "adrl", 0.0625, 0, "refit"),
+    FinetuneRun("resnet20", "haq", 0.0625, 0, "direct"),
+    FinetuneRun("resnet20", "uniform", 0.0625, 0, "refit"),
+    FinetuneRun("resnet20", "adrl", 0.0625, 1, "refit"),
+    FinetuneRun("resnet20", "haq", 0.0625, 1, "direct"),
+    FinetuneRun("resnet20", "adrl", 0.1, 0, "refit"),
+    FinetuneRun("resnet20", "adrl", 0.0625, 0, "direct"),
+    FinetuneRun("resnet20", "haq", 0.0625, 0, "refit"),
+    FinetuneRun("resnet20", "haq", 0.0625, 1, "refit"),
+    FinetuneRun("resnet20", "uniform", 0.0625, 0, "direct"),
+    FinetuneRun("cifarnet", "adrl", 0.0625, 0, "refit"),
 )
 
 
@@ -88,7 +88,7 @@ class Options:
     """Only runs whose name contains this."""
 
 
-def bits_of(run: _Run, results: Path) -> tuple[int, ...] | None:
+def bits_of(run: FinetuneRun, results: Path) -> tuple[int, ...] | None:
     """What the search found, if a CSV file of searches has it."""
     wanted = {"network": run.network, "agent": run.agent, "quantizer": QUANTIZER, "seed": str(run.seed), "varied": ""}
     for path in (results / "comparison.csv", results / "runs.csv"):
@@ -99,7 +99,7 @@ def bits_of(run: _Run, results: Path) -> tuple[int, ...] | None:
     return None
 
 
-def _train(run: _Run, bits: tuple[int, ...], options: Options) -> None:
+def _train(run: FinetuneRun, bits: tuple[int, ...], options: Options) -> None:
     """One finetuning, from the beginning or from where it stopped; keeps its rows in its folder."""
     os.setsid()  # Ctrl-C reaches it through main alone
     torch.set_num_threads(1)
@@ -126,7 +126,7 @@ def _train(run: _Run, bits: tuple[int, ...], options: Options) -> None:
 
 
 def rows_of(
-    run: _Run, bits: tuple[int, ...], done: Finetuned, problem: QuantProblem, settings: Finetuning
+    run: FinetuneRun, bits: tuple[int, ...], done: Finetuned, problem: QuantProblem, settings: Finetuning
 ) -> Iterator[_Row]:
     """A row for each epoch so far."""
     for epoch in done.epochs:
@@ -173,7 +173,7 @@ def _gather(options: Options) -> None:
         write_whole(options.results / "finetune.csv", finetune_csv(rows))
 
 
-def is_finished(run: _Run, options: Options) -> bool:
+def is_finished(run: FinetuneRun, options: Options) -> bool:
     """Whether its last epoch is there."""
     path = options.runs / run.name / "rows.csv"
     rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
@@ -184,7 +184,7 @@ def main(options: Options) -> int:
     options.data_root, options.runs = options.data_root.resolve(), options.runs.resolve()
     options.runs.mkdir(parents=True, exist_ok=True)
     waiting = [run for run in RUNS if options.only in run.name and not is_finished(run, options)]
-    running: dict[int, tuple[_Run, SpawnProcess]] = {}  # by what tells that it has ended
+    running: dict[int, tuple[FinetuneRun, SpawnProcess]] = {}  # by what tells that it has ended
     failed: dict[str, str] = {}
     # Spawned: a fork of a process in which PyTorch has threads may hang.
     context = multiprocessing.get_context("spawn")
@@ -208,7 +208,7 @@ def main(options: Options) -> int:
     return 1 if failed else 0
 
 
-def next_run(waiting: list[_Run], options: Options) -> tuple[_Run, tuple[int, ...]] | None:
+def next_run(waiting: list[FinetuneRun], options: Options) -> tuple[FinetuneRun, tuple[int, ...]] | None:
     """Takes the first run whose bits are known from those that wait."""
     for run in waiting:
         if (bits := bits_of(run, options.results)) is not None:

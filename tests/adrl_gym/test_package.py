@@ -145,7 +145,8 @@ def test_every_command_line_has_help(
 STAND_IN = """#!/bin/sh
 case "$0 $*" in *" -c "*) exit ${TOO_OLD:-0} ;; esac
 echo "$(basename "$0") $* data=$ADRL_GYM_DATA" >> "$LOG"
-case "$*" in *venv*) mkdir -p .venv/bin; for n in python pip ruff mypy lint-imports; do cp "$0" .venv/bin/$n; done ;; esac
+tools="python pip ruff mypy lint-imports"
+case "$*" in *venv*) mkdir -p .venv/bin; for n in $tools; do cp "$0" .venv/bin/$n; done ;; esac
 """
 
 

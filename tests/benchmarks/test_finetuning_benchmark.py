@@ -50,7 +50,7 @@ def test_bits_are_those_of_the_committed_searches() -> None:
             (row,) = (r for r in rows if [r[n] for n in ("network", "agent", "quantizer", "budget", "seed")] == wanted)
             assert found == tuple(map(int, row["bits"].split()))
             assert sum(found) > len(found)
-    assert finetuning.bits_of(finetuning.Run("resnet20", "adrl", 0.001, 0, "direct"), ROOT) is None
+    assert finetuning.bits_of(finetuning.FinetuneRun("resnet20", "adrl", 0.001, 0, "direct"), ROOT) is None
     assert len({run.name for run in finetuning.RUNS}) == len(finetuning.RUNS)
 
 
@@ -58,7 +58,7 @@ def test_rows_are_written_after_each_epoch_and_a_finetuning_goes_on(
     small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = small.Options(data_root=tmp_path, epochs=2, runs=tmp_path / "runs", results=tmp_path)
-    run = small.Run("cifarnet", "adrl", 0.0625, 0, "direct")
+    run = small.FinetuneRun("cifarnet", "adrl", 0.0625, 0, "direct")
     small._gather(options)
     assert not (tmp_path / "finetune.csv").exists()
     counts: list[int] = []
