@@ -72,9 +72,9 @@ def test_rows_are_written_after_each_epoch_and_a_finetuning_goes_on(
 
     monkeypatch.setattr(small, "write_whole", note)
     with pytest.raises(KeyboardInterrupt):
-        small.train(run, (8, 2, 2, 1, 8), options)
+        small._train(run, (8, 2, 2, 1, 8), options)
     assert not small.is_finished(run, options)
-    small.train(run, (8, 2, 2, 1, 8), options)
+    small._train(run, (8, 2, 2, 1, 8), options)
     assert counts == [1, 2, 2, 3], "epoch 0, epoch 1, and from there on"
     assert small.is_finished(run, options)
     monkeypatch.setattr(small, "RUNS", (run,))
