@@ -37,8 +37,8 @@ class ProblemConfig:
     bias_correction: bool = True
     """Let each layer's bias absorb the mean error of its quantized weights."""
     calibration: Calibration = "independent"
-    """How bits become a network: independent quantizes each layer by itself; sequential goes layer after layer, against
-    the inputs that the quantized layers before really deliver (some seconds a configuration)."""
+    """Calibration of the weights: independent quantizes each layer by itself; sequential goes layer after layer,
+    against the inputs that the quantized layers before really deliver (some seconds a configuration)."""
     keep: Mapping[str, int] = field(default_factory=dict)
     """Layers at fixed bits: pattern of layer names -> bits; they count in the size and may be outside ``bits``."""
     device: str | torch.device = "auto"

@@ -26,7 +26,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def lint_imports(folder: Path) -> "subprocess.CompletedProcess[str]":
-    """What ``make check`` runs, in a folder."""
+    """Run the command of ``make check`` in a folder."""
     program = "import sys; sys.path[:0] = ['agents']; from importlinter.cli import lint_imports_command as lint; lint()"
     command = [sys.executable, "-c", program, "--no-cache"]
     return subprocess.run(

@@ -171,7 +171,7 @@ def pack_metrics(outcomes: SampleMetrics) -> bytes:
 
 
 def unpack_metrics(packed: bytes) -> SampleMetrics:
-    """What ``pack_metrics`` made bytes of."""
+    """Return the metrics that ``pack_metrics`` packed."""
     # 2 N floats of 4 bytes, then 2 N bits in whole bytes
     count = next(n for n in range(len(packed) // 8, -1, -1) if 8 * n + -(-2 * n // 8) == len(packed))
     nats = np.frombuffer(packed, "<f4", 2 * count).astype(np.float32)  # (2 N,)
@@ -212,7 +212,7 @@ def _connect(path: Path, fingerprint: str) -> tuple[sqlite3.Connection, int]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file, damaged or not, begins as an evaluation cache does."""
+    """Return ``True`` for a file, damaged or not, that begins as an evaluation cache does."""
     with path.open("rb") as file:
         begin = file.read(_APPLICATION_AT + 4)
     return begin.startswith(_MAGIC) and begin[_APPLICATION_AT:] == _APPLICATION.to_bytes(4, "big")

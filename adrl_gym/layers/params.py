@@ -11,7 +11,7 @@ from adrl_gym.layers.kinds import Quantizable
 
 
 class QuantizedParams(NamedTuple):
-    """What a layer computes with: ``weight`` of its module's shape, ``bias`` ``(O,)`` or ``None``, both float32."""
+    """Parameters of one layer: ``weight`` of its module's shape, ``bias`` ``(O,)`` or ``None``, both float32."""
 
     weight: Tensor
     bias: Tensor | None

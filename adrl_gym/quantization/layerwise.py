@@ -125,7 +125,7 @@ class LayerwiseParams(Sequence[Mapping[int, QuantizedParams]]):
         return {b: _shifted(QuantizedParams(q, bias), shifts[b]) for b, q in quantized.items()}
 
     def _adds(self, layer: LayerSpec) -> bool:
-        """Whether it does not compute with its weight itself, and a bias corrects it all the same."""
+        """Return ``True`` if the layer does not compute with its weight itself, and a bias still corrects it."""
         return bool(self._measured and self._measured.get(layer.name))
 
 

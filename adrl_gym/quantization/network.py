@@ -53,7 +53,7 @@ class QuantizedNetwork:
 
     @property
     def codebook(self) -> bool:
-        """Whether weights are entries of a codebook instead of scales times levels."""
+        """True if weights are entries of a codebook instead of scales times levels."""
         return find_quantizer(self.origin.quantizer).codebook
 
     def with_network(self, network: nn.Module) -> "QuantizedNetwork":

@@ -115,7 +115,7 @@ def _padded(module: Convolution, x: Tensor) -> Tensor:
 
 
 def _padding(module: Convolution) -> list[int]:
-    """What ``pad`` takes: before and after, for the last axis first."""
+    """Return the argument of ``pad``: before and after, for the last axis first."""
     sides: list[int] = []
     for axis in reversed(range(len(module.kernel_size))):
         if module.padding == "same":

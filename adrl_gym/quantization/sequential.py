@@ -120,7 +120,7 @@ class SequentialQuantizer:
 
     @torch.no_grad()
     def quantize(self, bits: Sequence[int | None], *, progress: bool = False) -> list[QuantizedParams]:
-        """What each layer computes with under ``bits``; ``None`` leaves a layer float.
+        """Return each layer's parameters under ``bits``; ``None`` leaves a layer float.
 
         Raises:
             AdrlGymError: NaN or infinite weights or activations (names the layer).

@@ -69,7 +69,7 @@ class Options:
     bits: tuple[int, int] | None = None
     """Smallest and largest bit-width to search; without them, those of the environment, 1 and 8."""
     calibration: Calibration = _PROBLEM.calibration
-    """How layers are quantized: each by itself, or in sequence, against quantized inputs (some seconds each)."""
+    """Quantization of the layers: each by itself, or in sequence, against quantized inputs (some seconds each)."""
     finetune_images: int = 0
     """Finetune on so many training images before a configuration is measured, as HAQ does; 0 for none (much faster)."""
     weights: Path | None = None
@@ -217,7 +217,7 @@ class SearchOptions(Options):
     """Options of the searches that do not learn."""
 
     method: Method
-    """How configurations are chosen; docs/agents.md describes each."""
+    """Method that chooses configurations; docs/agents.md describes each."""
     score: Score = "kl"
     """What the one-layer table of greedy, ip and local measures: accuracy, agreement, divergence, or loss on labels."""
     profile_images: int = 250

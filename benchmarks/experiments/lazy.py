@@ -39,7 +39,7 @@ def make():
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is timed."""
+    """Options of the timing."""
 
     before: Path
     """Checkout of the earlier commit."""

@@ -13,7 +13,7 @@ from benchmarks.harness.suites import CONTENDERS
 
 
 class Style(NamedTuple):
-    """How an agent is drawn everywhere. Colours are Paul Tol's muted scheme; lines and markers tell apart as well."""
+    """Look of an agent in every figure. Colours are Paul Tol's muted scheme; lines and markers tell apart as well."""
 
     name: str
     colour: str

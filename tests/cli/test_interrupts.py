@@ -49,7 +49,7 @@ def test_ctrl_c_keeps_the_result_so_far(tmp_path: Path) -> None:
 
 
 class PressesCtrlC:
-    """Where Python cannot raise what Ctrl-C raises: in a destructor."""
+    """A destructor, in which Python cannot raise what Ctrl-C raises."""
 
     def __del__(self) -> None:
         os.kill(os.getpid(), signal.SIGINT)

@@ -26,7 +26,7 @@ class RefitOptions(RunOptions):
     """Options of the refit."""
 
     images: int = CALIBRATION_IMAGES
-    """How many of the search images to refit on, all if there are fewer; their labels are not needed."""
+    """Number of search images to refit on, all if there are fewer; their labels are not needed."""
     positions: int = POSITIONS
     """Inputs sampled for each layer, over all images."""
     seed: int = 0

@@ -1,4 +1,4 @@
-"""Where else than in its files a finetuning is logged: Weights & Biases and TensorBoard."""
+"""Logs of a finetuning beside its files: Weights & Biases and TensorBoard."""
 
 import dataclasses
 import secrets
@@ -124,7 +124,7 @@ class FinetuneTensorboardLogger:
 
     @property
     def where(self) -> str:
-        """How to look at the run."""
+        """Say where the run can be looked at."""
         return f"TensorBoard: tensorboard --logdir {self._path}"
 
     def log(self, done: Finetuned) -> None:

@@ -37,7 +37,7 @@ class TensorboardLogger:
 
     @property
     def where(self) -> str:
-        """How to look at the run."""
+        """Say where the run can be looked at."""
         return f"TensorBoard: tensorboard --logdir {self.path}"
 
     def log(self, episode: Episode) -> None:

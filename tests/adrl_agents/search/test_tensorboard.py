@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def events(folder: Path) -> Any:
-    """What TensorBoard reads from a folder."""
+    """Return the values that TensorBoard reads from a folder."""
     accumulator = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
     found = accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0})
     return found.Reload()
