@@ -1,38 +1,58 @@
-"""Weights on disk: safetensors files that carry the hash of their content."""
+"""Weights on disk, and the hash of their content."""
 
 import hashlib
 import json
-import pickle
-import re
-import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.models.state_dicts import fill, find_state_dicts, fit
+from adrl_gym.models.weight_files import read_weights
 
 STATISTICS = "statistics."  # prefix of what is stored beside the state dict
 SHIPPED = Path(__file__).parent / "weights"
 
 
-class Checkpoint(NamedTuple):
-    """What a weights file holds.
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights and statistics in a file.
 
     Attributes:
-        state: state dict, floating point as float32.
+        states: state dicts by their place in the file, floating point as float32; ``""`` is the whole file.
         statistics: means and variances of activations, ``LAYER.mean`` and ``LAYER.var`` ``(O,)``; empty where
             the network's own batch norms keep them.
-        hash: content hash of ``state``.
+        source: the file, for messages.
     """
 
-    state: dict[str, Tensor]
+    states: dict[str, dict[str, Tensor]]
     statistics: dict[str, Tensor]
-    hash: str
+    source: str
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """The state dict with the most tensors."""
+        return max(self.states.values(), key=len)
+
+    @property
+    def hash(self) -> str:
+        """Content hash of ``state``."""
+        return content_hash(self.state)
+
+    def fit(self, network: nn.Module) -> dict[str, Tensor]:
+        """Return the state dict that fits the network best, under its own names."""
+        return fit(self.states, network, self.source)
+
+    def fill(self, network: nn.Module) -> None:
+        """Put it into a network; raises ``AdrlGymError`` where it does not fit, or holds NaN or infinity."""
+        state = self.fit(network)
+        for name, tensor in state.items():
+            _check_finite(name, tensor, self.source)
+        fill(network, state, self.source)
 
 
 def content_hash(tensors: Mapping[str, Tensor]) -> str:
@@ -59,93 +79,45 @@ def save_checkpoint(path: Path, state: Mapping[str, Tensor], statistics: Mapping
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a ``.safetensors`` file, or a ``.pt`` or ``.pth`` file with a state dict (or its ``state_dict``).
+    """Read a file of weights: safetensors, or what ``torch.save`` wrote, whatever its suffix.
+
+    A state dict may lie in mappings (``state_dict``, ``model``, ``ema``), with other things beside it.
 
     Raises:
-        AdrlGymError: no such file, a file of another kind, a damaged one, NaN or infinity in a tensor.
+        AdrlGymError: no such file, a file of another kind, a damaged one, NaN or infinity in its only state dict.
     """
     path = Path(path)
-    if not path.is_file():
-        raise AdrlGymError(f"weights file {path} does not exist")
-    if path.suffix == ".safetensors":
-        tensors, metadata = read_safetensors(path, "weights file")
-        stored = metadata.get("content_hash")
-    elif path.suffix in (".pt", ".pth"):
-        tensors, stored = _read_pickle(path), None
-    else:
-        raise AdrlGymError(f"weights file {path}: give a .safetensors, .pt or .pth file")
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise AdrlGymError(f"weights file {path} has NaN or infinite values in {name}: use an intact checkpoint")
-    if stored is not None and stored != content_hash(tensors):
-        raise AdrlGymError(f"weights file {path} does not match the hash stored in it: fetch an intact copy")
-    state = {name: _as_used(tensor) for name, tensor in tensors.items() if not name.startswith(STATISTICS)}
+    source = f"weights file {path}"
+    content, stored = read_weights(path)
+    found = find_state_dicts(content)
+    if not found:
+        raise AdrlGymError(
+            f"{source} holds no state dict: save it with torch.save(network.state_dict(), path) or as safetensors",
+            parameter="weights",
+        )
+    if stored is not None and stored != content_hash(found[""]):
+        raise AdrlGymError(f"{source} does not match the hash stored in it: fetch an intact copy")
+    whole = found.get("", {})
     statistics = {
-        name.removeprefix(STATISTICS): _as_used(tensor)
-        for name, tensor in tensors.items()
-        if name.startswith(STATISTICS)
+        name.removeprefix(STATISTICS): _as_used(t) for name, t in whole.items() if name.startswith(STATISTICS)
     }
-    return Checkpoint(state, statistics, content_hash(state))
+    states = {
+        place: {name: _as_used(tensor) for name, tensor in state.items() if not name.startswith(STATISTICS)}
+        for place, state in found.items()
+    }
+    if len(states) == 1:
+        for name, tensor in next(iter(states.values())).items():
+            _check_finite(name, tensor, source)
+    return Checkpoint(states, statistics, source)
 
 
-def read_safetensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file; ``kind`` says in the message what it should be.
-
-    Raises:
-        AdrlGymError: no such file, or a damaged one.
-    """
-    if not path.is_file():
-        raise AdrlGymError(f"{kind} {path} does not exist")
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            return tensors, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise AdrlGymError(f"{kind} {path} is damaged ({error}): fetch an intact copy") from error
-
-
-def fill(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Put a state dict into a network; ``source`` says in the message where it came from.
-
-    Raises:
-        AdrlGymError: the state dict belongs to another network; names the first key that differs.
-    """
-    kind, own = type(network).__name__, network.state_dict()
-    for name, tensor in own.items():
-        if name not in state:
-            raise AdrlGymError(f"{source} is of another network than {kind}: it lacks {name}")
-        if state[name].shape != tensor.shape:
-            raise AdrlGymError(
-                f"{source} is of another network than {kind}: {name} has shape {tuple(state[name].shape)}, "
-                f"not {tuple(tensor.shape)}"
-            )
-    for name in state:
-        if name not in own:
-            raise AdrlGymError(f"{source} is of another network than {kind}: it has {name} in addition")
-    network.load_state_dict(dict(state))
+def _check_finite(name: str, tensor: Tensor, source: str) -> None:
+    if not torch.isfinite(tensor).all():
+        raise AdrlGymError(
+            f"{source} has NaN or infinite values in {name}: use an intact checkpoint", parameter="weights"
+        )
 
 
 def _as_used(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu()
     return tensor.float() if tensor.is_floating_point() else tensor
-
-
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    advice = "save it with torch.save(network.state_dict(), path) or as safetensors"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of unusual pickle protocols
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        raise AdrlGymError(
-            f"weights file {path} holds more than tensors{f' ({found[1]})' if found else ''}, and loading that could "
-            f"run code, so it is refused: {advice}"
-        ) from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        raise AdrlGymError(f"weights file {path} is damaged: fetch an intact copy, or {advice}") from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
-        raise AdrlGymError(f"weights file {path} holds no state dict: {advice}")
-    return content

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import prepared
-from adrl_gym.models.checkpoints import SHIPPED, Checkpoint, content_hash, fill, load_checkpoint
+from adrl_gym.models.checkpoints import SHIPPED, Checkpoint, content_hash, load_checkpoint
 from adrl_gym.models.cifarnet import cifarnet
 from adrl_gym.models.imagenet import alexnet, default_weights, download, imagenet_preprocessing, resnet50
 from adrl_gym.models.own import FORMS, make_own
 from adrl_gym.models.preprocessing import CIFAR10, Preprocessing
 from adrl_gym.models.resnet import resnet20
+from adrl_gym.models.state_dicts import fill
 
 
 @dataclass(frozen=True)
@@ -93,30 +94,29 @@ def load_network(name: str, weights: str | Path | None = None) -> LoadedNetwork:
     Args:
         name: one of ``NETWORKS``, ``torchvision:NAME``, ``timm:NAME``, or ``FILE.py:FACTORY``: what that function,
             called without arguments, returns. That file is run; files of weights never are.
-        weights: a safetensors file, or a ``.pt`` or ``.pth`` file that holds nothing but tensors.
+        weights: a safetensors file, or what ``torch.save`` wrote of a state dict, perhaps with other things beside it.
 
     Raises:
         AdrlGymError: no such network; a weights file that is missing, damaged or of another network; a
             download that fails.
     """
-    given, source = (None, "") if weights is None else (load_checkpoint(weights), f"weights file {weights}")
+    given = None if weights is None else load_checkpoint(weights)
     if ":" not in name:
-        return _named(find_network(name), given, source)
-    network, images = make_own(name, None if given is None else given.state)
+        return _named(find_network(name), given)
+    network, images = make_own(name, given)
     if given is not None:
-        fill(network, given.state, source)
+        given.fill(network)
     return own_network(network, name.rpartition(":")[2], images)
 
 
-def _named(spec: NetworkSpec, given: Checkpoint | None, source: str) -> LoadedNetwork:
+def _named(spec: NetworkSpec, given: Checkpoint | None) -> LoadedNetwork:
     network = spec.make()
     if given is None and spec.dataset == "cifar10":
-        path = SHIPPED / f"{spec.name}.safetensors"
-        given, source = load_checkpoint(path), f"weights file {path}"
+        given = load_checkpoint(SHIPPED / f"{spec.name}.safetensors")
     if given is None:
         fill(network, download(default_weights(spec.name), spec.name), f"torchvision's checkpoint of {spec.name}")
     else:
-        fill(network, given.state, source)
+        given.fill(network)
     return LoadedNetwork(
         network.eval(),
         spec.name,

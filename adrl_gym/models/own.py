@@ -3,33 +3,33 @@
 import difflib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from torch import Tensor, nn
+from torch import nn
 
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.models.checkpoints import Checkpoint
 from adrl_gym.models.imagenet import download
 from adrl_gym.models.preprocessing import Preprocessing
 from adrl_gym.vision import import_torchvision
 
 FORMS = "torchvision:NAME, timm:NAME or FILE.py:FACTORY"
 
-State = Mapping[str, Tensor]
 # With its own weights, torchvision makes these two so.
 KEYWORDS = {name: {"transform_input": True, "init_weights": False} for name in ("googlenet", "inception_v3")}
 
 _Made = tuple[nn.Module, Preprocessing | None]  # a network, and how its images are made where it cannot say so itself
 
 
-def make_own(reference: str, state: State | None) -> _Made:
+def make_own(reference: str, given: Checkpoint | None) -> _Made:
     """The network that ``reference`` names, float32, on the CPU.
 
     Args:
         reference: ``torchvision:NAME``, ``timm:NAME`` or ``FILE.py:FACTORY``.
-        state: the weights that it is going to get; ``None``: it comes with those of its library (downloaded
+        given: the weights that it is going to get; ``None``: it comes with those of its library (downloaded
             where they are not in its cache), or with those that the factory gave it.
 
     Raises:
@@ -38,9 +38,9 @@ def make_own(reference: str, state: State | None) -> _Made:
     """
     library, _, name = reference.partition(":")
     if library == "torchvision":
-        network, preset = _torchvision(name, state)
+        network, preset = _torchvision(name, given)
     elif library == "timm":
-        network, preset = _timm(name, state), None
+        network, preset = _timm(name, given), None
     else:
         file, _, factory = reference.rpartition(":")
         if not file.endswith(".py"):
@@ -49,25 +49,25 @@ def make_own(reference: str, state: State | None) -> _Made:
     return network.float().cpu(), preset
 
 
-def _torchvision(name: str, state: State | None) -> _Made:
+def _torchvision(name: str, given: Checkpoint | None) -> _Made:
     models = import_torchvision().models
     known = models.list_models(module=models)
     if name not in known:
         raise _unknown("torchvision", name, known)
     weights = models.get_model_weights(name).DEFAULT
     keywords = KEYWORDS.get(name, {})
-    network = _with_outputs(lambda **outputs: models.get_model(name, weights=None, **keywords, **outputs), state)
-    if state is None:
+    network = _with_outputs(lambda **outputs: models.get_model(name, weights=None, **keywords, **outputs), given)
+    if given is None:
         network.load_state_dict(download(weights, name))
     return network, Preprocessing.from_preset(weights.transforms())
 
 
-def _timm(name: str, state: State | None) -> nn.Module:
+def _timm(name: str, given: Checkpoint | None) -> nn.Module:
     timm = _import_timm()
     if not timm.is_model(name.partition(".")[0]) and not name.startswith(("hf-hub:", "hf_hub:")):
         raise _unknown("timm", name, timm.list_models())
     try:
-        return _with_outputs(lambda **keywords: timm.create_model(name, pretrained=state is None, **keywords), state)
+        return _with_outputs(lambda **keywords: timm.create_model(name, pretrained=given is None, **keywords), given)
     except Exception as error:  # what the hub's client raises depends on its version
         raise AdrlGymError(
             f"timm:{name} cannot be made with its weights ({_reason(error)}): fetch them by another way and "
@@ -83,13 +83,14 @@ def _import_timm() -> ModuleType:
         raise AdrlGymError('timm:NAME needs timm: pip install "adrl-gym[timm]"') from error
 
 
-def _with_outputs(make: Callable[..., nn.Module], state: State | None) -> nn.Module:
+def _with_outputs(make: Callable[..., nn.Module], given: Checkpoint | None) -> nn.Module:
     """The network with as many outputs as the weights are for: its last parameter has one row for each."""
     network = make()
-    last, tensor = list(network.named_parameters())[-1]
-    if state is None or last not in state or state[last].shape == tensor.shape:
+    if given is None:
         return network
-    return make(num_classes=len(state[last]))
+    last, tensor = list(network.named_parameters())[-1]
+    state = given.fit(network)
+    return network if last not in state or len(state[last]) == len(tensor) else make(num_classes=len(state[last]))
 
 
 def _from_file(path: Path, factory: str) -> nn.Module:

@@ -73,7 +73,7 @@ class Options:
     finetune_images: int = 0
     """Finetune on so many training images before a configuration is measured, as HAQ does; 0 for none (much faster)."""
     weights: Path | None = None
-    """File of the float network's weights (.safetensors, .pt), instead of the shipped or its library's own."""
+    """File of the float network's weights (safetensors, torch.save), instead of the shipped or its library's own."""
     episodes: int = 300
     """Bit configurations to try."""
     evaluations: int | None = None

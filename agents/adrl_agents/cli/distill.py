@@ -27,7 +27,7 @@ class DistillOptions(Distillation):
     output: Path
     """The .npz file to write."""
     weights: Path | None = None
-    """File of the network's weights (.safetensors, .pt), instead of its library's own."""
+    """File of the network's weights (safetensors, torch.save), instead of its library's own."""
     device: str = "cpu"
     """Device that the network runs on; auto takes CUDA where there is one."""
 

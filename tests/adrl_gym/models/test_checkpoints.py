@@ -11,8 +11,9 @@ from torch import nn
 
 from adrl_gym.datasets.splits import Splits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.models.checkpoints import SHIPPED, content_hash, fill, load_checkpoint, save_checkpoint
+from adrl_gym.models.checkpoints import SHIPPED, content_hash, load_checkpoint, save_checkpoint
 from adrl_gym.models.named import load_network
+from adrl_gym.models.state_dicts import fill
 
 
 @pytest.fixture
@@ -23,7 +24,8 @@ def saved(tmp_path: Path, tiny: nn.Module) -> Path:
 
 
 def test_checkpoint_comes_back_exactly(saved: Path, tiny: nn.Module) -> None:
-    state, statistics, checkpoint = load_checkpoint(saved)
+    loaded = load_checkpoint(saved)
+    state, statistics, checkpoint = loaded.state, loaded.statistics, loaded.hash
     assert state.keys() == tiny.state_dict().keys()
     assert all(torch.equal(state[name], tensor) for name, tensor in tiny.state_dict().items())
     assert list(statistics) == ["conv1.mean"]
@@ -78,14 +80,6 @@ def test_users_files(tmp_path: Path, tiny: nn.Module) -> None:
 def test_files_that_are_no_weights(tmp_path: Path, tiny: nn.Module) -> None:
     with pytest.raises(AdrlGymError, match=r"weights file .*none.pt does not exist"):
         load_checkpoint(tmp_path / "none.pt")
-    (tmp_path / "weights.bin").touch()
-    with pytest.raises(AdrlGymError, match=r"give a .safetensors, .pt or .pth file"):
-        load_checkpoint(tmp_path / "weights.bin")
-    (tmp_path / "text.pt").write_text("hello")
-    (tmp_path / "empty.pth").touch()
-    for name in ("text.pt", "empty.pth"):
-        with pytest.raises(AdrlGymError, match=f"{name} is damaged: fetch an intact copy"):
-            load_checkpoint(tmp_path / name)
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(AdrlGymError, match="holds no state dict"):
         load_checkpoint(tmp_path / "list.pt")
@@ -115,13 +109,13 @@ def test_files_that_would_run_code_are_refused(tmp_path: Path, tiny: nn.Module) 
 
 def test_checkpoint_of_another_network(tiny: nn.Module) -> None:
     state = tiny.state_dict()
-    with pytest.raises(AdrlGymError, match=r"file x is of another network than Tiny: it lacks conv2.bias"):
+    with pytest.raises(AdrlGymError, match=r"file x does not fit Tiny, which has 8 tensors: it lacks conv2.bias: "):
         fill(tiny, {name: tensor for name, tensor in state.items() if name != "conv2.bias"}, "file x")
-    with pytest.raises(AdrlGymError, match=r"it has conv9.weight in addition"):
+    with pytest.raises(AdrlGymError, match=r"it has besides conv9.weight: "):
         fill(tiny, {**state, "conv9.weight": torch.zeros(1)}, "file x")
-    with pytest.raises(AdrlGymError, match=r"fc2.weight has shape \(3, 16\), not \(5, 16\)"):
+    with pytest.raises(AdrlGymError, match=r"other shapes: fc2.weight \(3, 16\) for \(5, 16\): "):
         fill(tiny, {**state, "fc2.weight": torch.zeros(3, 16)}, "file x")
-    with pytest.raises(AdrlGymError, match=r"cifarnet.safetensors is of another network than CifarResNet"):
+    with pytest.raises(AdrlGymError, match=r"cifarnet.safetensors does not fit CifarResNet"):
         load_network("resnet20", SHIPPED / "cifarnet.safetensors")
 
 

@@ -256,7 +256,7 @@ def test_files_and_folders_that_cannot_be(
 
     torch.save(load_network(f"{FILE}:make").network, tmp_path / "network.pt")
     assert "could run code, so it is refused" in error(data_root=images, weights=tmp_path / "network.pt")
-    assert "is of another network than Branches: it lacks stem.weight" in error(data_root=images, weights=shufflenet)
+    assert "does not fit Branches, which has " in error(data_root=images, weights=shufflenet)
     assert "does not exist" in error(data_root=images, weights=tmp_path / "none.pt")
     assert "no images for make: name a folder" in error()
     assert "there is no folder" in error(data_root=tmp_path / "none")
