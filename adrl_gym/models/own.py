@@ -1,8 +1,6 @@
 """One's own network: any of torchvision's or timm's, or what a function of a Python file returns."""
 
 import difflib
-import importlib.util
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +12,7 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.models.checkpoints import Checkpoint
 from adrl_gym.models.imagenet import download
 from adrl_gym.models.preprocessing import Preprocessing
+from adrl_gym.models.user_file import network_of_file, short_reason
 from adrl_gym.vision import import_torchvision
 
 FORMS = "torchvision:NAME, timm:NAME or FILE.py:FACTORY"
@@ -45,7 +44,7 @@ def make_own(reference: str, given: Checkpoint | None) -> _Made:
         file, _, factory = reference.rpartition(":")
         if not file.endswith(".py"):
             raise AdrlGymError(f"unknown network {reference!r}: give {FORMS}")
-        network, preset = _from_file(Path(file), factory), None
+        network, preset = network_of_file(Path(file), factory), None
     return network.float().cpu(), preset
 
 
@@ -70,7 +69,7 @@ def _timm(name: str, given: Checkpoint | None) -> nn.Module:
         return _with_outputs(lambda **keywords: timm.create_model(name, pretrained=given is None, **keywords), given)
     except Exception as error:  # what the hub's client raises depends on its version
         raise AdrlGymError(
-            f"timm:{name} cannot be made with its weights ({_reason(error)}): fetch them by another way and "
+            f"timm:{name} cannot be made with its weights ({short_reason(error)}): fetch them by another way and "
             "name the file",
             parameter="weights",
         ) from error
@@ -93,41 +92,7 @@ def _with_outputs(make: Callable[..., nn.Module], given: Checkpoint | None) -> n
     return network if last not in state or len(state[last]) == len(tensor) else make(num_classes=len(state[last]))
 
 
-def _from_file(path: Path, factory: str) -> nn.Module:
-    if not path.is_file():
-        raise AdrlGymError(f"there is no file {path}, so no network {path}:{factory}")
-    try:
-        network = getattr(_import_file(path), factory)()
-    except Exception as error:  # whatever the user's own code raises
-        raise AdrlGymError(
-            f"{path}:{factory} makes no network ({_reason(error)}): give a function of that file that can be called "
-            "without arguments"
-        ) from error
-    if not isinstance(network, nn.Module):
-        raise AdrlGymError(f"{path}:{factory} returns {type(network).__name__}: an nn.Module is needed")
-    return network
-
-
-def _import_file(path: Path) -> ModuleType:
-    name = f"adrl_gym_own_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    folder = str(path.parent.resolve())
-    if folder not in sys.path:  # as for a script: its neighbours can be imported, also later on
-        sys.path.append(folder)
-    sys.modules[name] = module  # pickle looks classes up there
-    spec.loader.exec_module(module)
-    return module
-
-
 def _unknown(library: str, name: str, known: list[str]) -> AdrlGymError:
     near = difflib.get_close_matches(name, known)
     advice = f"; did you mean {' or '.join(near)}?" if near else f"; see {library}'s list of models"
     return AdrlGymError(f"{library} has no network {name!r} for images{advice}")
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -107,7 +107,7 @@ def test_alexnet_takes_a_safetensors_file(tmp_path: Path) -> None:
     loaded = load_network("alexnet", tmp_path / "alexnet.safetensors")
     with torch.inference_mode():
         assert loaded.network(torch.zeros(1, 3, 224, 224)).shape == (1, 1000)
-    with pytest.raises(AdrlGymError, match="is of another network than ResNet"):
+    with pytest.raises(AdrlGymError, match="does not fit ResNet"):
         load_network("resnet50", tmp_path / "alexnet.safetensors")
 
 
