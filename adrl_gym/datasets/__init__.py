@@ -1,7 +1,7 @@
 """Images to search, train and report on, in splits that never overlap."""
 
 from adrl_gym.datasets.augmentation import augment
-from adrl_gym.datasets.cifar10 import cifar10_splits, load_cifar10
+from adrl_gym.datasets.cifar import cifar10_splits, load_cifar10
 from adrl_gym.datasets.datafree import DATAFREE_FOLDER, load_datafree
 from adrl_gym.datasets.distillation import Distillation, distill
 from adrl_gym.datasets.find import DATA, default_cache, find_splits, load_splits

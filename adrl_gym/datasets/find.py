@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from adrl_gym.datasets.cifar10 import CIFAR10_FOLDER, cifar10_splits, load_cifar10
+from adrl_gym.datasets.cifar import CIFAR, CIFAR10_FOLDER, CifarSet, cifar10_splits, load_cifar10, own_cifar_splits
 from adrl_gym.datasets.datafree import distilled_splits, shipped_splits
 from adrl_gym.datasets.fit import count_outputs
 from adrl_gym.datasets.folder import folder_splits
@@ -16,7 +16,7 @@ from adrl_gym.datasets.splits import SEARCH_IMAGES, Splits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.models import LoadedNetwork, NetworkSpec, find_network, imagenet_preprocessing, load_network
 
-DATA = ("auto", "cifar10", "imagenet", "data-free")
+DATA = ("auto", *CIFAR, "imagenet", "data-free")
 
 
 def find_splits(
@@ -31,17 +31,22 @@ def find_splits(
 
     Args:
         loaded: one of the named networks, for which see ``load_splits``, or one's own.
-        data: for any network, the name of a ``.npz`` file, distilled from it; for one's own otherwise ``auto``:
-            the images of ``data_root``.
-        data_root: one folder a class, perhaps below ``train/`` and ``val/``. With a file of distilled images only for
-            a named CIFAR-10 network, which is tested on the data set's test images.
-        download: only for named networks.
+        data: for any network, the name of a ``.npz`` file, distilled from it; for one's own otherwise ``cifar10``,
+            ``cifar100``, or ``auto``: the images of ``data_root``.
+        data_root: one folder a class, perhaps below ``train/`` and ``val/``; of CIFAR, the folder that holds it, as
+            for ``load_splits``. With a file of distilled images only for a named CIFAR-10 network, which is tested on
+            the data set's test images.
+        download: fetch CIFAR if it is not there yet.
         images: how many search images.
 
     Raises:
         AdrlGymError: images that are not found, damaged, or of another network.
     """
     if data.endswith(".npz"):
+        if loaded.normalisation is not None:
+            raise AdrlGymError(
+                f"the images of {data} are normalised: leave out mean and std", parameter=("mean", "std")
+            )
         splits = distilled_splits(Path(data), images, loaded.checkpoint)
         if data_root is None and not download:
             return splits
@@ -56,11 +61,15 @@ def find_splits(
         return load_splits(
             loaded.name, data, data_root=data_root, download=download, images=images, checkpoint=checkpoint
         )
+    if data == "auto" and data_root is not None:
+        data = next((name for name, of in CIFAR.items() if (Path(data_root) / of.folder).is_dir()), data)
+    if data in CIFAR:
+        return _own_cifar(loaded, CIFAR[data], data_root, download, images)
     if data != "auto" or download or data_root is None:
         asked = f"data {data!r} is for a named network" if data != "auto" else f"no images for {loaded.name}"
         raise AdrlGymError(
-            f"{asked}: name a folder with one folder of images a class, or, with none at all, distil some with "
-            "adrl-gym distill and give the .npz file as data",
+            f"{asked}: name a folder with one folder of images a class, or cifar10 or cifar100 as data, or, with none "
+            "at all, distil some with adrl-gym distill and give the .npz file as data",
             parameter=("data_root", "data"),
         )
     preprocess = loaded.preprocessing()
@@ -96,26 +105,52 @@ def load_splits(
     spec = find_network(network)
     if data not in DATA:
         raise AdrlGymError(f"unknown data {data!r}: choose one of {', '.join(DATA)}", parameter="data")
-    if data in ("cifar10", "imagenet") and data != spec.dataset:
+    if data in (*CIFAR, "imagenet") and data != spec.dataset:
         raise AdrlGymError(f"{network} was trained on {spec.dataset}, not on {data}: choose that", parameter="data")
     if spec.dataset == "imagenet":
         return _imagenet(spec, data, data_root, download, images)
     root = _find(data_root, _holds_cifar10)
     if data != "data-free" and (root is not None or download):
-        folder = root or data_root or default_cache()
-        if folder is None:
-            raise AdrlGymError("there is no home directory to download to: name a folder", parameter="data_root")
-        return cifar10_splits(Path(folder), images, download=download)
+        return cifar10_splits(_or_cache(root, data_root), images, download=download)
     if data == "cifar10" or (data == "auto" and data_root is not None):
-        raise _no_cifar10(data_root)
+        raise _no_cifar(data_root)
     splits = shipped_splits(network, images, checkpoint or load_network(network).checkpoint)
     return splits if data_root is None else _tested_on_cifar10(splits, data_root)
+
+
+def _own_cifar(
+    loaded: LoadedNetwork, of: CifarSet, data_root: str | Path | None, download: bool, images: int
+) -> Splits:
+    root = _find(data_root, lambda folder: (folder / of.folder).is_dir())
+    if root is None and not download:
+        raise _no_cifar(data_root, of)
+    preprocess = loaded.preprocessing(of.usual)
+    splits = own_cifar_splits(
+        of,
+        _or_cache(root, data_root),
+        images,
+        preprocess=preprocess,
+        classes=count_outputs(loaded.network, torch.zeros(preprocess.shape)),
+        download=download,
+    )
+    if loaded.says_normalisation:
+        return splits
+    assumed = f"{splits.source}, normalised by {of.title}'s own mean and std, as {loaded.name} names none"
+    return dataclasses.replace(splits, source=assumed)
+
+
+def _or_cache(root: Path | None, data_root: str | Path | None) -> Path:
+    """Return the folder that was found, or else the one to download to."""
+    folder = root or data_root or default_cache()
+    if folder is None:
+        raise AdrlGymError("there is no home directory to download to: name a folder", parameter="data_root")
+    return Path(folder)
 
 
 def _tested_on_cifar10(splits: Splits, data_root: str | Path | None) -> Splits:
     root = _find(data_root, _holds_cifar10)
     if root is None:
-        raise _no_cifar10(data_root)
+        raise _no_cifar(data_root)
     test = load_cifar10(root, "test")
     source = splits.source.replace("no test images", f"{len(test):,} real test images")
     return dataclasses.replace(splits, test=test, source=source)
@@ -125,9 +160,9 @@ def _holds_cifar10(folder: Path) -> bool:
     return (folder / CIFAR10_FOLDER).is_dir()
 
 
-def _no_cifar10(data_root: str | Path | None) -> AdrlGymError:
+def _no_cifar(data_root: str | Path | None, of: CifarSet = CIFAR["cifar10"]) -> AdrlGymError:
     return AdrlGymError(
-        f"no {CIFAR10_FOLDER} in {_places(data_root)}: name the folder that holds it, or let CIFAR-10 be downloaded",
+        f"no {of.folder} in {_places(data_root)}: name the folder that holds it, or let {of.title} be downloaded",
         parameter=("data_root", "download"),
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -62,14 +62,14 @@ class LazyImageSet:
     """Images that stay on disk until their batch is asked for: 50,000 of 224x224 would take 30 GB.
 
     Attributes:
-        paths: one image file each.
+        paths: one image file each, or whatever ``read`` takes.
         labels: int64, ``(N,)``, class indices.
-        read: makes the tensor ``(C, H, W)`` of one file.
+        read: makes the tensor ``(C, H, W)`` of one of them.
     """
 
-    paths: tuple[str, ...]
+    paths: tuple[Any, ...]
     labels: Tensor
-    read: Callable[[str], Tensor]
+    read: Callable[[Any], Tensor]
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -70,10 +70,12 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
     ## Arguments
     network: a name (``resnet20``, ``cifarnet``, ``alexnet``, ``resnet50``), ``torchvision:NAME``, ``timm:NAME``,
         ``FILE.py:FACTORY`` (see ``load_network``), or any ``nn.Module``.
-    data: ``auto``, ``cifar10``, ``imagenet``, ``data-free``, the name of a ``.npz`` file that was distilled from the
-        network, or any iterable of (images, labels) batches.
+    data: ``auto``, ``cifar10``, ``cifar100``, ``imagenet``, ``data-free``, the name of a ``.npz`` file that
+        was distilled from the network, or any iterable of (images, labels) batches.
     data_root: folder of the data set; for one's own network, of one folder of images a class, which are prepared as
         the network's weights or its attribute ``pretrained_cfg`` say.
+    mean, std: of each channel of one's own network's images, pixels from 0 to 1; by default as its weights or its
+        attribute ``pretrained_cfg`` say, else for CIFAR the data set's own.
     download, weights: leave to download the data set, and a file of weights; for data and a network given by name.
     images: how many search images.
     config: settings of the problem; see ``ProblemConfig``.
@@ -97,6 +99,8 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         data: str | Path | Iterable[tuple[Tensor, Tensor]] = "auto",
         *,
         data_root: str | Path | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         download: bool = False,
         weights: str | Path | None = None,
         images: int = SEARCH_IMAGES,
@@ -119,6 +123,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
             raise AdrlGymError("weights names a file for a named network; load it into your own network yourself")
         else:
             loaded = own_network(network)
+        loaded = loaded.normalised(mean, std)
         if isinstance(data, str | Path):
             splits = find_splits(loaded, str(data), data_root=data_root, download=download, images=images)
         elif data_root is not None or download:

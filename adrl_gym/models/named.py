@@ -1,6 +1,7 @@
 """The named networks and one's own, with trained weights."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -57,6 +58,7 @@ class LoadedNetwork:
         named: whether it is one of ``NETWORKS``.
         statistics: means and variances of its layers' outputs (see ``Checkpoint``); empty where none are known.
         images: how its images are made, where something besides the network says so.
+        normalisation: mean and standard deviation of each channel, where the user has said them.
     """
 
     network: nn.Module
@@ -65,16 +67,51 @@ class LoadedNetwork:
     named: bool = True
     statistics: dict[str, Tensor] = field(default_factory=dict)
     images: Preprocessing | None = None
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
-    def preprocessing(self) -> Preprocessing:
-        """How its images are made: what its weights or its own attribute ``pretrained_cfg`` say.
+    def normalised(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> "LoadedNetwork":
+        """Return the same with images of another normalisation; without one, itself.
+
+        Args:
+            mean: of each channel, of pixels from 0 to 1.
+            std: standard deviation of each channel, likewise.
+
+        Raises:
+            AdrlGymError: one without the other, or a named network, whose normalisation is known.
+        """
+        if not mean and not std:
+            return self
+        if not mean or not std:
+            raise AdrlGymError("mean and std belong together: give both", parameter=("mean", "std"))
+        if self.named:
+            raise AdrlGymError(
+                f"{self.name} has its own normalisation: leave out mean and std", parameter=("mean", "std")
+            )
+        return dataclasses.replace(self, normalisation=(tuple(mean), tuple(std)))
+
+    @property
+    def says_normalisation(self) -> bool:
+        """``True`` where the user, the weights or the network say how images are normalised."""
+        stated = getattr(self.network, "pretrained_cfg", None) or {}
+        return bool(self.normalisation or self.images) or ("mean" in stated and "std" in stated)
+
+    def preprocessing(self, usual: Preprocessing | None = None) -> Preprocessing:
+        """Return how its images are made: what the user, its weights or its own attribute ``pretrained_cfg`` say.
+
+        Args:
+            usual: of the data set; stands for what nobody says.
 
         Raises:
             AdrlGymError: nothing says so; the message shows what to add.
         """
+        config = getattr(self.network, "pretrained_cfg", None)
         if self.images is not None:
-            return self.images
-        return Preprocessing.from_config(getattr(self.network, "pretrained_cfg", None), self.name)
+            made = self.images
+        elif usual is not None and config is None:
+            made = usual
+        else:
+            made = Preprocessing.from_config(config, self.name, usual)
+        return made if self.normalisation is None else made.with_normalisation(*self.normalisation)
 
 
 def find_network(name: str) -> NetworkSpec:

@@ -1,5 +1,6 @@
 """From a picture to what a network takes in."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
 
     @classmethod
-    def from_config(cls, config: Any, network: str) -> "Preprocessing":
+    def from_config(cls, config: Any, network: str, usual: "Preprocessing | None" = None) -> "Preprocessing":
         """From what timm's networks carry as ``pretrained_cfg``.
 
         Args:
@@ -42,6 +43,7 @@ class Preprocessing:
                 ``interpolation`` (``bilinear``), ``crop_pct`` (1: nothing is cropped) and ``crop_mode`` (``center`` or
                 ``squash``).
             network: its name, for messages.
+            usual: stands for what the configuration leaves out of ``input_size``, ``mean`` and ``std``.
 
         Raises:
             AdrlGymError: a key is missing or cannot be; says what a whole configuration looks like.
@@ -55,6 +57,8 @@ class Preprocessing:
                 f"nothing says what images {network} takes: give the network an attribute as timm's have one, "
                 f"network.pretrained_cfg = {KEYS}"
             )
+        if usual is not None:
+            config = {"input_size": usual.shape, "mean": usual.mean, "std": usual.std, **config}
         try:
             channels, height, width = (int(size) for size in config["input_size"])
             mean, std = (tuple(float(value) for value in config[key]) for key in ("mean", "std"))
@@ -70,6 +74,17 @@ class Preprocessing:
                 f"0 < crop_pct <= 1, crop_mode center or squash, interpolation one of {', '.join(INTERPOLATIONS)}"
             )
         return cls((channels, height, width), mean, std, resize, mode == "squash", interpolation)
+
+    def with_normalisation(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "Preprocessing":
+        """Return the same with another mean and standard deviation; raises ``AdrlGymError`` where they cannot be."""
+        channels = self.shape[0]
+        if not (len(mean) == len(std) == channels and all(math.isfinite(value) for value in mean) and min(std) > 0):
+            raise AdrlGymError(
+                f"mean {mean} and std {std} cannot be: the network takes {channels} channels, so give {channels} means "
+                f"and {channels} positive standard deviations, of pixels from 0 to 1",
+                parameter=("mean", "std"),
+            )
+        return dataclasses.replace(self, mean=tuple(mean), std=tuple(std))
 
     @classmethod
     def from_preset(cls, preset: Any) -> "Preprocessing":
@@ -113,3 +128,4 @@ INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
 
 # Means and deviations are of the 50,000 training images, per channel.
 CIFAR10 = Preprocessing((3, 32, 32), (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), (32, 32))
+CIFAR100 = Preprocessing((3, 32, 32), (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), (32, 32))

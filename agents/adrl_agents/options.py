@@ -55,11 +55,15 @@ class Options:
     budget: float = _PROBLEM.budget
     """Largest size of the weights over their size in 32 bits; 0.0625 is 16 times smaller."""
     data: str = "auto"
-    """Images to search on: cifar10, imagenet, data-free, a FILE.npz of adrl-gym distill, or auto: what is found."""
+    """Images to search on: cifar10, cifar100, imagenet, data-free, a FILE.npz of adrl-gym distill, or auto (found)."""
     data_root: Path | None = None
     """Folder of the data set, else $ADRL_GYM_DATA; for your own network, of one folder of images a class."""
+    mean: tuple[float, ...] = ()
+    """Mean of each channel that your own network's images are normalised by, of pixels from 0 to 1."""
+    std: tuple[float, ...] = ()
+    """Standard deviation of each channel, likewise; without both, those that the network or the data set names."""
     download: Switch = False
-    """Download the data set if it is not there (CIFAR-10)."""
+    """Download the data set if it is not there (CIFAR-10, CIFAR-100)."""
     images: int = SEARCH_IMAGES
     """How many images the search measures a configuration on."""
     quantizer: Quantizer = _PROBLEM.quantizer
@@ -165,7 +169,7 @@ class Options:
         values = {**dataclasses.asdict(self), "env_id": self.environment, "keep": parse_keep(self.keep)}
         if self.calibration == _PROBLEM.calibration:
             del values["calibration"]  # what runs did before there was a choice
-        values = {k: v for k, v in values.items() if k not in _ASIDE and v not in (None, {})}
+        values = {k: v for k, v in values.items() if k not in _ASIDE and v not in (None, {}, ())}
         return {k: json_value(v) for k, v in values.items()}
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -108,11 +109,13 @@ def check_weights(read: Recorded, problem: QuantProblem) -> None:
 def _recorded(result: SearchResult, options: RunOptions, folder: RunFolder) -> Options:
     """The options that the run was made with, as far as all agents share them; where things lie is said anew."""
     names = {field.name for field in dataclasses.fields(Options)}
-    values = {name: value for name, value in result.options.items() if name in names}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in result.options.items()
+        if name in names
+    }
     weights = options.weights or values.get("weights")
     values |= {"data_root": options.data_root, "device": options.device, "weights": weights and Path(weights)}
-    if "bits" in values:
-        values["bits"] = tuple(values["bits"])
     values |= {"cache": "none", "keep": tuple(f"{name}={bits}" for name, bits in values.get("keep", {}).items())}
     if values.get("data", "auto") == "auto" and result.data in DATA:
         values["data"] = result.data  # auto may find other images now

@@ -31,6 +31,8 @@ def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[
     own = spec_of(options.environment).kwargs
     if options.bits is not None:
         keywords["bits"] = options.bits
+    if options.mean or options.std:
+        keywords |= {"mean": options.mean, "std": options.std}
     if options.network is not None:
         keywords["network"] = options.network
     if isinstance(own.get("network", ""), str):  # a named network; one's own brings its data and weights along

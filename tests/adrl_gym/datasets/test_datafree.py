@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from adrl_gym.datasets import datafree
-from adrl_gym.datasets.cifar10 import CIFAR10_FOLDER
+from adrl_gym.datasets.cifar import CIFAR10_FOLDER
 from adrl_gym.datasets.datafree import load_datafree, save_datafree
 from adrl_gym.datasets.find import find_splits, load_splits
 from adrl_gym.errors import AdrlGymError

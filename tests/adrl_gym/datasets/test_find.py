@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adrl_gym.datasets.cifar10 import load_cifar10
+from adrl_gym.datasets.cifar import load_cifar10
 from adrl_gym.datasets.find import default_cache, load_splits
 from adrl_gym.errors import AdrlGymError
 

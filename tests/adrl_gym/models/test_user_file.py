@@ -72,8 +72,9 @@ def test_the_file_sees_its_own_arguments(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "argv", ["adrl-gym", "adrl", "--network", "net.py:make"])
     text = (
         "import argparse, sys\nparser = argparse.ArgumentParser()\n"
-        "parser.add_argument('--width', type=int, default=6)\noptions = parser.parse_args()\n\ndef make():\n    assert len(sys.argv) == 1, sys.argv\n"
-        "    parser.parse_args()\n    return nn.Linear(3, options.width)\n"
+        "parser.add_argument('--width', type=int, default=6)\noptions = parser.parse_args()\n\n"
+        "def make():\n    assert len(sys.argv) == 1, sys.argv\n    parser.parse_args()\n"
+        "    return nn.Linear(3, options.width)\n"
     )
     assert width(write(tmp_path, text)) == 6
     assert sys.argv == ["adrl-gym", "adrl", "--network", "net.py:make"]

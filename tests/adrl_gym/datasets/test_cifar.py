@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adrl_gym.datasets.cifar10 import CIFAR10_FOLDER, load_cifar10
+from adrl_gym.datasets.cifar import CIFAR10_FOLDER, load_cifar10
 from adrl_gym.datasets.find import load_splits
 from adrl_gym.errors import AdrlGymError
 
