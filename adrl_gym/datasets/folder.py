@@ -7,23 +7,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from adrl_gym.datasets.images import LazyImageSet
+from adrl_gym.datasets.layout import described_classes, find_layout, read_classes, visible_folders
 from adrl_gym.datasets.splits import Splits, check_count
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.vision import import_torchvision
 
 Samples = list[tuple[str, int]]  # path and class index of every image, in the order of their names
 
 
 def folder_splits(root: str | Path, images: int, *, preprocess: Callable[[Any], Tensor], classes: int) -> Splits:
-    """Search images drawn from ``train/``, test images from ``val/``; where one is missing, from two halves.
+    """Return search images drawn from ``train/``, test images from ``test/`` or ``val/``, or halves of one folder.
 
     Only the search images are decoded here; test images are read batch by batch when they are used.
 
     Args:
-        root: holds one folder a class, or ``train/`` and ``val/`` (or one of them) that do.
+        root: holds one folder a class, or splits that do; see ``find_layout``.
         images: how many search images; all of their split, if it has fewer.
         preprocess: PIL image to normalised tensor ``(C, H, W)``.
         classes: outputs of the network. Class indices are the ranks of the folders' names.
@@ -35,25 +36,25 @@ def folder_splits(root: str | Path, images: int, *, preprocess: Callable[[Any], 
     root = Path(root)
     if not root.is_dir():
         raise AdrlGymError(f"there is no folder {root}: name one that holds one folder a class", parameter="data_root")
-    parts = {name: read_samples(root / name, classes) for name in ("train", "val") if (root / name).is_dir()}
-    if not parts:
-        parts = {"": read_samples(root, classes)}
-    if len(parts) == 2:
-        _check_same_classes(root / "train", root / "val")
+    layout = find_layout(root)
+    parts = {"" if layout.search == root else layout.search.name: read_samples(layout.search, classes)}
+    if layout.test is not None:
+        parts[layout.test.name] = read_samples(layout.test, classes)
+        _check_same_classes(layout.search, layout.test)
     pool, test, origin = draw_pools(parts)
     count = min(images, len(pool))
     check_count(count, len(pool), str(root))
     return Splits(
         search=lazy_images(pool[:count], preprocess).load(),
         test=lazy_images(test, preprocess),
-        source=f"folder {root.name}: {count:,} search images {origin}",
+        source=f"folder {root.name}: {count:,} search images {origin}{layout.note}",
         name="folder",
         train=rest_of(pool[count:], preprocess),
     )
 
 
 def _check_same_classes(*folders: Path) -> None:
-    names = [{entry.name for entry in folder.iterdir() if entry.is_dir()} for folder in folders]
+    names = [{entry.name for entry in visible_folders(folder)} for folder in folders]
     if odd := sorted(names[0] ^ names[1]):
         raise AdrlGymError(
             f"{folders[0]} and {folders[1]} have different class folders, {odd[0]} is in one of them alone: class "
@@ -70,7 +71,7 @@ def draw_pools(parts: dict[str, Samples]) -> tuple[Samples, Samples, str]:
     """Samples to draw search images from in random order, those to test on, and a phrase for where they are from.
 
     Args:
-        parts: samples of ``train`` and ``val``, or of one folder alone (its name may be empty).
+        parts: samples of the folder to search on and of the one to test on, or of one alone (its name may be empty).
 
     Raises:
         AdrlGymError: one folder with one image, which cannot be halved.
@@ -78,9 +79,9 @@ def draw_pools(parts: dict[str, Samples]) -> tuple[Samples, Samples, str]:
     # The legacy generator: NumPy promises that its stream never changes, so neither do the splits.
     draw = np.random.RandomState(0)
     if len(parts) == 2:
-        train, test = parts["train"], parts["val"]
+        (search_name, train), (test_name, test) = parts.items()
         pool = [train[index] for index in draw.permutation(len(train))]
-        return pool, test, f"drawn from train/, {len(test):,} test images from val/"
+        return pool, test, f"drawn from {search_name}/, {len(test):,} test images from {test_name}/"
     ((name, samples),) = parts.items()
     if len(samples) == 1:
         raise AdrlGymError(
@@ -99,18 +100,25 @@ def read_samples(folder: Path, classes: int, dataset: Any = None) -> Samples:
         AdrlGymError: it cannot be opened, has another number of classes, or no images.
     """
     try:
-        dataset = dataset or import_torchvision().datasets.ImageFolder(str(folder), allow_empty=True)
+        by_class = read_classes(folder) if dataset is None else None
     except OSError as error:
         raise AdrlGymError(f"{folder} cannot be opened: {error}; one folder a class is needed") from error
-    found = len(set(dataset.class_to_idx.values()))
+    if by_class is None:
+        found, named = len(set(dataset.class_to_idx.values())), ""
+        samples: Samples = dataset.samples
+    else:
+        found, named = len(by_class), f" ({described_classes(by_class)})"
+        samples = [(path, index) for index, paths in enumerate(by_class.values()) for path in paths]
     if found != classes:
+        remedy = "take away those that are none" if found > classes else "add an empty folder for every class left out"
         raise AdrlGymError(
-            f"{folder} has {found:,} class folders, the network {classes:,} outputs: class indices are "
-            "the ranks of the folders' names, so add an empty folder for every class that was left out"
+            f"{folder} has {found:,} class folders, the network {classes:,} outputs{named}: class indices are the ranks "
+            f"of the folders' names, so {remedy}",
+            parameter="data_root",
         )
-    if not dataset.samples:
+    if not samples:
         raise AdrlGymError(f"{folder} holds no images")
-    return dataset.samples
+    return samples
 
 
 def lazy_images(samples: Samples, preprocess: Callable[[Any], Tensor]) -> LazyImageSet:
@@ -120,8 +128,13 @@ def lazy_images(samples: Samples, preprocess: Callable[[Any], Tensor]) -> LazyIm
 
 
 def _read(path: str, *, preprocess: Callable[[Any], Tensor]) -> Tensor:
-    loader = import_torchvision().datasets.folder.default_loader
     try:
-        return preprocess(loader(path))  # (C, H, W)
+        with Image.open(path) as picture:
+            return preprocess(picture)  # (C, H, W)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise AdrlGymError(
+            f"image {path} is larger than Pillow opens ({error}): shrink it, or set PIL.Image.MAX_IMAGE_PIXELS in the "
+            "network's file"
+        ) from error
     except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for broken files
         raise AdrlGymError(f"image {path} cannot be read ({error}): delete or replace it") from error

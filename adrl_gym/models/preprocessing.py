@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from adrl_gym.errors import AdrlGymError
@@ -95,13 +97,23 @@ class Preprocessing:
         )
 
     def __call__(self, picture: Any) -> Tensor:
-        """A PIL image to a normalised tensor, float32 ``(C, H, W)``."""
+        """Turn a PIL image into a normalised tensor, float32 ``(C, H, W)``.
+
+        Grey of 16 bits is scaled; Pillow's own conversion would turn all that is brighter than 255 of 65,535 white.
+
+        Raises:
+            ValueError: pixels of 32 bits.
+        """
         transforms = import_torchvision().transforms
-        picture = picture.convert("L" if self.shape[0] == 1 else "RGB")
+        deep = picture.mode[0] in "IF"
+        picture = (
+            _from_0_to_1(picture) if deep else picture.convert("RGB").convert("L" if self.shape[0] == 1 else "RGB")
+        )
         mode = transforms.InterpolationMode(self.interpolation)
         picture = transforms.functional.resize(picture, self._resized(*picture.size), mode)
         picture = transforms.functional.center_crop(picture, list(self.shape[1:]))
-        x = transforms.functional.to_tensor(picture)  # (C, H, W)
+        x = transforms.functional.to_tensor(picture)  # (C, H, W); of a deep one (1, H, W)
+        x = x.expand(self.shape[0], -1, -1) if deep else x  # (C, H, W)
         return transforms.functional.normalize(x, list(self.mean), list(self.std))  # (C, H, W)
 
     @property
@@ -124,6 +136,26 @@ class Preprocessing:
         return [columns * height // width, columns]
 
 
+def _from_0_to_1(picture: Any) -> Any:
+    """Scale a picture of 16 bits a pixel (modes ``I;16`` and, of older Pillows, ``I``) to floating point."""
+    pixels = np.array(picture).astype(np.float32)  # (H, W)
+    if (
+        picture.mode == "F"
+        or pixels.min() < 0
+        or pixels.max() > WHITE
+        or (picture.mode == "I" and _has_32_bits(picture))
+    ):
+        raise ValueError(
+            f"its pixels are 32-bit numbers (mode {picture.mode}), whose white is unknown: save it with 8 or 16 bits"
+        )
+    return Image.fromarray(pixels / WHITE)
+
+
+def _has_32_bits(picture: Any) -> bool:
+    return getattr(picture, "format", None) not in ("PNG", "PPM")  # Pillow opens 16 bits of these two in mode I
+
+
+WHITE = 65_535  # of 16 bits
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
 
 # Means and deviations are of the 50,000 training images, per channel.

@@ -129,7 +129,7 @@ def test_folders_that_cannot_be(tmp_path: Path) -> None:
         load_splits("alexnet", data_root=tmp_path / "few")
     make_split(tmp_path / "empty" / "val", 0)
     (tmp_path / "empty" / "val").mkdir(parents=True)
-    with pytest.raises(AdrlGymError, match="cannot be opened: Couldn't find any class folder"):
+    with pytest.raises(AdrlGymError, match="holds no class folders: put"):
         load_splits("alexnet", data_root=tmp_path / "empty")
 
 

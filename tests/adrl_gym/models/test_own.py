@@ -261,9 +261,11 @@ def test_files_and_folders_that_cannot_be(
     assert "no images for make: name a folder" in error()
     assert "there is no folder" in error(data_root=tmp_path / "none")
     (tmp_path / "flat").mkdir()
-    assert "Couldn't find any class folder" in error(data_root=tmp_path / "flat")
+    assert "holds no class folders: put" in error(data_root=tmp_path / "flat")
     make_pictures(tmp_path / "four", 4, 1)
-    assert "four has 4 class folders, the network 3 outputs" in error(data_root=tmp_path / "four")
+    assert "four has 4 class folders, the network 3 outputs (class0000, class0001, class0002, class0003): " in error(
+        data_root=tmp_path / "four"
+    )
     make_pictures(tmp_path / "two" / "train", 3, 1)
     (make_pictures(tmp_path / "two" / "val", 3, 1) / "class0002").rename(tmp_path / "two" / "val" / "other")
     assert "have different class folders, class0002 is in one of them alone" in error(data_root=tmp_path / "two")
