@@ -54,7 +54,7 @@ class QuantProblem:
         searchable: indices of the layers that are searched.
         min_bits, max_bits: range of the searched layers' bits.
         unquantized: one line on weights that stay float; ``None`` if there are none.
-        images: how many search images there are.
+        images, images_hash: number of search images, and content hash of them and their labels.
         slice_size: how many of them run at a time.
 
     Raises:
@@ -82,7 +82,7 @@ class QuantProblem:
         self.quantizer, self.budget, self.bias_correction = config.quantizer, config.budget, config.bias_correction
         self.calibration, self.checkpoint = config.calibration, content_hash(network.state_dict())
         network = with_linear_attention(network)
-        self.images = len(splits.search)
+        self.images, self.images_hash = len(splits.search), splits.search.hash
         self.layers = find_layers(network, tuple(splits.search.images.shape[1:]))
         self.parameters = tuple(layer.parameters for layer in self.layers)
         self.unquantized = unquantized(network, self.layers)

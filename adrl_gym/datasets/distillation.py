@@ -103,8 +103,6 @@ def distill(
         )
     images = loaded.preprocessing()
     classes = count_outputs(loaded.network, torch.zeros(images.shape))
-    if classes < 2:
-        raise AdrlGymError(f"{loaded.name} has {classes} output: images are distilled for at least 2 classes")
     # A copy: the caller's network keeps its gradients, its layout and its device.
     network = copy.deepcopy(loaded.network).requires_grad_(False).to(device)
     network = to_layout(network, fast_layout(network, torch.rand(2, *images.shape, device=device)))

@@ -101,6 +101,11 @@ def count_outputs(network: nn.Module, image: Tensor) -> int:
         raise AdrlGymError(
             f"images of shape {tuple(image.shape)} do not fit {name}{_first_weight(network)}: {reason}"
         ) from error
+    if isinstance(output, Tensor) and (output.shape[1:] == (1,) or output.dim() < 2):
+        raise AdrlGymError(
+            f"{name} has a single output: classes are told apart by one logit each, so let it return two for z, "
+            "torch.stack([torch.zeros_like(z), z], 1), whose softmax is z's sigmoid; a regression has no classes"
+        )
     if not isinstance(output, Tensor) or output.dim() != 2:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise AdrlGymError(f"{name} returns {shape} for one image: logits (images, classes) are needed")

@@ -110,10 +110,10 @@ def read_samples(folder: Path, classes: int, dataset: Any = None) -> Samples:
         found, named = len(by_class), f" ({described_classes(by_class)})"
         samples = [(path, index) for index, paths in enumerate(by_class.values()) for path in paths]
     if found != classes:
-        remedy = "take away those that are none" if found > classes else "add an empty folder for every class left out"
+        remedy = "take away those that are none" if found > classes else "add an empty folder for each class left out"
         raise AdrlGymError(
-            f"{folder} has {found:,} class folders, the network {classes:,} outputs{named}: class indices are the ranks "
-            f"of the folders' names, so {remedy}",
+            f"{folder} has {found:,} class folders, the network {classes:,} outputs{named}: class indices are "
+            f"the ranks of their names, so {remedy}",
             parameter="data_root",
         )
     if not samples:

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from adrl_gym.models import content_hash
+
 Batch = tuple[Tensor, Tensor | None]  # images (B, C, H, W); labels (B,) where they are known
 
 
@@ -41,6 +43,11 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def hash(self) -> str:
+        """Content hash of images and labels, 64 hexadecimal digits."""
+        return content_hash({"images": self.images} | ({} if self.labels is None else {"labels": self.labels}))
 
     def first(self, count: int) -> "ImageSet":
         """The first ``count`` images (all, if there are fewer)."""

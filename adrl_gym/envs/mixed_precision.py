@@ -7,7 +7,8 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.data import Dataset
 
 from adrl_gym.bits import bits_from_action, natural
 from adrl_gym.config import ProblemConfig
@@ -71,7 +72,8 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
     network: a name (``resnet20``, ``cifarnet``, ``alexnet``, ``resnet50``), ``torchvision:NAME``, ``timm:NAME``,
         ``FILE.py:FACTORY`` (see ``load_network``), or any ``nn.Module``.
     data: ``auto``, ``cifar10``, ``cifar100``, ``imagenet``, ``data-free``, the name of a ``.npz`` file that
-        was distilled from the network, or any iterable of (images, labels) batches.
+        was distilled from the network, any iterable of (images, labels) batches, or a
+        map-style ``Dataset`` of (image, label), PIL images included.
     data_root: folder of the data set; for one's own network, of one folder of images a class, which are prepared as
         the network's weights or its attribute ``pretrained_cfg`` say.
     mean, std: of each channel of one's own network's images, pixels from 0 to 1; by default as its weights or its
@@ -96,7 +98,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
     def __init__(
         self,
         network: str | Path | nn.Module = "resnet20",
-        data: str | Path | Iterable[tuple[Tensor, Tensor]] = "auto",
+        data: str | Path | Iterable[Any] | Dataset[Any] = "auto",
         *,
         data_root: str | Path | None = None,
         mean: Sequence[float] | None = None,
@@ -129,7 +131,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         elif data_root is not None or download:
             raise AdrlGymError("data_root and download say where named data are; leave them out with your own batches")
         else:
-            splits = own_splits(data, images)
+            splits = own_splits(data, images, loaded)
         self.problem = QuantProblem(loaded.network, splits, config, name=loaded.name, progress=progress)
         if self.problem.unquantized is not None:
             gym.logger.warn(self.problem.unquantized)

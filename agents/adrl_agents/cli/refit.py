@@ -70,6 +70,7 @@ def main(options: RefitOptions) -> dict[str, Any]:
         "data": problem.splits.name,
         "quantizer": problem.quantizer,
         "checkpoint": problem.checkpoint,
+        "images_hash": problem.images_hash,
         "versions": package_versions(),
         "git_commit": git_commit(),
     }

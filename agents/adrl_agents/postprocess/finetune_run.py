@@ -97,6 +97,7 @@ class FinetuneFolder:
             "data_source": problem.splits.source,
             "quantizer": problem.quantizer,
             "checkpoint": problem.checkpoint,
+            "images_hash": problem.images_hash,
             "finetuned": content_hash(done.network.network.state_dict()),
             "versions": package_versions(),
             "git_commit": git_commit(),

@@ -11,7 +11,7 @@ import tyro
 
 from adrl_agents.baselines import Proposals, neighbours
 from adrl_agents.options import Options, SearchOptions, Switch, cache_beside
-from adrl_agents.postprocess.run import Recorded, RunOptions, check_weights, read_run
+from adrl_agents.postprocess.run import Recorded, RunOptions, check_problem, read_run
 from adrl_agents.postprocess.trained import decide, load_trained
 from adrl_agents.registry import AGENTS
 from adrl_agents.runs import Episode, RunFolder, SearchResult, rank
@@ -68,7 +68,7 @@ def answer(options: NewBudgetOptions) -> SearchResult:
 
     def proposals(env: gym.Env[Any, Any]) -> Proposals:
         problem = problem_of(env)
-        check_weights(read, problem)
+        check_problem(read, problem)
         configurations = candidates(read, wanted.profile_images, env)[: wanted.episodes]
         asked.append((problem, problem.memo_misses))
         for bits in configurations:

@@ -9,7 +9,7 @@ import tyro
 
 from adrl_agents.options import Options
 from adrl_agents.runs import RunFolder, SearchResult
-from adrl_agents.search import make_env
+from adrl_agents.search import check_images, make_env
 from adrl_gym.bits import BitConfig
 from adrl_gym.costs import size_ratio
 from adrl_gym.datasets import DATA
@@ -79,7 +79,7 @@ def load_run(options: RunOptions) -> LoadedRun:
     read = read_run(options)
     env, _ = make_env(read.options)
     problem = problem_of(env)
-    check_weights(read, problem)
+    check_problem(read, problem)
     names = tuple(layer.name for layer in problem.layers)
     return LoadedRun(read.folder, read.result, problem, BitConfig(names, read.result.config.for_layers(names)))
 
@@ -97,13 +97,14 @@ def read_run(options: RunOptions) -> Recorded:
     return Recorded(folder, result, recorded)
 
 
-def check_weights(read: Recorded, problem: QuantProblem) -> None:
-    """Refuse a network with other weights than the searched one had; raises ``AdrlGymError``."""
+def check_problem(read: Recorded, problem: QuantProblem) -> None:
+    """Refuse other weights or images than those that were searched with; raises ``AdrlGymError``."""
     if problem.checkpoint != read.result.checkpoint:
         raise AdrlGymError(
             f"{read.folder.path} was searched with other weights of the network (hash {read.result.checkpoint[:12]}, "
             f"here {problem.checkpoint[:12]}): name their file with --weights"
         )
+    check_images(read.result, problem, read.folder)
 
 
 def _recorded(result: SearchResult, options: RunOptions, folder: RunFolder) -> Options:

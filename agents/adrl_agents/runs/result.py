@@ -51,6 +51,7 @@ class SearchResult(BaseModel):
         cpu_seconds: of the search, of the processor's time over all its threads, whatever else ran on the machine; None
             where a version that did not measure it began the search.
         checkpoint: hash of the float network's weights.
+        images_hash: of the search images and their labels; None where a version that recorded none began the search.
         versions: of the packages that had a part in it.
         history: name of the CSV file beside this one with a row for every episode.
         git_commit: of the working copy, ``-dirty`` if it has changes; None outside one.
@@ -89,6 +90,7 @@ class SearchResult(BaseModel):
     float_test_accuracy: Percent | None = None
     test_accuracy: Percent | None = None
     cpu_seconds: Amount | None = None
+    images_hash: str | None = None
     git_commit: str | None = None
     wandb_run: str | None = None
 

@@ -135,10 +135,22 @@ def _check_same(previous: SearchResult, problem: QuantProblem, folder: RunFolder
             f"{folder.path} was searched on {previous.data} images, not on {problem.splits.name} ones: "
             "give --data and --data-root as there, or choose another --output"
         )
+    check_images(previous, problem, folder)
     if previous.checkpoint != problem.checkpoint:
         raise AdrlGymError(
             f"{folder.path} was made with other weights of the network (hash {previous.checkpoint[:12]}, now "
             f"{problem.checkpoint[:12]}): give the same --weights, or choose another --output"
+        )
+
+
+def check_images(result: SearchResult, problem: QuantProblem, folder: RunFolder) -> None:
+    """Refuse other search images or labels than those of a run's numbers; raises ``AdrlGymError``."""
+    if result.images_hash is not None and result.images_hash != problem.images_hash:
+        raise AdrlGymError(
+            f"{folder.path} was searched on other images or labels (hash {result.images_hash[:12]}, here "
+            f"{problem.images_hash[:12]}), so no number would be comparable: give the same data, unchanged, or search "
+            "anew into another folder",
+            parameter="data_root",
         )
 
 

@@ -178,6 +178,7 @@ class SearchState:
             seconds=self.episodes[-1].seconds if self.episodes else round(self._before.seconds, 3),
             cpu_seconds=self.episodes[-1].cpu_seconds if measured else None,
             checkpoint=problem.checkpoint,
+            images_hash=problem.images_hash,
             wandb_run=self.wandb_run,
             versions=self._versions,
             git_commit=self.commit,
