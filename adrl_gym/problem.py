@@ -1,6 +1,7 @@
 """The quantization problem: one network, its layers, a quantizer, images and a budget."""
 
 import copy
+import math
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
@@ -55,7 +56,7 @@ class QuantProblem:
         min_bits, max_bits: range of the searched layers' bits.
         unquantized: one line on weights that stay float; ``None`` if there are none.
         images, images_hash: number of search images, and content hash of them and their labels.
-        slice_size: how many of them run at a time.
+        slice_size, most_evaluations: images that run at a time; limit of ``evaluations`` that a search sets itself.
 
     Raises:
         AdrlGymError: nothing to quantize, an impossible budget, NaN weights, images or labels that do not fit.
@@ -75,9 +76,9 @@ class QuantProblem:
         self.min_bits, self.max_bits = config.bits
         devices = check_device(config.device)
         network = prepared(network).eval()
-        check_fit(network, splits.search)
-        if splits.test is not None:
-            check_fit(network, splits.test)
+        for images in (splits.search, splits.test):
+            if images is not None:
+                check_fit(network, images)
         self.name, self.splits = name, splits
         self.quantizer, self.budget, self.bias_correction = config.quantizer, config.budget, config.bias_correction
         self.calibration, self.checkpoint = config.calibration, content_hash(network.state_dict())
@@ -92,13 +93,12 @@ class QuantProblem:
         if next(network.parameters()).device != devices[0]:
             network = copy.deepcopy(network).to(devices[0])
         self.network = network
-        widths = range(self.min_bits, self.max_bits + 1)
         self._params = LayerwiseParams(
             network,
             self.layers,
             splits.search.images,
             quantizer=find_quantizer(self.quantizer),
-            widths=[sorted({*widths, *self.fixed_bits.values()})] * len(self.layers),
+            widths=[sorted({*range(self.min_bits, self.max_bits + 1), *self.fixed_bits.values()})] * len(self.layers),
             bias_correction=self.bias_correction,
             progress=progress,
         )
@@ -117,14 +117,16 @@ class QuantProblem:
             cache=None if config.cache is None else Path(config.cache),
         )
         self.slice_size = self._evaluation.slice_size
+        self.most_evaluations, self._charged = math.inf, 0.0
 
     @property
     def evaluations(self) -> float:
-        """Work done so far, in passes of all search images through the whole network; cache hits are not counted.
+        """Work so far in passes of all search images; parts of the network count by their multiply-accumulates."""
+        return self._evaluation.passes + self._charged
 
-        A pass over part of the images or of the network counts as its share of multiply-accumulates.
-        """
-        return self._evaluation.passes
+    def charge(self, passes: float) -> None:
+        """Count work on the search images that was done outside, such as gradients, in passes."""
+        self._charged += passes
 
     @property
     def memo_hits(self) -> int:
@@ -220,11 +222,7 @@ class QuantProblem:
         return self._evaluation.test(check_bits(bits, *self._allowed))
 
     def measure(self, network: nn.Module | QuantizedNetwork, split: Split = "search") -> Metrics:
-        """Measure any network with the same images and classes, for example a finetuned one, on the images of a split.
-
-        Raises:
-            AdrlGymError: there are no test images.
-        """
+        """Measure any network with the same images and classes on a split, ``AdrlGymError`` where there is none."""
         module = network.network if isinstance(network, QuantizedNetwork) else network
         return self._evaluation.measure(module, split)
 

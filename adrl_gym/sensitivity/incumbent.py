@@ -10,7 +10,7 @@ from adrl_gym.evaluation import Score
 from adrl_gym.problem import QuantProblem
 from adrl_gym.sensitivity.table import finite
 
-_REACH = 2  # bits up and down from the configuration that are measured
+REACH = 2  # bits up and down from the configuration that are measured
 
 
 class IncumbentSensitivity(NamedTuple):
@@ -45,7 +45,7 @@ def measure_around(
     images = min(images, problem.images)
     (own,) = problem.costs([bits], score, 0, images)  # (N,)
     for row, layer in enumerate(tqdm(problem.searchable, "profiling layers", leave=False, disable=None)):
-        low, high = max(bits[layer] - _REACH, problem.min_bits), min(bits[layer] + _REACH, problem.max_bits)
+        low, high = max(bits[layer] - REACH, problem.min_bits), min(bits[layer] + REACH, problem.max_bits)
         near = [(*bits[:layer], b, *bits[layer + 1 :]) for b in range(low, high + 1)]
         differences = problem.costs(near, score, 0, images) - own  # (high - low + 1, N)
         first, last = low - problem.min_bits, high - problem.min_bits  # columns

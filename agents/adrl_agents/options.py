@@ -5,7 +5,7 @@ import importlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 import gymnasium as gym
 import tyro
@@ -20,6 +20,7 @@ from adrl_gym.devices import check_device as check_device
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Precision, Score
 from adrl_gym.quantization import QUANTIZERS, Calibration
+from adrl_gym.sensitivity import Sensitivity
 
 if TYPE_CHECKING:
     Algo: TypeAlias = str
@@ -82,6 +83,8 @@ class Options:
     """Bit configurations to try."""
     evaluations: int | None = None
     """Most passes over all search images that the search may take; without it, only --episodes ends it."""
+    minutes: float | None = None
+    """Most minutes that the search may take; without it, only --episodes and --evaluations end it."""
     window: int = 20
     """Episodes that early termination of the search looks back on."""
     tolerance: float = 0.0
@@ -127,9 +130,13 @@ class Options:
             raise AdrlGymError(
                 f"window must be at least 2, got {self.window}: a deviation needs 2 episodes", parameter="window"
             )
-        for name, remedy in (("tolerance", "0 never ends the search early"), ("activation_gib", "0 keeps none")):
+        for name, remedy in (
+            ("tolerance", "0 never ends the search early"),
+            ("activation_gib", "0 keeps none"),
+            ("minutes", "leave it out for no limit"),
+        ):
             value = getattr(self, name)
-            if not 0 <= value < math.inf:
+            if value is not None and not 0 <= value < math.inf:
                 raise AdrlGymError(f"{name} must be finite and at least 0, got {value:g}: {remedy}", parameter=name)
         if self.network is not None and self.env_id not in (DEFAULT_ID, GENERIC_ID):
             raise AdrlGymError(
@@ -159,6 +166,10 @@ class Options:
         if self.network is not None:
             env = self.network.rpartition(":")[2].replace("/", "-")
         return f"{env}-{agent}-{self.budget:g}"
+
+    def like(self, recorded: dict[str, Any]) -> Self:
+        """Return these options as a run that is resumed needs them, from what it recorded."""
+        return self
 
     def cache_file(self) -> Path | None:
         """Return the evaluation cache of this run, if it has one; an older ``memo.sqlite`` is gone on with."""
@@ -197,6 +208,15 @@ class ADRLOptions(ADRLConfig, Options):
 
     episodes: int = 40
     """Bit configurations to try."""
+    evaluations: int | None = 40
+    """Most passes over all search images that the search may take, tables of sensitivity included; None is no limit."""
+
+    def like(self, recorded: dict[str, Any]) -> Self:
+        """Return these options for a run that is resumed; those before gradients measured, without a limit."""
+        if "sensitivity" in recorded:
+            return self
+        limit = None if self.evaluations == ADRLOptions.evaluations else self.evaluations
+        return dataclasses.replace(self, sensitivity="measured", evaluations=limit)
 
     def check(self) -> None:
         """As for all agents, and ADRL's own."""
@@ -222,6 +242,8 @@ class SearchOptions(Options):
 
     method: Method
     """Method that chooses configurations; docs/agents.md describes each."""
+    sensitivity: Sensitivity = "measured"
+    """How greedy, ip and local get their one-layer table: from gradients (of the score kl), or measured."""
     score: Score = "kl"
     """What the one-layer table of greedy, ip and local measures: accuracy, agreement, divergence, or loss on labels."""
     profile_images: int = 250

@@ -77,7 +77,13 @@ def _search(
 
 
 def _on_table(search: Callable[..., Proposals], problem: QuantProblem, options: Any) -> Proposals:
-    return search(problem, score=options.score, profile_images=options.profile_images, evaluations=options.evaluations)
+    return search(
+        problem,
+        sensitivity=options.sensitivity,
+        score=options.score,
+        profile_images=options.profile_images,
+        evaluations=options.evaluations,
+    )
 
 
 AGENTS: dict[str, AgentSpec] = {

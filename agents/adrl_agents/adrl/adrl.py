@@ -17,6 +17,7 @@ from adrl_agents.haq import HAQ, truncated_normal
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import bits_from_action
 from adrl_gym.evaluation import Score
+from adrl_gym.sensitivity import Sensitivity
 
 _THOMPSON_NOISE = 0.5  # noise scale above which the indicator samples
 _DEFAULTS = ADRLConfig()
@@ -33,8 +34,8 @@ class ADRL(HAQ):
     Args:
         policy: ``MlpPolicy``.
         env: one environment of this package.
-        k, indicator, context, score, profile_images, early_termination, completion, memoization: see ``ADRLConfig``;
-            ``indicator`` may also be any callable (see ``Indicator``).
+        k, indicator, context, score, profile_images, early_termination, completion, memoization, sensitivity: see
+            ``ADRLConfig``; ``indicator`` may also be any callable (see ``Indicator``).
         policy_kwargs, **kwargs: as for ``HAQ``.
 
     Raises:
@@ -57,6 +58,7 @@ class ADRL(HAQ):
         early_termination: bool = _DEFAULTS.early_termination,
         completion: CompletedBy = _DEFAULTS.completion,
         memoization: bool = _DEFAULTS.memoization,
+        sensitivity: Sensitivity = _DEFAULTS.sensitivity,
         policy_kwargs: dict[str, Any] | None = None,
         _init_setup_model: bool = True,
         **kwargs: Any,
@@ -65,7 +67,9 @@ class ADRL(HAQ):
             raise AdrlGymError(f"k must be at least 1, got {k}: 1 is HAQ", parameter="k")
         self.k = k
         if indicator == "profiling":
-            indicator = ProfilingIndicator(context, score, profile_images, early_termination, completion, memoization)
+            indicator = ProfilingIndicator(
+                context, score, profile_images, early_termination, completion, memoization, sensitivity
+            )
         elif indicator == "distance":
             indicator = DistanceIndicator()
         elif isinstance(indicator, str):

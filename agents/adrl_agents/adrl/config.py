@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from adrl_gym.evaluation import Score
+from adrl_gym.sensitivity import Sensitivity
 
 Context = Literal["single", "prefix", "completed", "best"]
 CompletedBy = Literal["ip", "uniform"]
@@ -27,5 +28,7 @@ class ADRLConfig:
     """In contexts prefix and completed, stop profiling a candidate once it is significantly worse than the best."""
     completion: CompletedBy = "ip"
     """Completion in context completed: the knapsack (ip), or one bit-width for all layers to come."""
+    sensitivity: Sensitivity = "gradient"
+    """Sensitivity of layers: from gradients (of the score kl) in about ten passes, or measured entry by entry."""
     memoization: bool = True
     """Never measure the same thing twice. Switch it off, without a cache on disk, to see what it saves."""

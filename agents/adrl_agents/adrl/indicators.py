@@ -6,24 +6,18 @@ from functools import partial
 from typing import Any, get_args
 
 import numpy as np
-import torch
 
 from adrl_agents.adrl.config import CompletedBy, Context
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import Bits
 from adrl_gym.evaluation import SCORES, Score
 from adrl_gym.problem import ERROR_RATE
-from adrl_gym.sensitivity import (
-    IncumbentSensitivity,
-    SensitivityTable,
-    measure_around,
-    measure_layer,
-    measure_sensitivity,
-)
+from adrl_gym.sensitivity import Sensitivity, SensitivityTable, Surrogate, Tables, measure_layer, sensitivity_tables
 
 # Confidence multiplier: standard errors that a change of a layer's bits is charged. It grows by one step where the
 # table's answer turned out to be no better.
 _CONFIDENCE_STEP, _MAX_CONFIDENCE = 0.25, 4.0
+_NOT_SAVED = ("_tables", "_around", "_is_around", "_known", "_drawn", "_of")
 _MAX_SAMPLES = 20  # tables drawn in search of one whose answer was not tried
 
 #: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the searched layers before
@@ -79,6 +73,7 @@ class ProfilingIndicator:
             (``uniform``).
         memoization: never measure the same thing twice. Without it, the table's row is measured anew for every layer
             of every episode. That changes the cost of the search, not its result.
+        sensitivity: how tables are made, see ``sensitivity_tables``.
     """
 
     def __init__(
@@ -89,6 +84,7 @@ class ProfilingIndicator:
         early_termination: bool = True,
         completion: CompletedBy = "ip",
         memoization: bool = True,
+        sensitivity: Sensitivity = "gradient",
     ) -> None:
         if context not in get_args(Context):
             raise AdrlGymError(f"unknown context {context!r}: choose one of {', '.join(get_args(Context))}")
@@ -102,7 +98,7 @@ class ProfilingIndicator:
         self.score: Score = score
         self.images = images
         self.completion: CompletedBy = completion
-        self.memoization = memoization
+        self.memoization, self.sensitivity = memoization, sensitivity
         self._error_rate = ERROR_RATE if early_termination else 0.0
         self._identity: object = None  # of the problem that all of the following is about
         self._forget()
@@ -112,9 +108,10 @@ class ProfilingIndicator:
         self._least = math.inf  # what the best costs, on all search images
         self._tried: set[tuple[int, ...]] = set()
         self._around_images, self._confidence = self.images, 0.0
-        self._around: IncumbentSensitivity | None = None  # the best
-        self._alone: SensitivityTable | None = None
-        self._of: QuantProblem | None = None  # whose table that is
+        self._tables: Tables | None = None
+        self._of: QuantProblem | None = None  # whose tables those are
+        self._around: Surrogate | None = None
+        self._is_around: tuple[tuple[int, ...], int] | None = None  # bits and images that it is of
         self._known: SensitivityTable | None = None  # what scores come from ...
         self._drawn: SensitivityTable | None = None  # ... except in an episode of Thompson sampling
 
@@ -133,7 +130,7 @@ class ProfilingIndicator:
             cost = float(problem.costs([bits], self.score).mean())  # by the score that the table is of
             if self._best is None or cost < self._least:
                 self._best, self._least = bits, cost
-                self._around = self._known = None
+                self._confidence, self._known = 0.0, None
 
     def propose(self, problem: QuantProblem) -> bool:
         """Propose the best configuration by the table; return ``False`` if it was tried or proposed before.
@@ -151,7 +148,8 @@ class ProfilingIndicator:
                 self._confidence += _CONFIDENCE_STEP
             elif self._around_images == self.images < problem.images:
                 self._around_images, self._confidence = 2 * self.images, 0.0
-                self._around = None
+                if not self._affordable(problem):
+                    break
             else:
                 break
             self._known = None
@@ -171,8 +169,7 @@ class ProfilingIndicator:
         if self._around is None:
             return False
         for _ in range(_MAX_SAMPLES):
-            errors = self._around.errors * torch.randn(self._around.errors.shape, dtype=torch.float64).numpy()
-            self._drawn = SensitivityTable.of(problem, self._around.costs + errors)
+            self._drawn = self._around.draw()
             if (answer := self._answer(problem)) not in self._tried:
                 self._tried.add(answer)
                 return True
@@ -190,7 +187,7 @@ class ProfilingIndicator:
         if not self.memoization:
             problem.forget()
         if self.context in ("single", "best"):
-            if not self.memoization:
+            if not self.memoization and self.sensitivity == "measured":
                 measure_layer(problem, layer, sorted(set(candidates)), self.score, self.images)
             return [-cost for cost in knapsack.least_costs(decided, candidates)]
         unique, others = sorted(set(candidates)), len(problem.searchable) - layer - 1
@@ -213,27 +210,39 @@ class ProfilingIndicator:
         return -self._table(problem).priced
 
     def _table(self, problem: QuantProblem) -> SensitivityTable:
-        if self._alone is None or self._of is not problem:
-            self._alone = SensitivityTable.of(problem, measure_sensitivity(problem, self.score, self.images))
+        if self._tables is None or self._of is not problem:
+            self._tables = sensitivity_tables(problem, self.sensitivity, self.score, self.images)
             self._of = problem
-            self._around = self._known = None
+            self._around = self._is_around = self._known = None
         if self._best is None:
-            return self._alone
-        if self._around is None:
-            alone = self._alone.costs
-            self._around = measure_around(problem, self._best, self.score, self._around_images, alone)
+            return self._tables.alone()
+        wanted = self._best, self._around_images
+        if self._is_around != wanted and (self._around is None or self._affordable(problem)):
+            self._around, self._is_around = self._tables.around(*wanted), wanted
+            self._known = None
+        assert self._around is not None
         if self._known is None:
-            self._known = SensitivityTable.of(problem, self._around.costs + self._confidence * self._around.errors)
+            self._known = self._around.table(self._confidence)
         return self._known
+
+    def _affordable(self, problem: QuantProblem) -> bool:
+        """Whether the search's limit leaves evaluations for a table around the incumbent and a configuration."""
+        if problem.most_evaluations == math.inf:
+            return True
+        assert self._tables is not None
+        assert self._best is not None
+        needed = self._tables.passes_around(self._best, self._around_images) + 1
+        return problem.evaluations + needed <= problem.most_evaluations
 
     def __getstate__(self) -> dict[str, Any]:
         # An agent's file holds no networks and no images.
-        return {**self.__dict__, "_alone": None, "_around": None, "_known": None, "_drawn": None, "_of": None}
+        return {**self.__dict__, **dict.fromkeys(_NOT_SAVED)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_caution" in state:  # version 0.1, which had neither ``_of`` nor ``_identity``
             state["_confidence"] = state.pop("_caution")
-        self.__dict__.update({"_of": None, "_identity": None, **state})
+        measured = {"_identity": None, "sensitivity": "measured"}  # before there was a choice
+        self.__dict__.update({**measured, **state, **dict.fromkeys(_NOT_SAVED)})
 
 
 def uniform_rest(problem: QuantProblem, decided: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,17 +1,18 @@
 """Greedy bit allocation on the sensitivity table."""
 
+from typing import Unpack
+
 import numpy as np
 
 from adrl_agents.baselines.proposals import Proposals
-from adrl_agents.baselines.table import measured_table
+from adrl_agents.baselines.table import TableSettings, table_of
 from adrl_gym import QuantProblem
-from adrl_gym.evaluation import Score
 from adrl_gym.sensitivity import SensitivityTable
 
 
-def greedy(problem: QuantProblem, *, score: Score, profile_images: int, evaluations: int | None) -> Proposals:
+def greedy(problem: QuantProblem, **settings: Unpack[TableSettings]) -> Proposals:
     """Propose one configuration: see ``allocate``."""
-    table = measured_table(problem, score=score, profile_images=profile_images, evaluations=evaluations)
+    table = table_of(problem, **settings)
     yield table.bits(allocate(table))
 
 

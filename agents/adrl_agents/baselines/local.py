@@ -1,24 +1,24 @@
 """Local search from integer programming's answer."""
 
 from collections.abc import Iterator
+from typing import Unpack
 
 import numpy as np
 
 from adrl_agents.baselines.proposals import Proposals
-from adrl_agents.baselines.table import measured_table
+from adrl_agents.baselines.table import TableSettings, table_of
 from adrl_agents.runs import rank
 from adrl_gym import QuantProblem
-from adrl_gym.evaluation import Score
 from adrl_gym.sensitivity import SensitivityTable
 
 
-def local(problem: QuantProblem, *, score: Score, profile_images: int, evaluations: int | None) -> Proposals:
+def local(problem: QuantProblem, **settings: Unpack[TableSettings]) -> Proposals:
     """Swap bits between layers as long as it helps.
 
     The neighbours of the incumbent are measured on the whole network, in the order of their costs in the table. The
     first that is better becomes the incumbent. The search ends when no neighbour is better.
     """
-    table = measured_table(problem, score=score, profile_images=profile_images, evaluations=evaluations)
+    table = table_of(problem, **settings)
     best = table.columns(table.solve())  # (n,)
     tried = {table.bits(best)}
     least = rank((yield table.bits(best)))

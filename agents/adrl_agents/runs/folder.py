@@ -13,7 +13,8 @@ from adrl_agents.runs.result import SearchResult
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.files import write_whole
 
-LIMITS = ("episodes", "evaluations")  # of a search; they may be raised on resume
+LIMITS = ("episodes", "evaluations", "minutes")  # of a search; they may be raised on resume
+_EARLIER = {"sensitivity": "measured"}  # what runs did before there was a choice
 FREE = ("device", *LIMITS)  # options that may change on resume
 
 
@@ -110,5 +111,5 @@ def _differing(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     return [
         f"{'' if name == 'agent' else '--'}{name.replace('_', '-')} {there.get(name)} (here {here.get(name)})"
         for name in {**there, **here}
-        if name not in FREE and there.get(name) != here.get(name)
+        if name not in FREE and there.get(name, _EARLIER.get(name)) != here.get(name)
     ]

@@ -47,6 +47,8 @@ def run_search(agent_name: str, options: Options, make_search: MakeSearch | None
     """
     options.check()
     folder = RunFolder(options.output or Path("runs") / f"{options.run_name(agent_name)}-s{options.seed}")
+    if options.resume and folder.result.exists():
+        options = options.like(SearchResult.load(folder.result).options)
     previous = folder.claim(agent_name, options.recorded(), options.resume)
     if previous is not None and _is_finished(previous, options):
         _check_data(previous, options, folder)

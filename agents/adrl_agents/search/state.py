@@ -65,6 +65,9 @@ class SearchState:
             problem.memo_misses,
             problem.evaluations,
         )
+        if options.evaluations is not None:  # of this search, across interruptions
+            left = options.evaluations - self._before.evaluations
+            problem.most_evaluations = problem.evaluations + left
         self._start, self._cpu_start = time.monotonic(), time.process_time()
         self.commit = git_commit()
         self._versions = package_versions()
@@ -103,6 +106,8 @@ class SearchState:
         if len(episodes) >= options.episodes:
             return True
         if options.evaluations is not None and episodes and episodes[-1].evaluations + 1 > options.evaluations:
+            return True
+        if options.minutes is not None and episodes and episodes[-1].seconds >= 60 * options.minutes:
             return True
         last = [episode.accuracy for episode in episodes[-options.window :]]
         may_settle = options.tolerance > 0 and len(episodes) > self._resumed_at and len(last) == options.window

@@ -44,7 +44,8 @@ def test_profiling_stops_early_with_the_same_choice(tiny: nn.Module, batches: Ba
     for context, score in itertools.product(("prefix", "completed"), SCORES):
         problem = make_env(tiny, batches, bits=(2, 4)).unwrapped.problem  # type: ignore[attr-defined]
         quick, whole = (ProfilingIndicator(context, score, 300, early) for early in (True, False))  # type: ignore[arg-type]
-        whole._alone = quick._table(problem)  # the same one-layer table for both
+        quick(problem, (), [2])
+        whole._tables, whole._of = quick._tables, problem  # the same one-layer table for both
         for decided in [(), (2,), (3, 4), (4, 4, 4)]:
             a = np.array(quick(problem, decided, [2, 3, 4]))
             b = np.array(whole(problem, decided, [2, 3, 4]))

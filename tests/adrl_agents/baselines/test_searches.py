@@ -21,7 +21,7 @@ from torch import nn
 
 from adrl_agents.baselines.local import neighbours
 from adrl_agents.baselines.proposals import Proposals
-from adrl_agents.baselines.table import measured_table
+from adrl_agents.baselines.table import table_of
 from adrl_agents.options import Options, SearchOptions
 from adrl_agents.registry import AGENTS, names
 from adrl_agents.runs.history import Episode, load_history
@@ -122,7 +122,7 @@ def test_on_a_tiny_network_searches_find_the_best_of_all(problem: QuantProblem) 
 def test_the_loss_is_a_score_of_the_table(tmp_path: Path, problem: QuantProblem, method: str) -> None:
     result = search(method, tmp_path / "run", score="loss", episodes=1)
     assert (result.status, result.options["score"]) == ("finished", "loss")
-    table = measured_table(problem, score="loss", profile_images=300, evaluations=None)
+    table = table_of(problem, sensitivity="measured", score="loss", profile_images=300, evaluations=None)
     alone = [problem.evaluate(problem.with_fixed([b, None, None, None])).loss for b in (2, 3, 4)]
     assert table.costs[0].tolist() == pytest.approx(alone)
     assert found(problem, "ip", score="loss")[0] == table.solve()

@@ -1,0 +1,130 @@
+"""Sensitivity of all layers at all bit-widths from gradients, in a few passes at any depth."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from adrl_gym.bits import Bits
+from adrl_gym.graph import fast_layout
+from adrl_gym.problem import QuantProblem
+from adrl_gym.sensitivity.expansion import Expansion, fisher_vectors
+from adrl_gym.sensitivity.projection import NotDifferentiableError, Projector
+
+DRAWS = 3  # vectors for each image: 250 images rank entries as the measured table does, Spearman 0.999
+_MEMORY = 2**28  # bytes of what one thread keeps of a slice's activations
+_COPIES = 5 + DRAWS  # of a layer's output that are alive at a time: input, output, autograd's, gradients
+
+
+class GradientSensitivity:
+    """Expansions of the divergence from the float prediction around any configuration (see ``Expansion``).
+
+    One expansion takes a forward pass, ``DRAWS`` backward passes (weights need no gradient), one more backward pass
+    where it does not begin at the float network, and one more run of each layer for each bit-width. They count as
+    evaluations. As in ``Engine``, slices of images run side by side, each on one thread, so that results do not depend
+    on the number of threads.
+
+    Args:
+        problem: whose searched layers are expanded.
+        images: how many search images, at most.
+    """
+
+    def __init__(self, problem: QuantProblem, images: int) -> None:
+        self._problem, self._images = problem, min(images, problem.images)
+        device = next(problem.network.parameters()).device
+        image, _ = next(problem.splits.search.batches(1))  # (1, ...)
+        layout = fast_layout(problem.network, image.to(device))
+        threads = torch.get_num_threads() if device.type == "cpu" else 1
+        self._projectors = [Projector(problem, device, layout) for _ in range(threads)]
+        one_image = _COPIES * self._projectors[0].output_bytes(image)
+        self._slice = max(1, min(problem.slice_size, _MEMORY // one_image))
+        self._expected: dict[int, Tensor] = {}  # slice -> the float network's prediction (B, K)
+
+    def passes(self, bits: Bits, reach: int | None = None) -> float:
+        """Return the evaluations that ``expand`` takes."""
+        runs = sum(self._problem.layers[layer].macs * len(own) for layer, own in self._widths(bits, reach).items())
+        again = runs / sum(layer.macs for layer in self._problem.layers)
+        quantized = any(b is not None for b in bits)
+        passes = 1 + DRAWS + again + quantized + (quantized and not self._expected)
+        return passes * self._images / self._problem.images
+
+    def expand(self, bits: Bits, reach: int | None = None) -> Expansion:
+        """Expand around a configuration.
+
+        Args:
+            bits: of all layers; ``None`` is float.
+            reach: bits up and down from ``bits`` that are expanded; without it, all.
+
+        Raises:
+            NotDifferentiableError: no gradient reaches a layer from the logits.
+        """
+        problem = self._problem
+        widths = self._widths(bits, reach)
+        every = range(problem.min_bits, problem.max_bits + 1)
+        known = np.array([[b in own for b in every] for own in widths.values()])  # (n, widths)
+        problem.quantized_params(0, problem.min_bits)  # made before threads ask for them
+        passes = self.passes(bits, reach)
+        free, here = list(self._projectors), threading.local()
+        bar = tqdm(total=self._images, desc="gradients", unit="image", leave=False, disable=None)
+
+        def changes(job: tuple[int, Tensor]) -> Tensor:
+            if not hasattr(here, "projector"):
+                here.projector = free.pop()
+            found = self._changes(here.projector, *job, bits, widths)  # (B, 1 + DRAWS, n * widths)
+            bar.update(len(found))
+            return found
+
+        with bar, ThreadPoolExecutor(len(free), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            found = torch.cat(list(pool.map(changes, enumerate(self._batches()))))  # (N, 1 + DRAWS, entries)
+        problem.charge(passes)
+        whole = np.zeros((*found.shape[:2], *known.shape), dtype=np.float32)  # (N, 1 + DRAWS, n, widths)
+        whole[..., known] = found.numpy()
+        silent = ~whole[:, 1:].any(axis=(0, 1, 3))  # (n,)
+        if silent.any():
+            name = problem.layers[problem.searchable[int(silent.argmax())]].name
+            raise NotDifferentiableError(f"no gradient reaches {name} from the logits: give sensitivity measured")
+        return Expansion(whole[:, 0], whole[:, 1:], known)
+
+    def _changes(
+        self, projector: Projector, place: int, images: Tensor, bits: Bits, widths: dict[int, list[int]]
+    ) -> Tensor:
+        """Products of one slice's images, all known entries in a row: ``(B, 1 + DRAWS, entries)``."""
+        generator = torch.Generator().manual_seed(place)  # the same for every configuration and thread
+        begins_quantized = any(b is not None for b in bits)
+        if begins_quantized and place not in self._expected:
+            self._expected[place] = projector.logits(images).softmax(1)  # (B, K)
+
+        def vectors(logits: Tensor) -> Tensor:
+            drawn = fisher_vectors(logits, DRAWS, generator)  # (DRAWS, B, K)
+            if not begins_quantized:
+                self._expected[place] = logits.softmax(1)  # (B, K)
+                return drawn
+            towards = logits.softmax(1) - self._expected[place]  # (B, K), the gradient of the divergence
+            return torch.cat([towards[None], drawn])
+
+        found = projector.project(images, bits, widths, vectors)
+        products = torch.cat([found[layer] for layer in widths], 2)  # (B, DRAWS or 1 + DRAWS, entries)
+        if not begins_quantized:
+            products = torch.cat([torch.zeros_like(products[:, :1]), products], 1)
+        return products.cpu()
+
+    def _batches(self) -> Iterator[Tensor]:
+        left = self._images
+        for images, _ in self._problem.splits.search.batches(self._slice):
+            if left <= 0:
+                return
+            yield images[:left]
+            left -= len(images)
+
+    def _widths(self, bits: Bits, reach: int | None) -> dict[int, list[int]]:
+        """Searched layer -> the bit-widths that are expanded."""
+        every = range(self._problem.min_bits, self._problem.max_bits + 1)
+        found = {}
+        for layer in self._problem.searchable:
+            own = bits[layer]
+            found[layer] = [b for b in every if reach is None or own is None or abs(b - own) <= reach]
+        return found

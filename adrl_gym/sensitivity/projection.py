@@ -1,0 +1,170 @@
+"""Inner products of the layers' output errors with gradients: one network copy, one slice of images."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from adrl_gym.bits import Bits
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.graph import placed, to_layout
+from adrl_gym.layers import (
+    Quantizable,
+    QuantizedParams,
+    is_quantizable,
+    layer_input,
+    load_quantized,
+    own_params,
+    quantizable,
+)
+from adrl_gym.problem import QuantProblem
+
+
+class NotDifferentiableError(AdrlGymError):
+    """Autograd cannot follow the network from its layers to its logits."""
+
+
+class _Call(NamedTuple):
+    """One use of a layer's weights in a forward pass."""
+
+    layer: int
+    module: Quantizable
+    x: Tensor
+    output: Tensor
+
+
+class Projector:
+    """One copy of a problem's network on one device, used by one thread at a time.
+
+    Hooks keep every layer's input, and its output as a node of autograd's graph, also where nothing before it asks for
+    a gradient (token ids cannot). The network computes on with a copy of the output, since it may write into it.
+
+    Args:
+        problem: whose network and quantized weights.
+        device: where it runs.
+        layout: of images and weights.
+    """
+
+    def __init__(self, problem: QuantProblem, device: torch.device, layout: torch.memory_format) -> None:
+        network = copy.deepcopy(problem.network).requires_grad_(False).to(device)
+        self._network, self._device, self._layout = to_layout(network, layout), device, layout
+        self._problem = problem
+        self._modules = [quantizable(network, layer) for layer in problem.layers]
+        self._float = [own_params(module) for module in self._modules]
+        self._layer_of = {id(module.weight): layer for layer, module in enumerate(self._modules)}
+        self._calls: list[_Call] | None = None  # None: not listening
+        for module in network.modules():
+            if is_quantizable(module) and id(module.weight) in self._layer_of:
+                module.register_forward_hook(self._keep, with_kwargs=True)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the float network's logits ``(B, K)``."""
+        with torch.inference_mode():
+            return self._run(images)
+
+    def output_bytes(self, image: Tensor) -> int:
+        """Return the bytes of all layers' outputs for one image ``(1, ...)``."""
+        self._calls = []
+        with torch.no_grad():
+            self._run(image)
+        found = sum(call.output.nbytes for call in self._calls)
+        self._calls = None
+        return found
+
+    def project(
+        self,
+        images: Tensor,
+        bits: Bits,
+        widths: Mapping[int, Sequence[int]],
+        vectors: Callable[[Tensor], Tensor],
+    ) -> dict[int, Tensor]:
+        """Return each layer's output errors times the gradients of the logits' projections.
+
+        Args:
+            images: ``(B, ...)``.
+            bits: of all layers, the configuration to begin from; ``None`` is float.
+            widths: layer -> the bit-widths whose errors are asked for.
+            vectors: takes logits ``(B, K)`` and gives ``(D, B, K)``, what to project them on.
+
+        Returns:
+            Layer -> ``(B, D, widths)``, zero at the layer's own bits.
+
+        Raises:
+            NotDifferentiableError: no gradient reaches a layer from the logits.
+        """
+        own = [self._params(layer, b) for layer, b in enumerate(bits)]
+        try:
+            for module, params in zip(self._modules, own, strict=True):
+                load_quantized(module, params)
+            self._calls = []
+            with torch.enable_grad():
+                logits = self._run(images)  # (B, K)
+            calls, self._calls = self._calls, None
+            if not logits.requires_grad:
+                raise NotDifferentiableError(_no_gradient(self._network, "any layer"))
+            directions = vectors(logits.detach())  # (D, B, K)
+            gradients = [
+                torch.autograd.grad(logits, [call.output for call in calls], v, retain_graph=True, allow_unused=True)
+                for v in directions
+            ]  # [D][call]
+            del logits
+            return self._products(calls, gradients, own, widths)
+        finally:
+            self._calls = None
+            for module, params in zip(self._modules, self._float, strict=True):
+                load_quantized(module, params)
+
+    def _products(
+        self,
+        calls: list[_Call],
+        gradients: Sequence[Sequence[Tensor | None]],
+        own: Sequence[QuantizedParams],
+        widths: Mapping[int, Sequence[int]],
+    ) -> dict[int, Tensor]:
+        found: dict[int, Tensor] = {}
+        for place, (layer, module, x, output) in enumerate(calls):
+            if layer not in widths:
+                continue
+            reached = [of_draw[place] for of_draw in gradients]
+            if any(gradient is None for gradient in reached):
+                raise NotDifferentiableError(_no_gradient(self._network, self._problem.layers[layer].name))
+            gradient = torch.stack([g.flatten(1) for g in reached if g is not None], 1)  # (B, D, F)
+            errors = []
+            with torch.no_grad():
+                for b in widths[layer]:
+                    load_quantized(module, self._params(layer, b))
+                    errors.append((module(x) - output).flatten(1))  # (B, F)
+                load_quantized(module, own[layer])
+                product = gradient @ torch.stack(errors, 2)  # (B, D, widths)
+            found[layer] = found[layer] + product if layer in found else product  # used more than once
+        return found
+
+    def _params(self, layer: int, bits: int | None) -> QuantizedParams:
+        if bits is None:
+            return self._float[layer]
+        weight, bias = self._problem.quantized_params(layer, bits)
+        return QuantizedParams(
+            placed(weight.to(self._device), self._layout), None if bias is None else bias.to(self._device)
+        )
+
+    def _run(self, images: Tensor) -> Tensor:
+        # A copy, since a network may write into what it is given.
+        logits: Tensor = self._network(placed(images.to(self._device, copy=True), self._layout))  # (B, K)
+        return logits
+
+    def _keep(self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Tensor) -> Any:
+        if self._calls is None:
+            return None
+        kept = output if output.requires_grad else output.detach().requires_grad_(torch.is_grad_enabled())
+        layer = self._layer_of[id(module.weight)]
+        self._calls.append(_Call(layer, module, layer_input(inputs, keywords).detach(), kept))  # type: ignore[arg-type]
+        return kept.clone()
+
+
+def _no_gradient(network: nn.Module, layer: str) -> str:
+    return (
+        f"no gradient reaches {layer} of {type(network).__name__} from its logits (it runs without gradients, detaches "
+        "or rounds): give sensitivity measured"
+    )
