@@ -22,6 +22,9 @@ Protocol = Literal["search", "matched"]
 _NETWORKS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/CifarNet-Cifar10-v0"}
 
 
+ON_TABLE = ("ip-kl", "greedy", "local")  # searches that also start from a table of gradients
+
+
 def _searches() -> dict[str, tuple[str, dict[str, Any]]]:
     """Return the searches without learning but the exhaustive one; integer programming once for each score."""
     found: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -38,6 +41,10 @@ CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "haq": ("train_haq", {}),
     **{algo: ("train_sb3", {"algo": algo}) for algo in names("sb3")},
     **_searches(),
+    **{
+        f"{name}+gradient": (_searches()[name][0], {**_searches()[name][1], "sensitivity": "gradient"})
+        for name in ON_TABLE
+    },
 }
 # ADRL with one of its choices changed (some need another one changed too); d-adrl is the one of the indicator.
 CHANGED: list[dict[str, Any]] = [
@@ -50,6 +57,7 @@ CHANGED: list[dict[str, Any]] = [
     {"context": "completed", "early-termination": False},
     {"data": "data-free"},
     {"memoization": False},
+    {"sensitivity": "measured"},
 ]
 ABLATIONS = {"".join(["adrl", *(f"+{k}={v}" for k, v in changed.items())]): changed for changed in CHANGED}
 ADRL_VARIANTS = ("adrl", "d-adrl")  # these run for as many episodes as their default says

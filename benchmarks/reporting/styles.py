@@ -47,8 +47,8 @@ STYLES = {
 }
 for _agent in CONTENDERS:
     if _agent not in STYLES:  # a new one, or integer programming by a new score
-        _name, _, _score = _agent.partition("-")
-        STYLES[_agent] = _style(_name, suffix=f", {_score}" if _score else "")
+        _name, *_choices = _agent.replace("+", "-").split("-")
+        STYLES[_agent] = _style(_name, suffix="".join(f", {choice}" for choice in _choices))
 
 
 def read_defaults(path: Path) -> list[Row]:

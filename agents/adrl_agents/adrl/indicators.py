@@ -217,10 +217,11 @@ class ProfilingIndicator:
         if self._best is None:
             return self._tables.alone()
         wanted = self._best, self._around_images
-        if self._is_around != wanted and (self._around is None or self._affordable(problem)):
+        if self._is_around != wanted and self._affordable(problem):
             self._around, self._is_around = self._tables.around(*wanted), wanted
             self._known = None
-        assert self._around is not None
+        if self._around is None:  # the search's limit leaves no work for it
+            return self._tables.alone()
         if self._known is None:
             self._known = self._around.table(self._confidence)
         return self._known
