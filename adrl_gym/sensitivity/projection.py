@@ -98,23 +98,33 @@ class Projector:
         try:
             for module, params in zip(self._modules, own, strict=True):
                 load_quantized(module, params)
-            self._calls = []
-            with torch.enable_grad():
-                logits = self._run(images)  # (B, K)
-            calls, self._calls = self._calls, None
-            if not logits.requires_grad:
-                raise NotDifferentiableError(_no_gradient(self._network, "any layer"))
-            directions = vectors(logits.detach())  # (D, B, K)
-            gradients = [
-                torch.autograd.grad(logits, [call.output for call in calls], v, retain_graph=True, allow_unused=True)
-                for v in directions
-            ]  # [D][call]
-            del logits
+            calls, gradients = self._gradients(images, vectors)
             return self._products(calls, gradients, own, widths)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as reason:  # an operation without a derivative, or values that were overwritten
+            problem = f"no gradient of {type(self._network).__name__} can be had ({reason}): give sensitivity measured"
+            raise NotDifferentiableError(problem) from reason
         finally:
             self._calls = None
             for module, params in zip(self._modules, self._float, strict=True):
                 load_quantized(module, params)
+
+    def _gradients(
+        self, images: Tensor, vectors: Callable[[Tensor], Tensor]
+    ) -> tuple[list[_Call], list[tuple[Tensor | None, ...]]]:
+        """Return the layers' calls, and for each vector the gradients by their outputs."""
+        self._calls = []
+        with torch.enable_grad():
+            logits = self._run(images)  # (B, K)
+        calls, self._calls = self._calls, None
+        if not logits.requires_grad:
+            raise NotDifferentiableError(_no_gradient(self._network, "any layer"))
+        outputs = [call.output for call in calls]
+        directions = vectors(logits.detach())  # (D, B, K)
+        return calls, [
+            torch.autograd.grad(logits, outputs, v, retain_graph=True, allow_unused=True) for v in directions
+        ]
 
     def _products(
         self,

@@ -21,7 +21,7 @@ FILES = {"result.json", "episodes.csv", "agent.zip", "bits.png", "curve.png"}
 
 def test_a_run_leaves_its_folder_and_prints_the_bits(tmp_path: Path) -> None:
     output = tmp_path / "run"
-    done = run_script("train_adrl", arguments(output, episodes=22, k=2, seed=5, profile_images=20))
+    done = run_script("train_adrl", arguments(output, episodes=22, evaluations=200, k=2, seed=5, profile_images=20))
     assert (done.returncode, done.stderr) == (0, "")
     assert {path.name for path in output.iterdir()} == FILES
 

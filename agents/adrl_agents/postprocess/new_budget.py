@@ -20,7 +20,7 @@ from adrl_gym.bits import check_bits
 from adrl_gym.envs import problem_of
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.problem import QuantProblem
-from adrl_gym.sensitivity import SensitivityTable, measure_sensitivity
+from adrl_gym.sensitivity import SensitivityTable, sensitivity_tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def candidates(read: Recorded, profile_images: int | None, env: gym.Env[Any, Any
 
     Args:
         read: the run.
-        profile_images: images of its one-layer table of KL divergence; without one, the table is of the weights'
+        profile_images: images of its one-layer table of KL divergence, made as in the run; without one, the table is of the weights'
             relative error, which takes no image.
         env: of the new budget.
     """
@@ -115,8 +115,11 @@ def candidates(read: Recorded, profile_images: int | None, env: gym.Env[Any, Any
     free = list(problem.searchable)
     names = tuple(layer.name for layer in problem.layers)
     tried = _tried(read.folder, problem)
-    measured = None if profile_images is None else measure_sensitivity(problem, "kl", profile_images)  # (n, widths)
-    table = SensitivityTable.of(problem, problem.distances[free] if measured is None else measured)
+    if profile_images is None:
+        table = SensitivityTable.of(problem, problem.distances[free])
+    else:
+        made = read.result.options.get("sensitivity", "measured")
+        table = sensitivity_tables(problem, made, "kl", profile_images).alone()
     solved = table.solve()
 
     def cost(bits: tuple[int, ...]) -> tuple[float, tuple[int, ...]]:

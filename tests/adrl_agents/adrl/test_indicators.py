@@ -70,7 +70,8 @@ def test_the_rest_is_completed_with_one_bit_width(env: gym.Env[np.ndarray, Any])
 def test_without_memoization_the_same_is_found_at_a_higher_cost(tiny: nn.Module, batches: Batches) -> None:
     agents = []
     for memoization in (True, False):
-        agent = ADRL(env=make_env(tiny, batches, bits=(2, 4)), seed=0, k=3, profile_images=300, memoization=memoization)
+        settings: dict[str, Any] = {"k": 3, "profile_images": 300, "sensitivity": "measured"}
+        agent = ADRL(env=make_env(tiny, batches, bits=(2, 4)), seed=0, memoization=memoization, **settings)
         agents.append(agent.learn(12))
     with_memo, without = agents
     assert np.array_equal(actions_stored(with_memo), actions_stored(without))

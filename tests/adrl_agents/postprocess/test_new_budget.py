@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("scripts", "no_pictures")
 def searched(scripts: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an ADRL run, its cache beside it."""
     folder = tmp_path_factory.mktemp("runs") / "adrl"
-    search_with("adrl", ADRLOptions(**TINY, episodes=6, k=3, profile_images=20, output=folder))
+    search_with("adrl", ADRLOptions(**TINY, episodes=6, k=3, profile_images=20, sensitivity="measured", output=folder))
     return folder
 
 
@@ -106,6 +106,14 @@ def test_without_a_memo_the_answer_is_the_same_and_the_table_is_measured_again(r
     a, b = (SearchResult.load(run.parent / name / "result.json") for name in "ab")
     assert a.bits == b.bits
     assert b.evaluations > a.evaluations > 0
+
+
+def test_a_table_of_gradients_is_made_again(tmp_path: Path, search: Command) -> None:
+    options = ADRLOptions(**TINY, episodes=4, k=3, profile_images=20, output=tmp_path / "old")
+    search_with("adrl", options)
+    assert search(tmp_path / "old", "--budget", 0.08, "--output", tmp_path / "new", "--episodes", 3) == 0
+    assert "partly" not in search.out, "no configuration is measured for it"
+    assert SearchResult.load(tmp_path / "new" / "result.json").size_ratio <= 0.08
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.usefixtures("scripts", "no_pictures")
 
 
 def options(kind: type[Options], output: Path, **changes: Any) -> Any:
-    return kind(**{"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "output": output, **changes})
+    values = {"env_id": "tiny_env:Tiny-v0", "budget": 0.1, "images": 40, "evaluations": None, "output": output}
+    return kind(**{**values, **changes})
 
 
 def tried(output: Path) -> list[tuple[int, float, float, float, str]]:
