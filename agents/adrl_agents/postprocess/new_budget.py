@@ -107,8 +107,8 @@ def candidates(read: Recorded, profile_images: int | None, env: gym.Env[Any, Any
 
     Args:
         read: the run.
-        profile_images: images of its one-layer table of KL divergence, made as in the run; without one, the table is of the weights'
-            relative error, which takes no image.
+        profile_images: images of its one-layer table of KL divergence, made as in the run; without one, it is of
+            the weights' relative error, which takes no image.
         env: of the new budget.
     """
     problem = problem_of(env)

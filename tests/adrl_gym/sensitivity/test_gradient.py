@@ -37,7 +37,7 @@ class Mixed(nn.Module):
         x = torch.relu_(self.first(x))
         x = torch.relu_(self.up(torch.tanh(self.grouped(self.depthwise(x)))))
         x = torch.tanh(self.twice(x.mean((2, 3))))
-        return self.head(self.twice(x))  # type: ignore[no-any-return]
+        return self.head(self.twice(x))
 
 
 class Detached(nn.Module):
@@ -49,7 +49,7 @@ class Detached(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, 5)``."""
-        return self.fc(self.conv(x).relu().mean((2, 3)).detach())  # type: ignore[no-any-return]
+        return self.fc(self.conv(x).relu().mean((2, 3)).detach())
 
 
 def problem_with(network: nn.Module, images: int = 40, **settings: Any) -> QuantProblem:
@@ -100,11 +100,13 @@ def test_products_are_those_of_each_images_weight_gradients(mixed: nn.Module, be
         module.bias = nn.Parameter(torch.zeros(spec.out_channels) if bias is None else bias.clone())
     for layer, spec in enumerate(problem.layers):
         module = quantizable(network, spec)
+        own_weight, own_bias = module.weight, module.bias
+        assert isinstance(own_bias, nn.Parameter)
         for (d, i), (column, b) in itertools.product(np.ndindex(2, 4), enumerate(widths[layer])):
             projected = (network(images[i : i + 1])[0] * v[d, i]).sum()
-            gradients = torch.autograd.grad(projected, [module.weight, module.bias])
+            gradients = torch.autograd.grad(projected, [own_weight, own_bias])
             weight, bias = problem.quantized_params(layer, b)
-            changes = weight - module.weight, (torch.zeros(()) if bias is None else bias) - module.bias
+            changes = weight - own_weight, (torch.zeros(()) if bias is None else bias) - own_bias
             terms = [(g * change.detach()).double() for g, change in zip(gradients, changes, strict=True)]
             rounding = 1e-4 * sum(float(term.abs().sum()) for term in terms)  # float32, of many small terms
             expected = sum(float(term.sum()) for term in terms)
