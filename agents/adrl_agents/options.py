@@ -216,12 +216,13 @@ class ADRLOptions(ADRLConfig, Options):
         if "sensitivity" in recorded:
             return self
         limit = None if self.evaluations == ADRLOptions.evaluations else self.evaluations
-        return dataclasses.replace(self, sensitivity="measured", evaluations=limit)
+        images = recorded.get("profile_images") if self.profile_images is None else self.profile_images
+        return dataclasses.replace(self, sensitivity="measured", evaluations=limit, profile_images=images)
 
     def check(self) -> None:
         """As for all agents, and ADRL's own."""
         super().check()
-        self._at_least_one("k", "profile_images")
+        self._at_least_one("k", *(["profile_images"] if self.profile_images is not None else []))
         if not self.memoization and self.cache != "none":
             raise AdrlGymError(
                 "memoization is off, but a cache on disk remembers all the same: set cache to none", parameter="cache"

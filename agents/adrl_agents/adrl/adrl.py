@@ -54,7 +54,7 @@ class ADRL(HAQ):
         indicator: str | Indicator = _DEFAULTS.indicator,
         context: Context = _DEFAULTS.context,
         score: Score = _DEFAULTS.score,
-        profile_images: int = _DEFAULTS.profile_images,
+        profile_images: int | None = _DEFAULTS.profile_images,
         early_termination: bool = _DEFAULTS.early_termination,
         completion: CompletedBy = _DEFAULTS.completion,
         memoization: bool = _DEFAULTS.memoization,

@@ -22,8 +22,8 @@ class ADRLConfig:
     """Other layers while profiling: float, as decided (the rest float or completed), or as in the incumbent."""
     score: Score = "kl"
     """Measure of profiling: accuracy, agreement with the float network, divergence from it, or loss on labels."""
-    profile_images: int = 250
-    """Number of search images for profiling; context best doubles it once, when it has no more to propose."""
+    profile_images: int | None = None
+    """Search images for profiling, else a quarter, at most 250; doubled once, when there is no more to propose."""
     early_termination: bool = True
     """In contexts prefix and completed, stop profiling a candidate once it is significantly worse than the best."""
     completion: CompletedBy = "ip"

@@ -18,6 +18,7 @@ from adrl_gym.sensitivity import Sensitivity, SensitivityTable, Surrogate, Table
 # table's answer turned out to be no better.
 _CONFIDENCE_STEP, _MAX_CONFIDENCE = 0.25, 4.0
 _NOT_SAVED = ("_tables", "_around", "_is_around", "_known", "_drawn", "_of")
+_MOST_IMAGES, _FIRST_IMAGES = 250, 64  # of tables around the incumbent, and of gradients for the first one
 _MAX_SAMPLES = 20  # tables drawn in search of one whose answer was not tried
 
 #: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the searched layers before
@@ -67,7 +68,8 @@ class ProfilingIndicator:
             first, this is ``single``. All but ``completed`` add the cost-to-go by the table.
         score: ``accuracy``, ``agreement`` with the float network, ``kl`` divergence from it, or ``loss`` (of
             images with labels).
-        images: how many search images.
+        images: how many search images; by default a quarter of them, at most 250. Context ``best`` doubles it once,
+            when it has no more to propose.
         early_termination: stop measuring a candidate once it is significantly worse than the best (see ``race``).
         completion: of ``completed``: the knapsack (``ip``), or the largest bit-width for all others that fits
             (``uniform``).
@@ -80,7 +82,7 @@ class ProfilingIndicator:
         self,
         context: Context = "best",
         score: Score = "kl",
-        images: int = 250,
+        images: int | None = None,
         early_termination: bool = True,
         completion: CompletedBy = "ip",
         memoization: bool = True,
@@ -92,11 +94,11 @@ class ProfilingIndicator:
             raise AdrlGymError(f"unknown score {score!r}: choose one of {', '.join(SCORES)}")
         if completion not in get_args(CompletedBy):
             raise AdrlGymError(f"unknown completion {completion!r}: choose one of {', '.join(get_args(CompletedBy))}")
-        if images < 1:
+        if images is not None and images < 1:
             raise AdrlGymError(f"images must be at least 1, got {images}: profiling measures on them")
         self.context: Context = context
         self.score: Score = score
-        self.images = images
+        self._images = images
         self.completion: CompletedBy = completion
         self.memoization, self.sensitivity = memoization, sensitivity
         self._error_rate = ERROR_RATE if early_termination else 0.0
@@ -107,7 +109,7 @@ class ProfilingIndicator:
         self._best: tuple[int, ...] | None = None  # bits of all layers
         self._least = math.inf  # what the best costs, on all search images
         self._tried: set[tuple[int, ...]] = set()
-        self._around_images, self._confidence = self.images, 0.0
+        self._doubled, self._confidence = False, 0.0  # images of the tables around the best
         self._tables: Tables | None = None
         self._of: QuantProblem | None = None  # whose tables those are
         self._around: Surrogate | None = None
@@ -120,6 +122,10 @@ class ProfilingIndicator:
         if self._identity not in (None, problem.identity):
             self._forget()
         self._identity = problem.identity
+
+    def images(self, problem: QuantProblem) -> int:
+        """Return how many search images a table around the incumbent is made of, before they are doubled."""
+        return max(1, min(_MOST_IMAGES, problem.images // 4)) if self._images is None else self._images
 
     def update(self, problem: QuantProblem, bits: tuple[int, ...]) -> None:
         """Record that a configuration was tried; in context ``best``, it may become the incumbent."""
@@ -146,9 +152,9 @@ class ProfilingIndicator:
         while (answer := self._answer(problem)) in self._tried and self._best is not None:
             if answer != self._best and self._confidence < _MAX_CONFIDENCE:
                 self._confidence += _CONFIDENCE_STEP
-            elif self._around_images == self.images < problem.images:
-                self._around_images, self._confidence = 2 * self.images, 0.0
-                if not self._affordable(problem):
+            elif not self._doubled and self.images(problem) < problem.images:
+                self._doubled, self._confidence = True, 0.0
+                if not self._affordable(problem, 2 * self.images(problem)):
                     break
             else:
                 break
@@ -188,7 +194,7 @@ class ProfilingIndicator:
             problem.forget()
         if self.context in ("single", "best"):
             if not self.memoization and self.sensitivity == "measured":
-                measure_layer(problem, layer, sorted(set(candidates)), self.score, self.images)
+                measure_layer(problem, layer, sorted(set(candidates)), self.score, self.images(problem))
             return [-cost for cost in knapsack.least_costs(decided, candidates)]
         unique, others = sorted(set(candidates)), len(problem.searchable) - layer - 1
         if self.context == "prefix":
@@ -200,7 +206,7 @@ class ProfilingIndicator:
             whole = [problem.with_fixed(complete((*decided, b))) for b in unique]
             configurations = [problem.project(bits) for bits in whole]
         costs = problem.compare(
-            configurations, self.score, offsets=rest, images=self.images, error_rate=self._error_rate
+            configurations, self.score, offsets=rest, images=self.images(problem), error_rate=self._error_rate
         )
         return [-costs[unique.index(b)] for b in candidates]
 
@@ -211,13 +217,17 @@ class ProfilingIndicator:
 
     def _table(self, problem: QuantProblem) -> SensitivityTable:
         if self._tables is None or self._of is not problem:
-            self._tables = sensitivity_tables(problem, self.sensitivity, self.score, self.images)
+            images = self.images(problem)
+            if (self.sensitivity, self.score, self.context) == ("gradient", "kl", "best"):
+                # For a first answer soon; around it there are more.
+                images = min(images, _FIRST_IMAGES)
+            self._tables = sensitivity_tables(problem, self.sensitivity, self.score, images)
             self._of = problem
             self._around = self._is_around = self._known = None
         if self._best is None:
             return self._tables.alone()
-        wanted = self._best, self._around_images
-        if self._is_around != wanted and self._affordable(problem):
+        wanted = self._best, (1 + self._doubled) * self.images(problem)
+        if self._is_around != wanted and self._affordable(problem, wanted[1]):
             self._around, self._is_around = self._tables.around(*wanted), wanted
             self._known = None
         if self._around is None:  # the search's limit leaves no work for it
@@ -226,13 +236,13 @@ class ProfilingIndicator:
             self._known = self._around.table(self._confidence)
         return self._known
 
-    def _affordable(self, problem: QuantProblem) -> bool:
+    def _affordable(self, problem: QuantProblem, images: int) -> bool:
         """Whether the search's limit leaves evaluations for a table around the incumbent and a configuration."""
         if problem.most_evaluations == math.inf:
             return True
         assert self._tables is not None
         assert self._best is not None
-        needed = self._tables.passes_around(self._best, self._around_images) + 1
+        needed = self._tables.passes_around(self._best, images) + 1
         return problem.evaluations + needed <= problem.most_evaluations
 
     def __getstate__(self) -> dict[str, Any]:
@@ -242,8 +252,11 @@ class ProfilingIndicator:
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_caution" in state:  # version 0.1, which had neither ``_of`` nor ``_identity``
             state["_confidence"] = state.pop("_caution")
-        measured = {"_identity": None, "sensitivity": "measured"}  # before there was a choice
-        self.__dict__.update({**measured, **state, **dict.fromkeys(_NOT_SAVED)})
+        if "images" in state:  # before gradients
+            images = state.pop("images")
+            doubled = state.pop("_around_images", images) > images
+            state = {"_identity": None, "sensitivity": "measured", "_images": images, "_doubled": doubled, **state}
+        self.__dict__.update({**state, **dict.fromkeys(_NOT_SAVED)})
 
 
 def uniform_rest(problem: QuantProblem, decided: tuple[int, ...]) -> tuple[int, ...]:

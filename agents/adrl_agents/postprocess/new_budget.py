@@ -172,7 +172,7 @@ def _wanted(options: NewBudgetOptions, read: Recorded, agent: str) -> _Options:
             "resume": options.resume,
         },
         source=options.run,
-        profile_images=given.get("profile_images") if table else None,
+        profile_images=given.get("profile_images", SearchOptions.profile_images) if table else None,
     )
     folder = options.run.parent / f"{wanted.run_name(agent)}-s{wanted.seed}"
     return dataclasses.replace(wanted, output=options.output or folder)
