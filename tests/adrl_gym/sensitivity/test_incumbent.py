@@ -70,7 +70,7 @@ def test_bit_widths_that_break_the_network_are_never_the_answer(
 
 
 def test_scores_are_those_around_the_best(problem: QuantProblem) -> None:
-    indicator, single = (ProfilingIndicator(context, images=200) for context in ("best", "single"))
+    indicator, single = (ProfilingIndicator(context, images=60) for context in ("best", "single"))
     widths = list(range(1, 9))
     assert indicator(problem, (), widths) == single(problem, (), widths)  # nothing is known yet
     assert indicator.propose(problem)
