@@ -7,8 +7,15 @@ least ``E|W x - V x_q|^2 + lambda |V - W|^2``, the inputs centred where a bias m
 against the moments ``H``, just as ``gptq`` rounds ``W`` against those of ``x``.
 
 ``lambda`` keeps the weights as they were in directions that the few sampled inputs say little of.
+
+Of ``P`` positions with ``J`` inputs each, ``H`` has rank ``P`` but for ``lambda``. Where ``P`` is far below ``J``, as
+in the first linear layer after convolutions, ``W*`` comes from the ``P x P`` matrix ``K = X_q X_q' / P + lambda I``
+instead, with the positions in rows: ``W* = W + W (X - X_q)' K^-1 X_q / P``. This dual form of ridge regression
+(Saunders, Gammerman and Vovk 1998, "Ridge Regression Learning Algorithm in Dual Variables") is equal but for rounding.
 """
 
+from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -16,7 +23,8 @@ from torch import Tensor
 
 from adrl_gym.quantization.grid import nonzero
 
-RIDGES = (0.01, 0.1, 1.0, 10.0)  # lambda over the mean of the moments' diagonal
+RIDGES = (0.01, 0.1, 1.0, 10.0)  # lambda over the mean of the diagonal of ``E[x_q x_q']``
+_DUAL_INPUTS = 4096  # from which the dual form pays; below, weights stay what they were bit for bit
 
 
 class _Moments(NamedTuple):
@@ -25,21 +33,63 @@ class _Moments(NamedTuple):
     cross: Tensor
     second: Tensor
 
-    def with_ridge(self, ridge: float) -> "_Moments":
-        """``C`` and ``H``."""
-        unit = nonzero(self.second.diagonal(dim1=1, dim2=2).mean(1))[:, None, None]  # (G, 1, 1)
-        damping = ridge * unit * torch.eye(self.second.shape[1], device=self.second.device)  # (G, J, J)
-        return _Moments(self.cross + damping, self.second + damping)
-
-    def least_squares(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
-        """``W*``, ``(G, O/G, J)`` as ``weight``, computed in ``dtype``."""
-        wanted = weight.to(dtype) @ self.cross.to(dtype)  # (G, O/G, J)
-        found = torch.cholesky_solve(wanted.mT, torch.linalg.cholesky(self.second.to(dtype)))  # (G, J, O/G)
-        return found.mT.to(weight)
+    def least_squares(self, weight: Tensor, ridge: float, dtype: torch.dtype) -> Tensor:
+        """Return ``W*``, ``(G, O/G, J)`` as ``weight``, computed in ``dtype``."""
+        wanted = weight.to(dtype) @ self._damped(self.cross, ridge).to(dtype)  # (G, O/G, J)
+        factor = torch.linalg.cholesky(self.hessian(ridge).to(dtype))  # (G, J, J)
+        return torch.cholesky_solve(wanted.mT, factor).mT.to(weight)
 
     def error(self, weight: Tensor, other: Tensor) -> float:
-        """``E|W x - V x_q|^2`` of the weights ``(G, O/G, J)``, up to a constant."""
+        """Return ``E|W x - V x_q|^2`` of the weights ``(G, O/G, J)``, up to a constant."""
         return float((other * (other @ self.second - 2 * (weight @ self.cross))).sum())
+
+    def hessian(self, ridge: float) -> Tensor:
+        """Return ``H``, ``(G, J, J)``."""
+        return self._damped(self.second, ridge)
+
+    def _damped(self, moments: Tensor, ridge: float) -> Tensor:
+        """Return ``moments`` ``(G, J, J)`` with ``lambda`` on their diagonal."""
+        damped = moments.clone()
+        damped.diagonal(dim1=1, dim2=2).add_(ridge * _unit(self.second.diagonal(dim1=1, dim2=2)))
+        return damped
+
+
+class _Samples(NamedTuple):
+    """The same as ``_Moments`` from the inputs themselves, in the dual form.
+
+    Attributes:
+        floats: ``X``, ``(G, P, J)``, centred.
+        quantized: ``X_q``, ``(G, P, J)``, centred.
+        total: what sums over positions are divided by.
+    """
+
+    floats: Tensor
+    quantized: Tensor
+    total: int
+
+    def least_squares(self, weight: Tensor, ridge: float, dtype: torch.dtype) -> Tensor:
+        """Return ``W*``, ``(G, O/G, J)`` as ``weight``, computed in ``dtype``."""
+        x, x_q, rows = (t.to(dtype) for t in (self.floats, self.quantized, weight))
+        kernel = x_q @ x_q.mT / self.total  # (G, P, P)
+        kernel.diagonal(dim1=1, dim2=2).add_(ridge * _unit(self._power().to(dtype)))
+        lost = (x - x_q) @ rows.mT  # (G, P, O/G)
+        dual = torch.cholesky_solve(lost, torch.linalg.cholesky(kernel))  # (G, P, O/G)
+        return torch.baddbmm(rows, dual.mT, x_q, alpha=1 / self.total).to(weight)
+
+    def error(self, weight: Tensor, other: Tensor) -> float:
+        """Return ``E|W x - V x_q|^2`` of the weights ``(G, O/G, J)``."""
+        difference = self.floats @ weight.mT - self.quantized @ other.mT  # (G, P, O/G)
+        return float(difference.square().sum()) / self.total
+
+    def hessian(self, ridge: float) -> Tensor:
+        """Return ``H``, ``(G, J, J)``."""
+        hessian = self.quantized.mT @ self.quantized / self.total  # (G, J, J)
+        hessian.diagonal(dim1=1, dim2=2).add_(ridge * _unit(self._power()))
+        return hessian
+
+    def _power(self) -> Tensor:
+        """Return the diagonal of ``E[x_q x_q']``, ``(G, J)``."""
+        return self.quantized.square().sum(1) / self.total
 
 
 class Inputs:
@@ -58,17 +108,25 @@ class Inputs:
     def __init__(self, floats: Tensor, quantized: Tensor, centred: bool) -> None:
         means = [x.mean(0) if centred else torch.zeros_like(x[0]) for x in (floats, quantized)]
         self._mean, self._mean_quantized = means  # (G, J) each
-        half = -(-len(floats) // 2)
-        halves = zip((floats - means[0]).split(half), (quantized - means[1]).split(half), strict=True)
-        self._halves = [_moments(x, x_q, len(floats)) for x, x_q in halves]
-        self._whole = _Moments(*(torch.stack(parts).sum(0) for parts in zip(*self._halves, strict=True)))
-        self.finite = all(bool(moments.isfinite().all()) for moments in self._whole)
+        x, x_q = floats - means[0], quantized - means[1]  # (P, G, J) each
+        half = -(-len(x) // 2)
+        halves = list(zip(x.split(half), x_q.split(half), strict=True))
+        self._halves: Sequence[_Moments | _Samples]
+        self._whole: _Moments | _Samples
+        if x.shape[2] >= _DUAL_INPUTS and x.shape[2] >= 2 * len(x):
+            self._halves = [_samples(*parts, len(x)) for parts in halves]
+            self._whole = _samples(x, x_q, len(x))
+        else:
+            self._halves = moments = [_moments(*parts, len(x)) for parts in halves]
+            self._whole = _Moments(*(reduce(torch.add, parts) for parts in zip(*moments, strict=True)))
+        self.finite = all(bool(part.isfinite().all()) for part in self._whole[:2])
 
     def target(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """``W*`` in the shape of the layer's ``weight`` ``(O, ...)``, and ``H`` ``(G, J, J)`` to round it against."""
         grouped = weight.reshape(len(self._mean), -1, self._mean.shape[1])  # (G, O/G, J)
-        moments = self._whole.with_ridge(self._ridge(grouped))
-        return moments.least_squares(grouped, torch.float64).reshape(weight.shape), moments.second
+        ridge = self._ridge(grouped)
+        wanted = self._whole.least_squares(grouped, ridge, torch.float64)  # (G, O/G, J)
+        return wanted.reshape(weight.shape), self._whole.hessian(ridge)
 
     def shift(self, weight: Tensor, quantized: Tensor) -> Tensor:
         """What to add to the bias so that the mean output stays the same: ``W E[x] - W_q E[x_q]``, ``(O,)``."""
@@ -80,12 +138,22 @@ class Inputs:
             return RIDGES[-1]
         errors = {
             ridge: sum(
-                other.error(weight, half.with_ridge(ridge).least_squares(weight, torch.float32))
+                other.error(weight, half.least_squares(weight, ridge, torch.float32))
                 for half, other in (self._halves, self._halves[::-1])
             )
             for ridge in RIDGES
         }
         return min(RIDGES, key=lambda ridge: errors[ridge])
+
+
+def _unit(diagonal: Tensor) -> Tensor:
+    """Return the mean ``(G, 1)`` of a diagonal ``(G, J)``; 1 for 0."""
+    return nonzero(diagonal.mean(1, keepdim=True))
+
+
+def _samples(x: Tensor, x_q: Tensor, count: int) -> _Samples:
+    """Of ``(P, G, J)`` each, as parts of means over ``count`` positions."""
+    return _Samples(x.movedim(0, 1), x_q.movedim(0, 1), count)
 
 
 def _moments(x: Tensor, x_q: Tensor, count: int) -> _Moments:

@@ -1,0 +1,79 @@
+"""Least squares from other inputs: the primal and the dual form agree."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from adrl_gym.quantization import least_squares
+from adrl_gym.quantization.least_squares import RIDGES, Inputs
+
+quick = settings(max_examples=40, deadline=None)
+
+
+def random_inputs(seed: int, positions: int, groups: int, inputs: int, rank: int) -> tuple[Tensor, Tensor]:
+    """Inputs ``(P, G, J)`` of that rank at most, and the same with noise in the same subspace; float64."""
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(groups, rank, inputs, generator=generator, dtype=torch.float64)
+    x = torch.randn(groups, positions, rank, generator=generator, dtype=torch.float64)
+    noise = torch.randn(groups, positions, rank, generator=generator, dtype=torch.float64)
+    return (x @ mixing).movedim(0, 1), ((x + 0.3 * noise) @ mixing).movedim(0, 1)
+
+
+@quick
+@given(
+    seed=st.integers(0, 2**32),
+    positions=st.integers(1, 12),
+    groups=st.integers(1, 3),
+    outputs=st.integers(1, 5),
+    inputs=st.integers(1, 30),
+    rank=st.integers(1, 12),
+    ridge=st.sampled_from(RIDGES),
+)
+def test_the_dual_form_gives_what_the_primal_one_gives(
+    seed: int, positions: int, groups: int, outputs: int, inputs: int, rank: int, ridge: float
+) -> None:
+    x, x_q = random_inputs(seed, positions, groups, inputs, rank)
+    primal = least_squares._moments(x, x_q, positions)
+    dual = least_squares._samples(x, x_q, positions)
+    weight = torch.randn(groups, outputs, inputs, generator=torch.Generator().manual_seed(seed)).double()
+    wanted = primal.least_squares(weight, ridge, torch.float64)
+    torch.testing.assert_close(dual.least_squares(weight, ridge, torch.float64), wanted, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(dual.hessian(ridge), primal.hessian(ridge), rtol=1e-12, atol=1e-12)
+    scale = float(x.square().sum() + x_q.square().sum()) * float(weight.square().sum())
+    zero = primal.error(weight, torch.zeros_like(weight)) - dual.error(weight, torch.zeros_like(weight))
+    assert primal.error(weight, wanted) - dual.error(weight, wanted) == pytest.approx(zero, abs=1e-10 * scale)
+
+
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("positions", [1, 2, 9])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_layer_of_many_inputs_gets_the_same_weights(
+    monkeypatch: pytest.MonkeyPatch, centred: bool, positions: int, groups: int
+) -> None:
+    x, x_q = (part + 1 for part in random_inputs(0, positions, groups, 40, 40))
+    weight = torch.randn(groups * 3, 10, 2, 2, generator=torch.Generator().manual_seed(1)).double()
+    monkeypatch.setattr(least_squares, "RIDGES", (0.1,))  # in float32, the primal form may choose another one
+    wanted, hessian = Inputs(x, x_q, centred).target(weight)
+    monkeypatch.setattr(least_squares, "_DUAL_INPUTS", 1)
+    inputs = Inputs(x, x_q, centred)
+    assert isinstance(inputs._whole, least_squares._Samples)
+    for found, expected in zip(inputs.target(weight), (wanted, hessian), strict=True):
+        assert found.shape == expected.shape
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_few_inputs_and_many_positions_keep_the_primal_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, x_q = random_inputs(0, 30, 1, 40, 40)
+    assert isinstance(Inputs(x, x_q, True)._whole, least_squares._Moments)  # few inputs
+    monkeypatch.setattr(least_squares, "_DUAL_INPUTS", 1)
+    assert isinstance(Inputs(x, x_q, True)._whole, least_squares._Moments)  # many positions
+
+
+def test_nan_is_found_in_the_dual_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(least_squares, "_DUAL_INPUTS", 1)
+    x, x_q = random_inputs(0, 3, 1, 40, 40)
+    assert Inputs(x, x_q, True).finite
+    x_q[1, 0, 7] = torch.nan
+    assert not Inputs(x, x_q, True).finite
