@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from adrl_gym.quantization.base import Quantizer
-from adrl_gym.quantization.grid import code_range, nonzero, offset
+from adrl_gym.quantization.grid import code_range, nonzero, offset, round_in_place
 from adrl_gym.quantization.linear import least_error_steps
 
 _DAMPING = 0.01  # of the mean of the diagonal
@@ -146,7 +146,7 @@ def _round(columns: Tensor, steps: Tensor, bits: Sequence[int], feedback: Tensor
         for j in range(start, stop):
             here = target[:, j - start, None]  # (G, 1, B R)
             wanted = torch.baddbmm(here, feedback[:, j, None, start:j], errors[:, start:j])[:, 0]  # (G, B R)
-            code = (wanted / divisor).sub_(shift).round_().clamp_(lowest, highest)
+            code = round_in_place((wanted / divisor).sub_(shift)).clamp_(lowest, highest)
             rounded[:, j] = code.add_(shift).mul_(step)
             errors[:, j] = block[:, j - start] - rounded[:, j]
     return rounded.reshape(groups, inputs, len(bits), rows).movedim(2, 0)

@@ -50,6 +50,19 @@ def nearest(x: Tensor, bits: int) -> Tensor:
     return (x - offset(bits)).round_().clamp_(*code_range(bits)).add_(offset(bits))
 
 
+def round_in_place(x: Tensor) -> Tensor:
+    """Round ``x`` (float32 or float64, any shape) to integers, halves to even ones, by adding a large number.
+
+    Beyond a quarter of the largest exact integer (``2^22`` in float32) results are only near; clamp them. ``round_``
+    takes several threads from 2,048 elements on, and on a busy machine waits longer for them than they work.
+
+    >>> round_in_place(torch.tensor([-0.7, 0.5, 1.5, 3.2]))
+    tensor([-1.,  0.,  2.,  3.])
+    """
+    large = 1.5 / torch.finfo(x.dtype).eps  # its last place counts ones
+    return x.add_(large).sub_(large)
+
+
 def round_to_levels(weight: Tensor, step: Tensor, bits: int) -> Tensor:
     """``weight`` ``(O, J)`` with each row at its ``step`` ``(O, 1)`` times the nearest levels.
 

@@ -6,18 +6,19 @@ error found is within 4 % of the smallest on a grid of 4,000 steps, in the mean 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from adrl_gym.quantization.base import Quantizer
-from adrl_gym.quantization.grid import levels, nearest, nested_step, nonzero, round_to_levels
+from adrl_gym.quantization.grid import code_range, levels, nested_step, nonzero, offset, round_in_place, round_to_levels
 
 _CLIPPING = tuple(1.06**i for i in range(1, 48))  # largest weight over the largest that has a level: up to 15
 _TURNS = 4
-_IN_CACHE = 2**16  # weights searched at a time, so that they and their roundings stay in a core's cache
+# Weights searched at a time, so that they and their roundings stay in a core's cache. From 2^15 elements on, PyTorch
+# would divide each of many short operations among threads, and they would wait for each other on a busy machine.
+_IN_CACHE = 2**15 - 1
 _NOISE = 1e-12  # of a row's sum of squares: what float32 can make of an error of zero
 
 
@@ -69,49 +70,77 @@ def least_error_steps(weight: Tensor, highest: int, importance: Tensor | None = 
     return torch.cat([_Rows(*part).steps(highest) for part in parts], dim=1)
 
 
-@dataclass(frozen=True)
+class _Trial(NamedTuple):
+    """A step for each row and its squared error, ``(O, 1)`` each, the error in float64."""
+
+    step: Tensor
+    error: Tensor
+
+    def better(self, other: "_Trial", margin: Tensor | float = 0.0) -> "_Trial":
+        """Return ``other`` in rows where its error is smaller by more than ``margin``."""
+        smaller = other.error < self.error - margin  # (O, 1)
+        return _Trial(torch.where(smaller, other.step, self.step), torch.where(smaller, other.error, self.error))
+
+
 class _Rows:
     """Some rows of a weight matrix and the importance of their errors, ``(O, J)`` each."""
 
-    weight: Tensor
-    importance: Tensor
+    def __init__(self, weight: Tensor, importance: Tensor) -> None:
+        if importance.stride(0) == 0:
+            importance = importance[:1]  # the same for all rows
+        self._weight, self._root = weight, importance.sqrt()
+        self._importance = importance.double()
+        self._weighted = weight * self._importance  # (O, J), exact: 24 times 24 bits
+        self._single, self._double = torch.empty_like(weight), torch.empty_like(self._weighted)  # scratch
 
     def steps(self, highest: int) -> Tensor:
         """``least_error_steps`` of these rows."""
-        peak = self.weight.abs().amax(1, keepdim=True)  # (O, 1)
-        unit = self.weight / nonzero(peak)  # (O, J) in [-1, 1]
-        root = self.importance.sqrt()  # (O, J)
-        noise = _NOISE * self._sum(self.weight.double().square())  # (O, 1)
+        weight = self._weight
+        peak = weight.abs().amax(1, keepdim=True)  # (O, 1)
+        unit = weight / nonzero(peak)  # (O, J) in [-1, 1]
+        noise = _NOISE * self._error(weight)  # (O, 1)
         step, steps = 2 * peak, []  # 1 bit: any step will do, the levels are the signs
         for bits in range(1, highest + 1):
             if bits > 1:
                 step = nested_step(step, bits)  # so the error cannot be larger than with one bit less
-            step = self._better(step, peak / _best_peak_level(unit, root, bits), bits, noise)
+            best = self._trial(step, bits)
+            best = best.better(self._trial(peak / _best_peak_level(unit, self._root, bits), bits), noise)
             for _ in range(_TURNS):
-                step = self._better(step, self._least_squares(step, bits), bits, noise)
+                best = best.better(self._trial(self._least_squares(best.step, bits), bits), noise)
             # Of on-grid weights, least squares finds the step or the float32 beside it.
-            found = self._least_squares(step, bits)  # (O, 1)
+            found = self._least_squares(best.step, bits)  # (O, 1)
             for trial in (found, found.nextafter(0 * found), found.nextafter(2 * found)):
-                step = self._better(step, trial, bits)
+                best = best.better(self._trial(trial, bits))
+            step = best.step
             steps.append(step)
         return torch.stack(steps)
 
-    def _better(self, step: Tensor, trial: Tensor, bits: int, margin: Tensor | float = 0.0) -> Tensor:
-        """``trial`` in rows where its error is smaller by more than ``margin``, else ``step``; ``(O, 1)``."""
-        return torch.where(self._error(trial, bits) < self._error(step, bits) - margin, trial, step)
+    def _trial(self, step: Tensor, bits: int) -> _Trial:
+        level = self._nearest(step, bits)
+        torch.sub(self._weight, level.mul_(step), out=level)
+        return _Trial(step, self._error(level))
 
-    def _error(self, step: Tensor, bits: int) -> Tensor:
-        """Squared error of each row, ``(O, 1)`` float64."""
-        error = self.weight - round_to_levels(self.weight, step, bits)  # (O, J)
-        return self._sum(error.double().square())
+    def _nearest(self, step: Tensor, bits: int) -> Tensor:
+        """Return the levels ``(O, J)`` that steps ``(O, 1)`` lead to, until it is called again."""
+        level = torch.div(self._weight, nonzero(step), out=self._single)
+        shift = offset(bits)  # the same as ``nearest`` in place; 0 changes nothing
+        if shift:
+            level.sub_(shift)
+        round_in_place(level).clamp_(*code_range(bits))
+        return level.add_(shift) if shift else level
+
+    def _error(self, difference: Tensor) -> Tensor:
+        """Return the squared error of each row, ``(O, 1)`` float64, from ``(O, J)``."""
+        return self._sum(self._double.copy_(difference).square_())
 
     def _least_squares(self, step: Tensor, bits: int) -> Tensor:
-        """The best step for the levels that ``step`` leads to, ``(O, 1)``."""
-        level = nearest(self.weight / nonzero(step), bits).double()  # (O, J)
-        return (self._sum(self.weight * level) / nonzero(self._sum(level.square()))).float()
+        """Return the best step for the levels that ``step`` leads to, ``(O, 1)``."""
+        level = self._nearest(step, bits)
+        product = self._double.copy_(level).mul_(self._weighted).sum(1, keepdim=True)  # (O, 1)
+        return (product / nonzero(self._sum(self._double.copy_(level).square_()))).float()
 
     def _sum(self, x: Tensor) -> Tensor:
-        return (x * self.importance).sum(1, keepdim=True)  # (O, J) -> (O, 1)
+        return x.mul_(self._importance).sum(1, keepdim=True)  # (O, J) -> (O, 1)
 
 
 def _best_peak_level(unit: Tensor, root: Tensor, bits: int) -> Tensor:
@@ -130,10 +159,15 @@ def _best_peak_level(unit: Tensor, root: Tensor, bits: int) -> Tensor:
     # lower half, they are also on the grid of half the step (4 bits and more) or of fewer bits (3 and less).
     peaks = [-level for level in levels(bits).tolist() if -2 * level >= largest][::-1]
     peaks += [largest * clipping for clipping in _CLIPPING]
-    errors = []
+    shift, (lowest, highest) = offset(bits), code_range(bits)
+    errors, x, level = [], torch.empty_like(unit), torch.empty_like(unit)
     for peak in peaks:
-        x = unit * peak  # (O, J) in steps
-        x -= nearest(x, bits)
+        torch.mul(unit, peak, out=x)  # (O, J) in steps
+        # As ``nearest``, without what changes nothing.
+        round_in_place(torch.sub(x, shift, out=level))
+        if peak > highest + shift:
+            level.clamp_(lowest, highest)
+        x -= level.add_(shift) if shift else level
         errors.append(torch.linalg.vector_norm(x.mul_(root), dim=1) / peak)  # (O,)
     best = torch.stack(errors).argmin(0)  # (O,)
     return unit.new_tensor(peaks)[best, None]

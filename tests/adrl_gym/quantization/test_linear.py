@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from adrl_gym.quantization.grid import code_range, levels, nearest, nested_step, offset, round_to_levels
+from adrl_gym.quantization.grid import code_range, levels, nearest, nested_step, offset, round_in_place, round_to_levels
 from adrl_gym.quantization.linear import least_error_steps, linear
 
 BITS = range(1, 9)
@@ -143,3 +143,10 @@ def test_bit_widths_made_together_are_those_made_alone() -> None:
     together = linear(weight, BITS)
     assert all(torch.equal(linear(weight, [bits])[bits], together[bits]) for bits in (1, 3, 8))
     assert all(torch.equal(linear(weight[7:8], [bits])[bits], together[bits][7:8]) for bits in BITS)
+
+
+@quick
+@given(st.lists(st.floats(-(2**22), 2**22, width=32), min_size=1, max_size=40), st.sampled_from(["float32", "float64"]))
+def test_rounding_in_place_is_rounding(values: list[float], dtype: str) -> None:
+    x = torch.tensor(values, dtype=getattr(torch, dtype))
+    assert torch.equal(round_in_place(x.clone()), x.round())
