@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from adrl_gym.quantization.base import Quantizer
-from adrl_gym.quantization.grid import code_range, levels, nested_step, nonzero, offset, round_in_place, round_to_levels
+from adrl_gym.quantization.grid import code_range, nested_step, nonzero, offset, round_in_place, round_to_levels
+from adrl_gym.quantization.peaks import PossiblePeaks, best_peak_level
 
-_CLIPPING = tuple(1.06**i for i in range(1, 48))  # largest weight over the largest that has a level: up to 15
 _TURNS = 4
 # Weights searched at a time, so that they and their roundings stay in a core's cache. From 2^15 elements on, PyTorch
 # would divide each of many short operations among threads, and they would wait for each other on a busy machine.
@@ -66,8 +66,9 @@ def least_error_steps(weight: Tensor, highest: int, importance: Tensor | None = 
     if importance is None:
         importance = weight.new_ones(()).expand_as(weight)
     rows = max(1, _IN_CACHE // weight.shape[1])
-    parts = zip(weight.split(rows), importance.split(rows), strict=True)
-    return torch.cat([_Rows(*part).steps(highest) for part in parts], dim=1)
+    peaks = PossiblePeaks(highest, weight, importance)
+    parts = [slice(start, start + rows) for start in range(0, len(weight), rows)]
+    return torch.cat([_Rows(weight[part], importance[part]).steps(peaks.of(part)) for part in parts], dim=1)
 
 
 class _Trial(NamedTuple):
@@ -93,18 +94,19 @@ class _Rows:
         self._weighted = weight * self._importance  # (O, J), exact: 24 times 24 bits
         self._single, self._double = torch.empty_like(weight), torch.empty_like(self._weighted)  # scratch
 
-    def steps(self, highest: int) -> Tensor:
-        """``least_error_steps`` of these rows."""
+    def steps(self, peaks: list[list[float]]) -> Tensor:
+        """``least_error_steps`` of these rows, given the peak levels to try for 1, 2, ... bits."""
         weight = self._weight
         peak = weight.abs().amax(1, keepdim=True)  # (O, 1)
         unit = weight / nonzero(peak)  # (O, J) in [-1, 1]
         noise = _NOISE * self._error(weight)  # (O, 1)
         step, steps = 2 * peak, []  # 1 bit: any step will do, the levels are the signs
-        for bits in range(1, highest + 1):
+        for bits, own in enumerate(peaks, start=1):
             if bits > 1:
                 step = nested_step(step, bits)  # so the error cannot be larger than with one bit less
             best = self._trial(step, bits)
-            best = best.better(self._trial(peak / _best_peak_level(unit, self._root, bits), bits), noise)
+            level = best_peak_level(unit, self._root, bits, own)  # (O, 1)
+            best = best.better(self._trial(peak / level, bits), noise)
             for _ in range(_TURNS):
                 best = best.better(self._trial(self._least_squares(best.step, bits), bits), noise)
             # Of on-grid weights, least squares finds the step or the float32 beside it.
@@ -141,33 +143,3 @@ class _Rows:
 
     def _sum(self, x: Tensor) -> Tensor:
         return x.mul_(self._importance).sum(1, keepdim=True)  # (O, J) -> (O, 1)
-
-
-def _best_peak_level(unit: Tensor, root: Tensor, bits: int) -> Tensor:
-    """The level at which the largest weight of each row should stand; beyond the last level it is clipped.
-
-    Args:
-        unit: ``(O, J)``, rows divided by their largest absolute weight.
-        root: ``(O, J)``, square root of the importance.
-        bits: bit-width.
-
-    Returns:
-        ``(O, 1)`` float32.
-    """
-    largest = -levels(bits)[0].item()
-    # Rows that are on a grid already have their largest weight at one of its levels. If that level is in the
-    # lower half, they are also on the grid of half the step (4 bits and more) or of fewer bits (3 and less).
-    peaks = [-level for level in levels(bits).tolist() if -2 * level >= largest][::-1]
-    peaks += [largest * clipping for clipping in _CLIPPING]
-    shift, (lowest, highest) = offset(bits), code_range(bits)
-    errors, x, level = [], torch.empty_like(unit), torch.empty_like(unit)
-    for peak in peaks:
-        torch.mul(unit, peak, out=x)  # (O, J) in steps
-        # As ``nearest``, without what changes nothing.
-        round_in_place(torch.sub(x, shift, out=level))
-        if peak > highest + shift:
-            level.clamp_(lowest, highest)
-        x -= level.add_(shift) if shift else level
-        errors.append(torch.linalg.vector_norm(x.mul_(root), dim=1) / peak)  # (O,)
-    best = torch.stack(errors).argmin(0)  # (O,)
-    return unit.new_tensor(peaks)[best, None]

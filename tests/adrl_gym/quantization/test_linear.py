@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from adrl_gym.quantization import peaks
 from adrl_gym.quantization.grid import code_range, levels, nearest, nested_step, offset, round_in_place, round_to_levels
 from adrl_gym.quantization.linear import least_error_steps, linear
 
@@ -150,3 +151,22 @@ def test_bit_widths_made_together_are_those_made_alone() -> None:
 def test_rounding_in_place_is_rounding(values: list[float], dtype: str) -> None:
     x = torch.tensor(values, dtype=getattr(torch, dtype))
     assert torch.equal(round_in_place(x.clone()), x.round())
+
+
+@quick
+@given(matrices(), st.sampled_from(["none", "alike", "own"]), st.integers(1, 8))
+def test_bounds_on_the_errors_change_nothing(weight: Tensor, kind: str, highest: int) -> None:
+    importance = None
+    if kind != "none":
+        importance = torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)) ** 4
+        importance = importance[:1].expand_as(weight) if kind == "alike" else importance
+    expected = least_error_steps(weight, highest, importance)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(peaks, "_LONG", 1)
+        assert torch.equal(least_error_steps(weight, highest, importance), expected)
+
+
+def test_bounds_leave_few_levels_to_try() -> None:
+    weight = torch.randn(3, peaks._LONG, generator=torch.Generator().manual_seed(0))
+    possible = peaks.PossiblePeaks(8, weight, torch.ones_like(weight)).of(slice(0, 3))
+    assert all(1 <= len(own) <= 12 for own in possible)
