@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.quantization.gram import Gram
 from adrl_gym.quantization.grid import MOST_BITS
 
 
@@ -31,13 +32,13 @@ class Quantizer(ABC):
     codebook: ClassVar[bool] = False
 
     @abstractmethod
-    def round(self, matrix: Tensor, bits: Sequence[int], hessian: Tensor | None) -> dict[int, Tensor]:
+    def round(self, matrix: Tensor, bits: Sequence[int], hessian: Tensor | Gram | None) -> dict[int, Tensor]:
         """Quantize a matrix at several bit-widths; each result is as if it were made alone.
 
         Args:
             matrix: ``(O, J)`` float32, finite; one row for each output channel.
             bits: bit-widths from 1 to 8.
-            hessian: ``(G, J, J)`` where ``needs_hessian``, else ``None``.
+            hessian: ``(G, J, J)`` or a ``Gram`` where ``needs_hessian``, else ``None``.
 
         Returns:
             Bit-width -> ``(O, J)`` float32.
@@ -45,7 +46,7 @@ class Quantizer(ABC):
 
     @torch.no_grad()
     def quantize(
-        self, weight: Tensor, bits: Sequence[int], *, hessian: Tensor | None = None, layer: str = "?"
+        self, weight: Tensor, bits: Sequence[int], *, hessian: Tensor | Gram | None = None, layer: str = "?"
     ) -> dict[int, Tensor]:
         """Quantize one layer's weight at several bit-widths, each as if it were made alone.
 
@@ -71,18 +72,18 @@ class Quantizer(ABC):
         # Where strides differ, PyTorch adds up in another order, and logits are no longer the same bit for bit.
         return {b: quantized[b].reshape(weight.shape).contiguous() for b in bits}
 
-    def _checked(self, hessian: Tensor | None, matrix: Tensor, layer: str) -> Tensor:
+    def _checked(self, hessian: Tensor | Gram | None, matrix: Tensor, layer: str) -> Tensor | Gram:
         """Return ``hessian`` if it can be that of the layer with weight ``matrix`` ``(O, J)``."""
         if hessian is None:
             raise AdrlGymError(f"layer {layer}: {self.name} needs the Hessian of its inputs, see collect_inputs")
         outputs, inputs = matrix.shape
-        groups = len(hessian)
+        groups = hessian.shape[0]
         if hessian.shape != (groups, inputs, inputs) or groups == 0 or outputs % groups:
             raise AdrlGymError(
                 f"layer {layer}: a Hessian {tuple(hessian.shape)} does not fit its {outputs} outputs "
                 f"with {inputs} weights each; give that of the same layer"
             )
-        if not hessian.isfinite().all():
+        if not (hessian.finite() if isinstance(hessian, Gram) else hessian.isfinite().all()):
             raise AdrlGymError(f"layer {layer}: the Hessian of its inputs holds NaN or infinity; check the images")
         return hessian.to(matrix)
 

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from adrl_gym.quantization.base import Quantizer
+from adrl_gym.quantization.feedback import Dense, Factored, factor
+from adrl_gym.quantization.gram import Gram
 from adrl_gym.quantization.grid import code_range, nonzero, offset, round_in_place
 from adrl_gym.quantization.linear import least_error_steps
 
 _DAMPING = 0.01  # of the mean of the diagonal
-_BLOCK = 128  # inputs whose errors reach all later blocks in one matrix product
 _AT_ONCE = 2**25  # weights rounded at once, over all bit-widths
 
 
@@ -33,13 +34,13 @@ class GPTQ(Quantizer):
     name: ClassVar[str] = "gptq"
     needs_hessian: ClassVar[bool] = True
 
-    def round(self, matrix: Tensor, bits: Sequence[int], hessian: Tensor | None) -> dict[int, Tensor]:
+    def round(self, matrix: Tensor, bits: Sequence[int], hessian: Tensor | Gram | None) -> dict[int, Tensor]:
         """See ``Quantizer``."""
         assert hessian is not None
         return gptq(matrix, bits, hessian)
 
 
-def gptq(weight: Tensor, bits: Sequence[int], hessian: Tensor) -> dict[int, Tensor]:
+def gptq(weight: Tensor, bits: Sequence[int], hessian: Tensor | Gram) -> dict[int, Tensor]:
     """Round a matrix so that the outputs, not the weights, change least.
 
     Every row of a result is a float32 step times levels; the step has the least squared error weighted by
@@ -49,8 +50,8 @@ def gptq(weight: Tensor, bits: Sequence[int], hessian: Tensor) -> dict[int, Tens
     Args:
         weight: ``(O, J)``, float32, finite.
         bits: bit-widths from 1 to 8, all made in one pass over the inputs.
-        hessian: ``(G, J, J)``, finite: ``E[x x']`` of the inputs of each group of ``O / G`` rows;
-            centred where a bias makes up for the mean error.
+        hessian: ``(G, J, J)``, finite: ``E[x x']`` of the inputs of each group of ``O / G`` rows,
+            or the ``Gram`` of few samples; centred where a bias makes up for the mean error.
 
     Returns:
         Bit-width -> ``(O, J)`` float32.
@@ -62,7 +63,7 @@ def gptq(weight: Tensor, bits: Sequence[int], hessian: Tensor) -> dict[int, Tens
     tensor([[ 0.4000,  0.4000, -0.4000,  1.2000]])
     """
     groups, inputs = hessian.shape[:2]
-    feedback, order, importance = _prepare(hessian)
+    feedback, order, importance = _prepare_few(hessian) if isinstance(hessian, Gram) else _prepare(hessian)
     grouped = weight.reshape(groups, -1, inputs)  # (G, O/G, J)
     steps = least_error_steps(weight, max(bits), importance[:, None].expand_as(grouped).reshape_as(weight))
     steps = steps[[b - 1 for b in bits]].reshape(len(bits), groups, -1).movedim(0, 1)  # (G, B, O/G)
@@ -80,11 +81,11 @@ def _permute(columns: Tensor, order: Tensor) -> Tensor:
     return columns[torch.arange(len(order), device=order.device)[:, None], order]
 
 
-def _prepare(hessian: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _prepare(hessian: Tensor) -> tuple[Dense, Tensor, Tensor]:
     """What depends on the inputs alone.
 
     Returns:
-        feedback ``(G, J, J)``: ``R_ij / R_jj`` at ``[:, j, i]``, in the order in which inputs are rounded.
+        feedback: in the order in which inputs are rounded.
         order ``(G, J)``: inputs by falling moment.
         importance ``(G, J)``: damped diagonal, inputs as they stand, in (0, 1].
     """
@@ -99,7 +100,18 @@ def _prepare(hessian: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     upper = lower.flip(1, 2)  # R
     feedback = (upper / upper.diagonal(dim1=1, dim2=2)[:, None]).mT.float().contiguous()
     importance = diagonal + damping[:, None]
-    return feedback, order, (importance / importance.amax(1, keepdim=True)).float()
+    return Dense(feedback), order, (importance / importance.amax(1, keepdim=True)).float()
+
+
+def _prepare_few(hessian: Gram) -> tuple[Factored, Tensor, Tensor]:
+    """Return the same from few samples."""
+    rows = hessian.rows.double()  # (P, J)
+    diagonal = rows.square().sum(0) + hessian.ridge  # (J,)
+    unit = nonzero(diagonal.mean())
+    order = (diagonal / unit).argsort(descending=True, stable=True)  # (J,)
+    feedback = factor(rows[:, order] / unit.sqrt(), _DAMPING + hessian.ridge / float(unit))
+    importance = diagonal / unit + _DAMPING  # (J,)
+    return feedback, order[None], (importance / importance.amax()).float()[None]
 
 
 def _damped_cholesky(moment: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,14 +130,14 @@ def _damped_cholesky(moment: Tensor) -> tuple[Tensor, Tensor]:
         damping = torch.where(failed > 0, 10 * damping, damping)
 
 
-def _round(columns: Tensor, steps: Tensor, bits: Sequence[int], feedback: Tensor) -> Tensor:
+def _round(columns: Tensor, steps: Tensor, bits: Sequence[int], feedback: Dense | Factored) -> Tensor:
     """The one pass over the inputs.
 
     Args:
         columns: ``(G, J, R)``, weights of ``R`` rows of each group, inputs in order.
         steps: ``(G, B, R)``.
         bits: the ``B`` bit-widths.
-        feedback: ``(G, J, J)``.
+        feedback: of these groups.
 
     Returns:
         ``(B, G, J, R)``.
@@ -138,15 +150,18 @@ def _round(columns: Tensor, steps: Tensor, bits: Sequence[int], feedback: Tensor
     lowest, highest, shift = columns.new_tensor(ranges).unbind(1)  # (B R,) each
 
     rounded = columns.new_empty(groups, inputs, len(bits) * rows)  # (G, J, B R)
-    errors = torch.empty_like(rounded)
-    for start in range(0, inputs, _BLOCK):
-        block = columns[:, start : start + _BLOCK].repeat(1, 1, len(bits))  # (G, block, B R)
+    past = feedback.begin(len(bits) * rows)
+    for start in range(0, inputs, feedback.block):
+        block = columns[:, start : start + feedback.block].repeat(1, 1, len(bits))  # (G, block, B R)
         stop = start + block.shape[1]
-        target = block + feedback[:, start:stop, :start] @ errors[:, :start]  # (G, block, B R)
-        for j in range(start, stop):
-            here = target[:, j - start, None]  # (G, 1, B R)
-            wanted = torch.baddbmm(here, feedback[:, j, None, start:j], errors[:, start:j])[:, 0]  # (G, B R)
+        target = block + past.before(start, stop)  # (G, block, B R)
+        within, errors = feedback.within(start, stop), past.errors(start, stop)  # (G, block, block or B R)
+        for j in range(stop - start):
+            here = target[:, j, None]  # (G, 1, B R)
+            wanted = torch.baddbmm(here, within[:, j, None, :j], errors[:, :j])[:, 0]  # (G, B R)
             code = round_in_place((wanted / divisor).sub_(shift)).clamp_(lowest, highest)
-            rounded[:, j] = code.add_(shift).mul_(step)
-            errors[:, j] = block[:, j - start] - rounded[:, j]
+            value = code.add_(shift).mul_(step)  # (G, B R)
+            rounded[:, start + j] = value
+            torch.sub(block[:, j], value, out=errors[:, j])
+        past.done(start, stop)
     return rounded.reshape(groups, inputs, len(bits), rows).movedim(2, 0)

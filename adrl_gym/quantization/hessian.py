@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import Convolution, LayerSpec, Transposed, layer_input
+from adrl_gym.quantization.gram import Gram, few_samples
 from adrl_gym.quantization.patches import patch_rows, patch_sums
 
 _HESSIAN_MEMORY = 256 * 2**20  # bytes of Hessians held at a time
@@ -23,16 +24,19 @@ class InputStatistics:
 
     Attributes:
         hessian: ``(G, J, J)`` float32, ``E[x x']`` in each of ``G`` groups; one group for a linear layer. Up to a
-            factor, the Hessian of the squared output error in the weights. ``None`` where it was not asked for.
+            factor, the Hessian of the squared output error in the weights. A ``Gram`` for a linear layer with far
+            fewer images and positions than inputs. ``None`` where it was not asked for.
         mean: ``(G, J)`` float32, ``E[x]``.
     """
 
-    hessian: Tensor | None
+    hessian: Tensor | Gram | None
     mean: Tensor
 
     @property
-    def covariance(self) -> Tensor | None:
+    def covariance(self) -> Tensor | Gram | None:
         """The Hessian ``(G, J, J)`` where a bias makes up for the means."""
+        if isinstance(self.hessian, Gram):
+            return self.hessian.centred(self.mean[0])
         return None if self.hessian is None else self.hessian - self.mean[:, :, None] * self.mean[:, None, :]
 
 
@@ -97,6 +101,7 @@ class _Sums:
         self._count = 0
         self._hessian: Tensor | None = None  # (G, J, J)
         self._sum: Tensor | None = None  # (G, J)
+        self._samples: list[Tensor] = []  # (B T, J) each, while they are few
 
     def add(self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """Forward pre-hook of the layer's module."""
@@ -123,7 +128,17 @@ class _Sums:
             self._add(*transposed_sums(module, x, products=self._wants_hessian), len(x))
         else:
             x = x.reshape(-1, x.shape[-1])  # (B T, I)
-            self._add((x.T @ x)[None] if self._wants_hessian else None, x.sum(0)[None], len(x))
+            self._add(self._products(x) if self._wants_hessian else None, x.sum(0)[None], len(x))
+
+    def _products(self, x: Tensor) -> Tensor | None:
+        """Return ``(1, J, J)`` of a linear layer's inputs ``(B T, J)``, or ``None`` while samples are kept instead."""
+        if self._hessian is None and few_samples(self._count + len(x), x.shape[1]):
+            self._samples.append(x.clone())
+            return None
+        if self._samples:
+            x = torch.cat([*self._samples, x])
+            self._samples = []
+        return (x.T @ x)[None]
 
     def _add(self, hessian: Tensor | None, total: Tensor, count: int) -> None:
         self._hessian = hessian if self._hessian is None or hessian is None else self._hessian.add_(hessian)
@@ -134,7 +149,10 @@ class _Sums:
         """Means of all that was added."""
         if self._sum is None:
             raise AdrlGymError(f"layer {self._name} takes no part in the network's forward pass")
-        return InputStatistics(None if self._hessian is None else self._hessian / self._count, self._sum / self._count)
+        mean = self._sum / self._count
+        if self._samples:
+            return InputStatistics(Gram(torch.cat(self._samples) / self._count**0.5), mean)
+        return InputStatistics(None if self._hessian is None else self._hessian / self._count, mean)
 
 
 def transposed_sums(module: Transposed, x: Tensor, *, products: bool = True) -> tuple[Tensor | None, Tensor]:

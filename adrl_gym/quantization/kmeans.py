@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from adrl_gym.quantization.base import Quantizer
+from adrl_gym.quantization.gram import Gram
 
 _TURNS = 100  # of Lloyd's algorithm between two cuts
 _CUTS = 8  # rounds of cutting; more than one only because Lloyd's algorithm may empty a cluster
@@ -25,7 +26,7 @@ class KMeans(Quantizer):
     name: ClassVar[str] = "kmeans"
     codebook: ClassVar[bool] = True
 
-    def round(self, matrix: Tensor, bits: Sequence[int], hessian: Tensor | None) -> dict[int, Tensor]:
+    def round(self, matrix: Tensor, bits: Sequence[int], hessian: Tensor | Gram | None) -> dict[int, Tensor]:
         """See ``Quantizer``."""
         return kmeans(matrix, bits)
 

@@ -21,10 +21,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from adrl_gym.quantization.gram import Gram, few_samples
 from adrl_gym.quantization.grid import nonzero
 
 RIDGES = (0.01, 0.1, 1.0, 10.0)  # lambda over the mean of the diagonal of ``E[x_q x_q']``
-_DUAL_INPUTS = 4096  # from which the dual form pays; below, weights stay what they were bit for bit
 
 
 class _Moments(NamedTuple):
@@ -81,10 +81,13 @@ class _Samples(NamedTuple):
         difference = self.floats @ weight.mT - self.quantized @ other.mT  # (G, P, O/G)
         return float(difference.square().sum()) / self.total
 
-    def hessian(self, ridge: float) -> Tensor:
+    def hessian(self, ridge: float) -> Tensor | Gram:
         """Return ``H``, ``(G, J, J)``."""
+        unit = _unit(self._power())  # (G, 1)
+        if len(unit) == 1:
+            return Gram(self.quantized[0] / self.total**0.5, ridge * float(unit))
         hessian = self.quantized.mT @ self.quantized / self.total  # (G, J, J)
-        hessian.diagonal(dim1=1, dim2=2).add_(ridge * _unit(self._power()))
+        hessian.diagonal(dim1=1, dim2=2).add_(ridge * unit)
         return hessian
 
     def _power(self) -> Tensor:
@@ -113,7 +116,7 @@ class Inputs:
         halves = list(zip(x.split(half), x_q.split(half), strict=True))
         self._halves: Sequence[_Moments | _Samples]
         self._whole: _Moments | _Samples
-        if x.shape[2] >= _DUAL_INPUTS and x.shape[2] >= 2 * len(x):
+        if few_samples(len(x), x.shape[2]):
             self._halves = [_samples(*parts, len(x)) for parts in halves]
             self._whole = _samples(x, x_q, len(x))
         else:
@@ -121,7 +124,7 @@ class Inputs:
             self._whole = _Moments(*(reduce(torch.add, parts) for parts in zip(*moments, strict=True)))
         self.finite = all(bool(part.isfinite().all()) for part in self._whole[:2])
 
-    def target(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def target(self, weight: Tensor) -> tuple[Tensor, Tensor | Gram]:
         """``W*`` in the shape of the layer's ``weight`` ``(O, ...)``, and ``H`` ``(G, J, J)`` to round it against."""
         grouped = weight.reshape(len(self._mean), -1, self._mean.shape[1])  # (G, O/G, J)
         ridge = self._ridge(grouped)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from adrl_gym.quantization.base import Quantizer
+from adrl_gym.quantization.gram import Gram
 from adrl_gym.quantization.grid import code_range, nested_step, nonzero, offset, round_in_place, round_to_levels
 from adrl_gym.quantization.peaks import PossiblePeaks, best_peak_level
 
@@ -27,7 +28,7 @@ class Linear(Quantizer):
 
     name: ClassVar[str] = "linear"
 
-    def round(self, matrix: Tensor, bits: Sequence[int], hessian: Tensor | None) -> dict[int, Tensor]:
+    def round(self, matrix: Tensor, bits: Sequence[int], hessian: Tensor | Gram | None) -> dict[int, Tensor]:
         """See ``Quantizer``."""
         return linear(matrix, bits)
 

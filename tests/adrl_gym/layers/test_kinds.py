@@ -132,7 +132,7 @@ def test_a_transposed_convolution_s_error_is_what_its_hessian_says_where_places_
     network, x = nn.Sequential(module, nn.Flatten()).eval(), torch.randn(5, 3, 4, 4)
     ((_, statistics),) = collect_inputs(network, find_layers(network, (3, 4, 4)), x)
     error = module.weight.detach().movedim(1, 0).flatten(1)  # (O, J)
-    assert statistics.hessian is not None
+    assert isinstance(statistics.hessian, torch.Tensor)
     said = (error @ statistics.hessian[0] * error).sum(1)  # (O,), over the places of an input position
     assert torch.allclose(said, module(x).square().sum((0, 2, 3)) / (5 * 16), rtol=1e-4)
 

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from adrl_gym.quantization.feedback import factor
 from adrl_gym.quantization.gptq import gptq
+from adrl_gym.quantization.gram import Gram
 from adrl_gym.quantization.grid import code_range, nearest, offset
 from adrl_gym.quantization.linear import least_error_steps, linear
 
@@ -162,3 +164,44 @@ def test_moments_that_rounding_left_indefinite_are_damped_until_they_work() -> N
         assert quantized.isfinite().all()
     for quantized in gptq(weight, BITS, -moment).values():  # not even a positive diagonal
         assert quantized.isfinite().all()
+
+
+@quick
+@given(st.integers(0, 2**32), st.integers(1, 12), st.integers(1, 80), st.integers(1, 12), st.integers(1, 40))
+def test_feedback_from_samples_is_that_of_their_hessian(
+    seed: int, samples: int, inputs: int, rank: int, block: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(rank, inputs, generator=generator, dtype=torch.float64)
+    z = torch.randn(samples, rank, generator=generator, dtype=torch.float64) @ mixing  # (P, J)
+    hessian = z.T @ z + 0.1 * torch.eye(inputs)
+    upper = torch.linalg.cholesky(hessian.flip(0, 1)).flip(0, 1)  # R
+    expected = (upper / upper.diagonal()).T.tril(-1)  # R_ij / R_jj at [j, i]
+    feedback = factor(z, 0.1, block)
+    found = (feedback.weights[0].T @ feedback.samples[0]).tril(-1).double()  # (J, J)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    for start in range(0, inputs, block):
+        own = expected[start : start + block, start : start + block]
+        torch.testing.assert_close(
+            feedback.within(start, start + block)[0].double().tril(-1), own, rtol=1e-4, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize(("samples", "inputs"), [(1, 1), (3, 20), (20, 150), (200, 90)])
+@pytest.mark.parametrize("ridge", [0.0, 0.5])
+def test_few_samples_give_what_their_hessian_gives(samples: int, inputs: int, ridge: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(samples, inputs, generator=generator).relu() / samples**0.5
+    weight = torch.randn(40, inputs, generator=generator)
+    gram = Gram(rows, ridge)
+    expected = gptq(weight, BITS, gram.dense())
+    for bits, quantized in gptq(weight, BITS, gram).items():
+        same = (quantized - expected[bits]).abs() < 1e-4 * expected[bits].abs().amax(1, keepdim=True)
+        assert same.float().mean() > 0.999
+
+
+def test_no_inputs_alive_in_the_samples_is_nearest_rounding() -> None:
+    weight, _ = random_layer(0, 1, 3, 9)
+    expected = linear(weight, BITS)
+    for bits, quantized in gptq(weight, BITS, Gram(torch.zeros(2, 9))).items():
+        assert torch.equal(quantized, expected[bits])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import find_layers
+from adrl_gym.quantization.gram import Gram
 from adrl_gym.quantization.hessian import InputStatistics, collect_inputs
 from adrl_gym.quantization.patches import patch_sums
 
@@ -93,7 +94,7 @@ def test_moments_are_means_over_all_batches() -> None:
 def test_centred_moments_are_covariances() -> None:
     x = torch.randn(500, 7, generator=torch.Generator().manual_seed(0)) + 3
     statistics = statistics_of(nn.Sequential(nn.Linear(7, 2)), x)["0"]
-    assert statistics.covariance is not None
+    assert isinstance(statistics.covariance, Tensor)
     torch.testing.assert_close(statistics.covariance[0], x.T.cov(correction=0), rtol=1e-3, atol=1e-4)
 
 
@@ -102,7 +103,7 @@ def test_linear_layers_average_over_every_leading_position() -> None:
     x = torch.randn(4, 6, 5)
     statistics = statistics_of(network, x)["0"]
     rows = x.reshape(-1, 5)
-    assert statistics.hessian is not None
+    assert isinstance(statistics.hessian, Tensor)
     torch.testing.assert_close(statistics.hessian[0], rows.T @ rows / 24)
     torch.testing.assert_close(statistics.mean[0], rows.mean(0))
 
@@ -143,8 +144,8 @@ def test_a_small_memory_takes_more_passes_to_the_same_moments(monkeypatch: pytes
     assert len(passes) == 3  # both convolutions fit together; the linear layer does not fit, but comes alone
     for (layer, statistics), (same_layer, same) in zip(at_once, in_parts, strict=True):
         assert layer is same_layer
-        assert statistics.hessian is not None
-        assert same.hessian is not None
+        assert isinstance(statistics.hessian, Tensor)
+        assert isinstance(same.hessian, Tensor)
         assert torch.equal(statistics.hessian, same.hessian)
         assert torch.equal(statistics.mean, same.mean)
     passes.clear()
@@ -190,3 +191,16 @@ def test_images_stay_as_they_are() -> None:
     statistics = statistics_of(network, images)["fc"]
     assert torch.equal(images, before)
     torch.testing.assert_close(statistics.mean[0], (before - 0.5).mean(0))
+
+
+@pytest.mark.parametrize("images", [30, 130])  # samples are kept, or were until they became too many
+def test_samples_are_kept_while_they_are_few(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
+    network = nn.Sequential(nn.Linear(200, 5))
+    x = torch.randn(images, 200, generator=torch.Generator().manual_seed(0)) + 1
+    dense = statistics_of(network, x)["0"]
+    monkeypatch.setattr("adrl_gym.quantization.gram._INPUTS", 200)
+    found = statistics_of(network, x)["0"]
+    torch.testing.assert_close(found.mean, dense.mean)
+    for gram, expected in ((found.hessian, dense.hessian), (found.covariance, dense.covariance)):
+        assert isinstance(gram, Gram) == (images <= 100)
+        torch.testing.assert_close(gram.dense() if isinstance(gram, Gram) else gram, expected)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import find_layers
 from adrl_gym.quantization.bias_correction import bias_correction
+from adrl_gym.quantization.gram import Gram
 from adrl_gym.quantization.hessian import collect_inputs
 from adrl_gym.quantization.registry import QUANTIZERS, find_quantizer
 
@@ -114,7 +115,7 @@ def test_with_bias_correction_centred_moments_give_the_smaller_output_error() ->
     network = nn.Sequential(nn.Linear(20, 30))
     (_, statistics), *_ = collect_inputs(network, find_layers(network, (20,)), x)
 
-    def error(second_moment: Tensor | None) -> float:
+    def error(second_moment: Tensor | Gram | None) -> float:
         quantized = find_quantizer("gptq").quantize(weight, [3], hessian=second_moment)[3]
         shift = bias_correction(weight, quantized, statistics.mean)
         return float((x @ (weight - quantized).T - shift).square().mean())
