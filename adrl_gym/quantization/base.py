@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.quantization.gram import Gram
 from adrl_gym.quantization.grid import MOST_BITS
+from adrl_gym.quantization.shortcuts import Gram
 
 
 class Quantizer(ABC):

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 
 from adrl_gym.quantization.base import Quantizer
-from adrl_gym.quantization.feedback import Dense, Factored, factor
-from adrl_gym.quantization.gram import Gram
 from adrl_gym.quantization.grid import code_range, nonzero, offset, round_in_place
 from adrl_gym.quantization.linear import least_error_steps
+from adrl_gym.quantization.shortcuts import Dense, Factored, Gram, factor
 
 _DAMPING = 0.01  # of the mean of the diagonal
 _AT_ONCE = 2**25  # weights rounded at once, over all bit-widths

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import Convolution, LayerSpec, Transposed, layer_input
-from adrl_gym.quantization.gram import Gram, few_samples
 from adrl_gym.quantization.patches import patch_rows, patch_sums
+from adrl_gym.quantization.shortcuts import Gram, few_samples
 
 _HESSIAN_MEMORY = 256 * 2**20  # bytes of Hessians held at a time
 _BATCH = 100  # images

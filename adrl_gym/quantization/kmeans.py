@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from adrl_gym.quantization.base import Quantizer
-from adrl_gym.quantization.gram import Gram
+from adrl_gym.quantization.shortcuts import Gram
 
 _TURNS = 100  # of Lloyd's algorithm between two cuts
 _CUTS = 8  # rounds of cutting; more than one only because Lloyd's algorithm may empty a cluster

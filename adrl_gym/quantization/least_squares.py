@@ -21,8 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from adrl_gym.quantization.gram import Gram, few_samples
 from adrl_gym.quantization.grid import nonzero
+from adrl_gym.quantization.shortcuts import Gram, few_samples
 
 RIDGES = (0.01, 0.1, 1.0, 10.0)  # lambda over the mean of the diagonal of ``E[x_q x_q']``
 

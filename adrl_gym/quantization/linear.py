@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from adrl_gym.quantization.base import Quantizer
-from adrl_gym.quantization.gram import Gram
 from adrl_gym.quantization.grid import code_range, nested_step, nonzero, offset, round_in_place, round_to_levels
-from adrl_gym.quantization.peaks import PossiblePeaks, best_peak_level
+from adrl_gym.quantization.shortcuts import Gram, PossiblePeaks, best_peak_level
 
 _TURNS = 4
 # Weights searched at a time, so that they and their roundings stay in a core's cache. From 2^15 elements on, PyTorch

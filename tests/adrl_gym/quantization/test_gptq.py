@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from adrl_gym.quantization.feedback import factor
 from adrl_gym.quantization.gptq import gptq
-from adrl_gym.quantization.gram import Gram
 from adrl_gym.quantization.grid import code_range, nearest, offset
 from adrl_gym.quantization.linear import least_error_steps, linear
+from adrl_gym.quantization.shortcuts import Gram, factor
 
 BITS = range(1, 9)
 quick = settings(max_examples=30, deadline=None)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import find_layers
-from adrl_gym.quantization.gram import Gram
 from adrl_gym.quantization.hessian import InputStatistics, collect_inputs
 from adrl_gym.quantization.patches import patch_sums
+from adrl_gym.quantization.shortcuts import Gram
 
 small = st.tuples(st.integers(1, 4), st.integers(1, 4))
 
@@ -198,7 +198,7 @@ def test_samples_are_kept_while_they_are_few(monkeypatch: pytest.MonkeyPatch, im
     network = nn.Sequential(nn.Linear(200, 5))
     x = torch.randn(images, 200, generator=torch.Generator().manual_seed(0)) + 1
     dense = statistics_of(network, x)["0"]
-    monkeypatch.setattr("adrl_gym.quantization.gram._INPUTS", 200)
+    monkeypatch.setattr("adrl_gym.quantization.shortcuts.gram._INPUTS", 200)
     found = statistics_of(network, x)["0"]
     torch.testing.assert_close(found.mean, dense.mean)
     for gram, expected in ((found.hessian, dense.hessian), (found.covariance, dense.covariance)):

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from adrl_gym.quantization import gram, least_squares
-from adrl_gym.quantization.gram import Gram
+from adrl_gym.quantization import least_squares
 from adrl_gym.quantization.least_squares import RIDGES, Inputs
+from adrl_gym.quantization.shortcuts import Gram, gram
 
 quick = settings(max_examples=40, deadline=None)
 

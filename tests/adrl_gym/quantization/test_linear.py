@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from adrl_gym.quantization import peaks
 from adrl_gym.quantization.grid import code_range, levels, nearest, nested_step, offset, round_in_place, round_to_levels
 from adrl_gym.quantization.linear import least_error_steps, linear
+from adrl_gym.quantization.shortcuts import peaks
 
 BITS = range(1, 9)
 quick = settings(max_examples=30, deadline=None)

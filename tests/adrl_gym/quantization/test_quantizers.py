@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import find_layers
 from adrl_gym.quantization.bias_correction import bias_correction
-from adrl_gym.quantization.gram import Gram
 from adrl_gym.quantization.hessian import collect_inputs
 from adrl_gym.quantization.registry import QUANTIZERS, find_quantizer
+from adrl_gym.quantization.shortcuts import Gram
 
 BITS = range(1, 9)
 
