@@ -24,11 +24,13 @@ class Quantizer(ABC):
     Attributes:
         name: how users and files name it.
         needs_hessian: whether ``round`` uses the Hessian of the layer's least-squares problem.
+        takes_gram: whether ``round`` takes it as a ``Gram`` too, where there are few samples; if not, as a tensor.
         codebook: whether weights are entries of a codebook instead of scales times levels.
     """
 
     name: ClassVar[str]
     needs_hessian: ClassVar[bool] = False
+    takes_gram: ClassVar[bool] = False
     codebook: ClassVar[bool] = False
 
     @abstractmethod
@@ -38,7 +40,7 @@ class Quantizer(ABC):
         Args:
             matrix: ``(O, J)`` float32, finite; one row for each output channel.
             bits: bit-widths from 1 to 8.
-            hessian: ``(G, J, J)`` or a ``Gram`` where ``needs_hessian``, else ``None``.
+            hessian: ``(G, J, J)`` where ``needs_hessian``, or a ``Gram`` where ``takes_gram`` too; else ``None``.
 
         Returns:
             Bit-width -> ``(O, J)`` float32.
@@ -85,6 +87,8 @@ class Quantizer(ABC):
             )
         if not (hessian.finite() if isinstance(hessian, Gram) else hessian.isfinite().all()):
             raise AdrlGymError(f"layer {layer}: the Hessian of its inputs holds NaN or infinity; check the images")
+        if isinstance(hessian, Gram) and not self.takes_gram:
+            hessian = hessian.dense()
         return hessian.to(matrix)
 
 

@@ -32,6 +32,7 @@ class GPTQ(Quantizer):
 
     name: ClassVar[str] = "gptq"
     needs_hessian: ClassVar[bool] = True
+    takes_gram: ClassVar[bool] = True
 
     def round(self, matrix: Tensor, bits: Sequence[int], hessian: Tensor | Gram | None) -> dict[int, Tensor]:
         """See ``Quantizer``."""

@@ -1,11 +1,14 @@
 """Properties that all quantizers share, and bias correction."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import find_layers
+from adrl_gym.quantization.base import Quantizer
 from adrl_gym.quantization.bias_correction import bias_correction
 from adrl_gym.quantization.hessian import collect_inputs
 from adrl_gym.quantization.registry import QUANTIZERS, find_quantizer
@@ -121,3 +124,20 @@ def test_with_bias_correction_centred_moments_give_the_smaller_output_error() ->
         return float((x @ (weight - quantized).T - shift).square().mean())
 
     assert error(statistics.covariance) < error(statistics.hessian)
+
+
+def test_a_quantizer_that_takes_no_gram_gets_the_hessian() -> None:
+    class Recording(Quantizer):
+        name, needs_hessian = "recording", True
+
+        def round(self, matrix: Tensor, bits: Sequence[int], hessian: Tensor | Gram | None) -> dict[int, Tensor]:
+            assert isinstance(hessian, Tensor)
+            torch.testing.assert_close(hessian, gram.dense())
+            return dict.fromkeys(bits, matrix)
+
+    gram = Gram(torch.randn(3, 8, generator=torch.Generator().manual_seed(0)), 0.5)
+    assert list(Recording().quantize(torch.ones(2, 8), [3], hessian=gram)) == [3]
+    with pytest.raises(AdrlGymError, match="fit"):
+        find_quantizer("gptq").quantize(torch.ones(2, 7), [3], hessian=gram)
+    with pytest.raises(AdrlGymError, match="NaN"):
+        find_quantizer("gptq").quantize(torch.ones(2, 8), [3], hessian=Gram(gram.rows * torch.nan))
