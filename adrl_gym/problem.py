@@ -84,7 +84,7 @@ class QuantProblem:
         self.calibration, self.checkpoint = config.calibration, content_hash(network.state_dict())
         network = with_linear_attention(network)
         self.images, self.images_hash = len(splits.search), splits.search.hash
-        self.layers = find_layers(network, tuple(splits.search.images.shape[1:]))
+        self.layers = find_layers(network, tuple(splits.search.images.shape[1:]), splits.search.images.dtype)
         self.parameters = tuple(layer.parameters for layer in self.layers)
         self.unquantized = unquantized(network, self.layers)
         self.fixed_bits = match_keep(config.keep, [layer.name for layer in self.layers])
@@ -185,7 +185,7 @@ class QuantProblem:
         found = self._evaluation.profile(
             [check_partly_float(bits, *self._allowed) for bits in configurations], begin, end
         )
-        return np.stack([metrics.costs(score) for metrics in found])
+        return np.stack([metrics.costs(score) for metrics in found]) / self.splits.search.per_image
 
     def compare(
         self,
@@ -205,7 +205,7 @@ class QuantProblem:
             [0.0] * len(configurations) if offsets is None else offsets,
             self._count(images),
             error_rate,
-            unit=0.0 if score in IN_NATS else 100.0,
+            unit=0.0 if score in IN_NATS else 100.0 / self.splits.search.per_image,
             step=self.slice_size,
         )
 

@@ -1,6 +1,7 @@
 """Checks that a network, images and labels belong together."""
 
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from adrl_gym.datasets.images import Images
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.graph import alike
+from adrl_gym.outputs import IGNORED, by_position, described_output, label_shape
 
 _LOOKED_AT = 4  # images
 
@@ -27,17 +29,23 @@ def check_fit(network: nn.Module, images: Images) -> None:
     if len(images) == 0:
         raise AdrlGymError(f"no images for {name}: at least one is needed")
     some = next(images.batches(_LOOKED_AT))[0]  # (B, C, H, W)
-    classes = count_outputs(network, some[0])
+    output = _output(network, some[0])
+    _check_logits(name, output, images.labels)
     _check_repeatable(network, some)
     if images.labels is None:
         return
-    wrong = ((images.labels < 0) | (images.labels >= classes)).nonzero()  # (wrong labels, 1)
+    classes = by_position(output).shape[2]
+    counted = images.labels.dim() == 1 or images.labels != IGNORED
+    wrong = (((images.labels < 0) | (images.labels >= classes)) & counted).nonzero()  # (wrong labels, dimensions)
     if len(wrong):
-        index = int(wrong[0])
+        label = int(images.labels[tuple(wrong[0])])
+        ignored = "; give the label that does not count as ignore_index" if images.labels.dim() > 1 else ""
         raise AdrlGymError(
-            f"label {int(images.labels[index])} of image {index} is out of range: {name} has {classes} "
-            f"outputs, so labels go from 0 to {classes - 1}"
+            f"label {label} of image {int(wrong[0, 0])} is out of range: {name} has {classes} "
+            f"outputs, so labels go from 0 to {classes - 1}{ignored}"
         )
+    if images.labels.dim() > 1 and (images.labels == IGNORED).all():
+        raise AdrlGymError("all labels are ignored: at least one is needed to measure on")
 
 
 def check_finite_logits(network: nn.Module, logits: Tensor, first: int = 0) -> None:
@@ -61,7 +69,7 @@ def check_finite_logits(network: nn.Module, logits: Tensor, first: int = 0) -> N
                 "take an intact checkpoint",
                 parameter="weights",
             )
-    index = first + int((~logits.isfinite()).any(1).nonzero()[0])
+    index = first + int((~logits.isfinite()).flatten(1).any(1).nonzero()[0])
     raise AdrlGymError(
         f"{name} gives NaN or infinite logits for image {index}: check how that image is prepared, and whether the "
         "network overflows"
@@ -82,7 +90,7 @@ def _check_repeatable(network: nn.Module, images: Tensor) -> None:
 
 
 def count_outputs(network: nn.Module, image: Tensor) -> int:
-    """How many classes a network tells apart.
+    """Return how many classes a network tells apart.
 
     Args:
         network: in evaluation mode.
@@ -91,25 +99,52 @@ def count_outputs(network: nn.Module, image: Tensor) -> int:
     Raises:
         AdrlGymError: it cannot take the image, or returns something else than logits ``(1, classes)``.
     """
+    output = _output(network, image)
+    _check_logits(type(network).__name__, output, None)
+    return output.shape[1]
+
+
+def _output(network: nn.Module, image: Tensor) -> Any:
+    """Return what the network says of one image; raises ``AdrlGymError`` where it cannot take it."""
     name = type(network).__name__
     tensor = next(chain(network.parameters(), network.buffers()), torch.zeros(0))
     try:
         with torch.inference_mode():
-            output = network(image[None].to(tensor.device, copy=True))  # (1, classes); it may write into its input
+            return network(image[None].to(tensor.device, copy=True))  # (1, classes); it may write into its input
+    except AdrlGymError:
+        raise
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:  # timm asserts image sizes
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise AdrlGymError(
             f"images of shape {tuple(image.shape)} do not fit {name}{_first_weight(network)}: {reason}"
         ) from error
-    if isinstance(output, Tensor) and (output.shape[1:] == (1,) or output.dim() < 2):
+
+
+def _check_logits(name: str, output: Any, labels: Tensor | None) -> None:
+    """Refuse what is no logits of one image, or none that belong to labels ``(N, ...)``."""
+    if not isinstance(output, Tensor):
+        raise AdrlGymError(
+            f"{name} returns {described_output(output)} for one image: say which part of it are the logits, by key, "
+            'attribute or index or as a function (output="logits" in Python)',
+            parameter="logits",
+        )
+    if output.dim() < 2 or by_position(output).shape[2] == 1:
         raise AdrlGymError(
             f"{name} has a single output: classes are told apart by one logit each, so let it return two for z, "
             "torch.stack([torch.zeros_like(z), z], 1), whose softmax is z's sigmoid; a regression has no classes"
         )
-    if not isinstance(output, Tensor) or output.dim() != 2:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise AdrlGymError(f"{name} returns {shape} for one image: logits (images, classes) are needed")
-    return output.shape[1]
+    there = () if labels is None else tuple(labels.shape[1:])
+    if (positions := label_shape(output)) == there:
+        return
+    if not there:
+        raise AdrlGymError(
+            f"{name} returns {tuple(output.shape)} for one image: logits (images, classes) are needed, or labels of "
+            f"every position (images, {', '.join(map(str, positions))})"
+        )
+    raise AdrlGymError(
+        f"labels of one image have shape {there}, and {name} returns {tuple(output.shape)}: one integer class index an "
+        "image is needed, or one for each position of (images, tokens, classes) or (images, classes, height, width)"
+    )
 
 
 def _first_weight(network: nn.Module) -> str:

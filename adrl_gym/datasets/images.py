@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from adrl_gym.models import content_hash
+from adrl_gym.outputs import IGNORED
 
 Batch = tuple[Tensor, Tensor | None]  # images (B, C, H, W); labels (B,) where they are known
 
@@ -34,8 +35,9 @@ class ImageSet:
     """Images with their labels, in the form the network takes them.
 
     Attributes:
-        images: float32, ``(N, C, H, W)``, normalised.
-        labels: int64, ``(N,)``, class indices; ``None`` where the truth is unknown (data-free set).
+        images: float32, ``(N, C, H, W)``, normalised; or tokens, int64 ``(N, T)``.
+        labels: int64, ``(N,)``, class indices, or of every position ``(N, T)`` or ``(N, H, W)``, -100 where it does not
+            count; ``None`` where the truth is unknown (data-free set).
     """
 
     images: Tensor
@@ -43,6 +45,13 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def per_image(self) -> float:
+        """Predictions of an image in the mean: 1, or those of its positions that are not ignored."""
+        if self.labels is None or self.labels.dim() == 1:
+            return 1.0
+        return int((self.labels != IGNORED).sum()) / len(self)
 
     @property
     def hash(self) -> str:

@@ -12,6 +12,7 @@ from adrl_gym.datasets.images import ImageSet
 from adrl_gym.datasets.splits import SEARCH_IMAGES, Splits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.models import LoadedNetwork, Preprocessing
+from adrl_gym.outputs import IGNORED
 
 # Keys of samples that are mappings, as data sets on the Hugging Face hub have them.
 _IMAGE_KEYS = ("image", "img", "pixel_values", "input_ids")
@@ -19,17 +20,22 @@ _LABEL_KEYS = ("label", "labels", "fine_label")
 
 
 def own_splits(
-    data: Iterable[Any] | Dataset[Any], images: int = SEARCH_IMAGES, loaded: LoadedNetwork | None = None
+    data: Iterable[Any] | Dataset[Any],
+    images: int = SEARCH_IMAGES,
+    loaded: LoadedNetwork | None = None,
+    ignore_index: int = IGNORED,
 ) -> Splits:
     """Return the first ``images`` images (all, if there are fewer) of batches, or as many of a data set.
 
     Args:
         data: any iterable of batches, for example a ``DataLoader``: images ``(B, C, H, W)``, floating point and
-            normalised as the network expects, and class indices ``(B,)``, integers. Or a map-style ``Dataset`` of
+            normalised as the network expects, or tokens ``(B, T)``, integers; and class indices ``(B,)``, integers, or
+            one for each position that the network predicts, ``(B, T)`` or ``(B, H, W)``. Or a map-style ``Dataset`` of
             (image, class index): a tensor ``(C, H, W)`` likewise, or a PIL image. Of a larger data set, images are
             drawn at random, the same in every run.
         images: how many to take.
         loaded: the network, which says how PIL images are normalised.
+        ignore_index: label of positions that do not count.
 
     Raises:
         AdrlGymError: no images, or a batch or sample of another form (the message names it and the remedy).
@@ -47,6 +53,8 @@ def own_splits(
         raise AdrlGymError("the data holds no images: at least one (images, labels) batch is needed")
     x = torch.cat([x for x, _ in parts])[:images].clone()  # (N, C, H, W)
     y = torch.cat([y for _, y in parts])[:images].clone()  # (N,)
+    if y.dim() > 1:
+        y = torch.where(y == ignore_index, IGNORED, y)  # (N, ...)
     return Splits(ImageSet(x, y), None, f"own data: {len(x):,} search images, no test images", "own")
 
 
@@ -85,9 +93,12 @@ def _as_batch(item: Any, where: str, loaded: LoadedNetwork | None) -> tuple[Tens
     if not (isinstance(item, list | tuple) and len(item) == 2):
         raise AdrlGymError(f"{where} is no pair (image, label): {type(item).__name__}")
     image, label = item
+    label = np.asarray(label) if hasattr(label, "convert") else label  # a mask as a picture
     if not isinstance(label, int | np.integer | np.ndarray | Tensor):
         raise AdrlGymError(f"{where} has a label of {type(label).__name__}: a class index is needed")
-    return _tensor(image, where, loaded)[None], torch.as_tensor(label)[None]
+    return _tensor(image, where, loaded)[None], torch.as_tensor(
+        label, dtype=None if isinstance(label, Tensor) else torch.int64
+    )[None]
 
 
 def _tensor(image: Any, where: str, loaded: LoadedNetwork | None) -> Tensor:
@@ -129,7 +140,8 @@ def _check_batch(batch: object, where: str, first: Tensor | None) -> tuple[Tenso
     if not (isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)):
         raise AdrlGymError(f"{where} is no pair of tensors (images, labels): {type(batch).__name__}")
     x, y = batch
-    if not x.is_floating_point():
+    tokens = x.dtype in (torch.int64, torch.int32) and x.dim() == 2  # (B, T)
+    if not x.is_floating_point() and not tokens:
         raise AdrlGymError(
             f"{where} has images of {x.dtype}: scale them to floating point and normalise them as in training"
         )
@@ -140,11 +152,12 @@ def _check_batch(batch: object, where: str, first: Tensor | None) -> tuple[Tenso
             f"{where} has images of shape {tuple(x.shape[1:])}, those before have {tuple(first.shape[1:])}: "
             "resize or crop them to one shape"
         )
-    if y.is_floating_point() or y.dtype == torch.bool or y.shape != (len(x),):
+    if y.is_floating_point() or y.dtype == torch.bool or y.shape[:1] != (len(x),):
         raise AdrlGymError(
             f"{where} has labels of {y.dtype} and shape {tuple(y.shape)} for {len(x)} images: "
             f"one integer class index an image is needed, shape ({len(x)},)"
         )
     if not torch.isfinite(x).all():
         raise AdrlGymError(f"{where} has NaN or infinite values in its images: check their normalisation")
-    return x.detach().cpu().float(), y.detach().cpu().long()
+    x = x.detach().cpu()
+    return x.long() if tokens else x.float(), y.detach().cpu().long()

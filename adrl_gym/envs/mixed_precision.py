@@ -17,6 +17,7 @@ from adrl_gym.envs.rendering import render_ansi, render_image
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import FEATURES, layer_features
 from adrl_gym.models import load_network, own_network
+from adrl_gym.outputs import IGNORED, Output
 from adrl_gym.problem import QuantProblem
 
 ActionType = Literal["continuous", "discrete"]
@@ -78,6 +79,8 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         the network's weights or its attribute ``pretrained_cfg`` say.
     mean, std: of each channel of one's own network's images, pixels from 0 to 1; by default as its weights or its
         attribute ``pretrained_cfg`` say, else for CIFAR the data set's own.
+    output: part of the network's output that holds the logits: a key, an attribute, an index, or a function.
+    ignore_index: label of positions that do not count, of predictions at every position.
     download, weights: leave to download the data set, and a file of weights; for data and a network given by name.
     images: how many search images.
     config: settings of the problem; see ``ProblemConfig``.
@@ -103,6 +106,8 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         data_root: str | Path | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        output: Output | None = None,
+        ignore_index: int = IGNORED,
         download: bool = False,
         weights: str | Path | None = None,
         images: int = SEARCH_IMAGES,
@@ -125,13 +130,13 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
             raise AdrlGymError("weights names a file for a named network; load it into your own network yourself")
         else:
             loaded = own_network(network)
-        loaded = loaded.normalised(mean, std)
+        loaded = loaded.normalised(mean, std).with_output(output)
         if isinstance(data, str | Path):
             splits = find_splits(loaded, str(data), data_root=data_root, download=download, images=images)
         elif data_root is not None or download:
             raise AdrlGymError("data_root and download say where named data are; leave them out with your own batches")
         else:
-            splits = own_splits(data, images, loaded)
+            splits = own_splits(data, images, loaded, ignore_index)
         self.problem = QuantProblem(loaded.network, splits, config, name=loaded.name, progress=progress)
         if self.problem.unquantized is not None:
             gym.logger.warn(self.problem.unquantized)

@@ -187,7 +187,8 @@ class Engine:
         return self._devices[slice_ % len(self._devices)]
 
     def _placed(self, images: Tensor, device: torch.device) -> Tensor:
-        return placed(images.to(device, self._dtype), torch.channels_last)
+        kind = self._dtype if images.is_floating_point() else images.dtype  # tokens stay integers
+        return placed(images.to(device, kind), torch.channels_last)
 
     def _slice(self, runner: Runner, slice_: int, configurations: Sequence[Bits]) -> list[SampleMetrics]:
         self._slice_reference(runner, slice_)

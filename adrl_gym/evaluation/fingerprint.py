@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from adrl_gym.datasets import Images
 from adrl_gym.layers import LayerSpec
 from adrl_gym.models import content_hash
+from adrl_gym.outputs import by_position
 
 FIRST = 50  # images, of which the network's own answers are looked at
+_ROWS = 10_000  # predictions of these, where there is one at every position
 REVISION = 3  # to be raised whenever quantizers or evaluation give other numbers than before
 
 
@@ -52,6 +54,6 @@ def _answers(network: nn.Module, images: Tensor) -> list[object]:
     """
     device = next(network.parameters()).device
     with torch.inference_mode():
-        logits = network(images.to(device, copy=True)).double().cpu()  # (B, K)
+        logits = by_position(network(images.to(device, copy=True)).double().cpu()).flatten(0, 1)[:_ROWS]  # (B P, K)
     sizes = logits.std(), logits.amax(1).mean(), logits.logsumexp(1).mean()
     return [logits.argmax(1).tolist(), *(f"{float(size):.2e}" for size in sizes)]

@@ -158,6 +158,9 @@ class ResultCache:
         return found
 
 
+_POSITIONS = b"positions"  # begins what is packed of predictions at every position: sums, not flags
+
+
 def pack_metrics(outcomes: SampleMetrics) -> bytes:
     """Wrong, disagreeing (bits), KL and loss (float32) of one slice; ``unpack_metrics`` undoes it.
 
@@ -166,12 +169,22 @@ def pack_metrics(outcomes: SampleMetrics) -> bytes:
     >>> unpack_metrics(pack_metrics(one)).metrics() == one.metrics()
     True
     """
+    if outcomes.counted is not None:
+        counts = np.concatenate([outcomes.wrong, outcomes.disagreeing, outcomes.counted]).astype("<i4")  # (3 N,)
+        sums = np.concatenate([outcomes.kl, outcomes.loss]).astype("<f4")  # (2 N,)
+        return b"".join([_POSITIONS, counts.tobytes(), sums.tobytes()])
     flags = np.packbits(np.concatenate([outcomes.wrong, outcomes.disagreeing]))  # (2 N / 8,)
     return b"".join([outcomes.kl.astype("<f4").tobytes(), outcomes.loss.astype("<f4").tobytes(), flags.tobytes()])
 
 
 def unpack_metrics(packed: bytes) -> SampleMetrics:
     """Return the metrics that ``pack_metrics`` packed."""
+    if packed.startswith(_POSITIONS):
+        count = (len(packed) - len(_POSITIONS)) // 20
+        counts = np.frombuffer(packed, "<i4", 3 * count, len(_POSITIONS)).astype(np.int32)  # (3 N,)
+        sums = np.frombuffer(packed, "<f4", 2 * count, len(_POSITIONS) + 12 * count).astype(np.float32)  # (2 N,)
+        wrong, disagreeing, counted = counts.reshape(3, count)  # (N,) each
+        return SampleMetrics(wrong, disagreeing, sums[:count], sums[count:], counted)
     # 2 N floats of 4 bytes, then 2 N bits in whole bytes
     count = next(n for n in range(len(packed) // 8, -1, -1) if 8 * n + -(-2 * n // 8) == len(packed))
     nats = np.frombuffer(packed, "<f4", 2 * count).astype(np.float32)  # (2 N,)

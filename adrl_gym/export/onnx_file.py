@@ -25,6 +25,7 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.bitpack import pack, packed_size
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
+from adrl_gym.outputs import by_position
 from adrl_gym.quantization import CodedWeight, QuantizedNetwork
 
 OPSET = 21  # the first with INT4
@@ -200,7 +201,8 @@ def _check_predictions(logits: Tensor, network: nn.Module, images: Tensor) -> No
     """Raises ``AdrlGymError`` unless logits ``(N, K)`` predict for ``(N, C, H, W)`` what the network does."""
     with torch.inference_mode():
         expected = network(images.clone())  # (N, K); it may write into its input
-    equal = int((logits.argmax(1) == expected.argmax(1)).sum())
+    same = by_position(logits).argmax(2) == by_position(expected).argmax(2)  # (N, P)
+    equal = int(same.all(1).sum())
     if equal < len(images):
         raise AdrlGymError(
             f"onnxruntime predicts {len(images) - equal} of {len(images)} images otherwise than PyTorch, so nothing "

@@ -61,12 +61,15 @@ class LayerSpec:
         return self.groups > 1 and self.groups == self.in_channels
 
 
-def find_layers(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[LayerSpec, ...]:
+def find_layers(
+    network: nn.Module, image_shape: tuple[int, ...], dtype: torch.dtype = torch.float32
+) -> tuple[LayerSpec, ...]:
     """The network's convolutions, linear layers and embeddings in the order in which one forward pass uses them.
 
     Args:
         network: in evaluation mode.
-        image_shape: ``(C, H, W)`` of one input image.
+        image_shape: ``(C, H, W)`` of one input image, or ``(T,)`` of its tokens.
+        dtype: of the images.
 
     Weights that are used several times, by one module or by several that share them, stand once, at their first use.
 
@@ -95,7 +98,7 @@ def find_layers(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[Layer
     try:
         parameter = next(network.parameters(), torch.zeros(0))
         with torch.inference_mode():
-            network(torch.zeros(1, *image_shape, device=parameter.device))
+            network(torch.zeros(1, *image_shape, dtype=dtype, device=parameter.device))
     finally:
         for handle in handles:
             handle.remove()

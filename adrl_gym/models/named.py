@@ -17,6 +17,7 @@ from adrl_gym.models.own import FORMS, make_own
 from adrl_gym.models.preprocessing import CIFAR10, Preprocessing
 from adrl_gym.models.resnet import resnet20
 from adrl_gym.models.state_dicts import fill
+from adrl_gym.outputs import Output, with_output
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,12 @@ class LoadedNetwork:
                 f"{self.name} has its own normalisation: leave out mean and std", parameter=("mean", "std")
             )
         return dataclasses.replace(self, normalisation=(tuple(mean), tuple(std)))
+
+    def with_output(self, output: Output | None) -> "LoadedNetwork":
+        """Return the same with logits that are a part of the network's output; see ``outputs.with_output``."""
+        if output is None:
+            return self
+        return dataclasses.replace(self, network=with_output(self.network, output))
 
     @property
     def says_normalisation(self) -> bool:

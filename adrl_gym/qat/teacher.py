@@ -21,7 +21,8 @@ class FloatTeacher:
     def __init__(
         self, network: nn.Module, images: Images, device: torch.device, precision: Precision = "float32"
     ) -> None:
-        layers = find_layers(network, tuple(next(images.batches(1))[0].shape[1:]))
+        first = next(images.batches(1))[0]  # (1, ...)
+        layers = find_layers(network, tuple(first.shape[1:]), first.dtype)
         nothing: list[dict[int, QuantizedParams]] = [{} for _ in layers]  # only the network's own weights
         self._engine = Engine(network, layers, nothing, images, [device], precision=precision, activation_memory=0)
         self._as_it_is = (None,) * len(layers)

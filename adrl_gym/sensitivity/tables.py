@@ -49,8 +49,8 @@ def sensitivity_tables(
 ) -> Tables:
     """Return the source of a problem's tables.
 
-    Gradients estimate the score ``kl`` alone. Other scores are measured, and so are networks that autograd cannot
-    follow, with a warning.
+    Gradients estimate the score ``kl`` alone. Other scores are measured, and so are predictions at every position, and
+    networks that autograd cannot follow, with a warning.
 
     Args:
         problem: to profile.
@@ -67,7 +67,9 @@ def sensitivity_tables(
             f"unknown sensitivity {sensitivity!r}: choose one of {', '.join(get_args(Sensitivity))}",
             parameter="sensitivity",
         )
-    if sensitivity == "gradient" and score == "kl":
+    labels = problem.splits.search.labels
+    at_positions = labels is not None and labels.dim() > 1
+    if sensitivity == "gradient" and score == "kl" and not at_positions:
         try:
             return GradientTables(problem, images)
         except NotDifferentiableError as reason:

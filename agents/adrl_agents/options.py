@@ -63,6 +63,8 @@ class Options:
     """Mean of each channel that your own network's images are normalised by, of pixels from 0 to 1."""
     std: tuple[float, ...] = ()
     """Standard deviation of each channel, likewise; without both, those that the network or the data set names."""
+    logits: str | None = None
+    """Key, attribute or index of your own network's output that holds the logits, where it returns more."""
     download: Switch = False
     """Download the data set if it is not there (CIFAR-10, CIFAR-100)."""
     images: int = SEARCH_IMAGES

@@ -33,6 +33,8 @@ def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[
         keywords["bits"] = options.bits
     if options.mean or options.std:
         keywords |= {"mean": options.mean, "std": options.std}
+    if options.logits is not None:
+        keywords["output"] = int(options.logits) if options.logits.lstrip("-").isdigit() else options.logits
     if options.network is not None:
         keywords["network"] = options.network
     if isinstance(own.get("network", ""), str):  # a named network; one's own brings its data and weights along

@@ -39,6 +39,10 @@ def test_images_of_another_shape(tiny: nn.Module) -> None:
 def test_networks_that_do_not_classify(tiny: nn.Module) -> None:
     with pytest.raises(AdrlGymError, match=r"Sequential returns \(1, 3, 8, 8\) for one image: logits"):
         check_fit(nn.Sequential(nn.ReLU()), ImageSet(X, Y))
+    with pytest.raises(
+        AdrlGymError, match=r"labels of one image have shape \(10,\), and Tiny returns \(1, 5\): one int"
+    ):
+        check_fit(tiny, ImageSet(X, torch.zeros(4, 10, dtype=torch.int64)))
     bilinear = nn.Bilinear(192, 192, 5)
     with pytest.raises(AdrlGymError, match=r"do not fit Bilinear.*: .*missing 1 required positional argument"):
         check_fit(bilinear, ImageSet(X, Y))

@@ -36,10 +36,6 @@ X, Y = torch.randn(4, 3, 8, 8), torch.zeros(4, dtype=torch.int64)
         ),
         ([(X, Y.float())], "labels of torch.float32"),
         ([(X, Y[:3])], r"shape \(3,\) for 4 images"),
-        (
-            [(X, torch.zeros(4, 10, dtype=torch.int64))],
-            r"one integer class index an image is needed, shape \(4,\)",
-        ),
         ([(X, Y), (X[..., :6], Y)], r"shape \(3, 8, 6\), those before have \(3, 8, 8\): resize"),
         ([(X / 0, Y)], "NaN or infinite values in its images"),
         ([(Y, Y)], "scale them to floating point"),
