@@ -19,6 +19,7 @@ import tyro
 import benchmarks.experiments.finetuned as finetuned
 from benchmarks.harness.store import Row, read
 from benchmarks.harness.suites import PAPER
+from benchmarks.reporting.network_tables import exceptions_table, networks_table
 from benchmarks.reporting.table_format import markdown
 from benchmarks.reporting.tables import EVALUATION, Results
 
@@ -188,6 +189,7 @@ TABLES: dict[Path, Tables] = {
         "figures": lambda folder: figures_table(folder, PAGE),
     },
     _ROOT / "docs" / "finetuning.md": {"finetuning": finetuning},
+    _ROOT / "docs" / "networks.md": {"networks": networks_table, "network-exceptions": exceptions_table},
 }
 
 

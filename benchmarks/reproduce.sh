@@ -57,6 +57,7 @@ full() {
         --data-root "$data" # datafree/cifarnet-linear.csv datafree/cifarnet-linear.json
     "$python" -m benchmarks.experiments.paired_test --data-root "$data"         # paired.csv
     "$python" -m benchmarks.experiments.parity --data-root "$data"       # equality.csv
+    "$python" -m benchmarks.experiments.networks                                # networks.csv
     [ -d $work/before ] || git worktree add --detach $work/before 28921cc
     once speed "$python" -m benchmarks.experiments.speed --data-root "$data" --before $work/before # speed.csv; a machine with nothing else
     "$python" -m benchmarks.reporting.figures                                                    # figures

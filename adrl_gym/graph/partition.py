@@ -11,7 +11,7 @@ from adrl_gym.graph.fold_bn import BatchNorm, fold_batch_norm, remove_batch_norm
 from adrl_gym.graph.functionalize import TraceError, functionalize
 from adrl_gym.graph.memory_format import alike, placed, to_layout
 from adrl_gym.graph.reinplace import reinplace
-from adrl_gym.layers import LayerSpec, LinearAttention, load_quantized, own_params, quantizable
+from adrl_gym.layers import LayerSpec, LinearAttention, WindowAttention, load_quantized, own_params, quantizable
 
 Live = tuple[Any, ...]  # activations ``(B, ...)``, and sizes, that the rest of the network still needs
 
@@ -94,7 +94,9 @@ class _Tracer(fx.Tracer):
         self._names = {layer.name for layer in layers}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        whole = module_qualified_name in self._names or isinstance(m, LinearAttention)  # it asks for shapes
+        whole = module_qualified_name in self._names or isinstance(
+            m, LinearAttention | WindowAttention
+        )  # it asks for shapes
         return whole or super().is_leaf_module(m, module_qualified_name)
 
 

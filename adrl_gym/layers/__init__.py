@@ -24,6 +24,7 @@ from adrl_gym.layers.kinds import (
 )
 from adrl_gym.layers.params import QuantizedParams, load_quantized, own_params, quantized_copy
 from adrl_gym.layers.prepare import prepared
+from adrl_gym.layers.windows import WindowAttention
 
 __all__ = [
     "FEATURES",
@@ -33,6 +34,7 @@ __all__ = [
     "Quantizable",
     "QuantizedParams",
     "Transposed",
+    "WindowAttention",
     "channel_axis",
     "find_layers",
     "formula",

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adrl_gym.layers.windows import is_window_attention, run_as_layers
+
 
 class LinearAttention(nn.Module):
     """The same as an ``nn.MultiheadAttention``, up to rounding, with its projections as ``Linear`` modules.
@@ -86,11 +88,15 @@ def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
 def with_linear_attention(network: nn.Module) -> nn.Module:
     """Return the network with each ``nn.MultiheadAttention`` as layers: itself where it has none, else a copy.
 
-    Those with separate sizes of keys or values, added biases of keys, hooks, or a ``forward`` of their own stay.
+    The window attention of torchvision's Swin likewise. Those with separate sizes of keys or values, added biases of
+    keys, hooks, or a ``forward`` of their own stay.
     """
-    if not any(_splits(module) for module in network.modules()):
+    if not any(_splits(module) or is_window_attention(module) for module in network.modules()):
         return network
     network = copy.deepcopy(network)
+    for module in network.modules():
+        if is_window_attention(module):
+            run_as_layers(module)
     made: dict[nn.Module, nn.Module] = {}
     if _splits(network):
         return LinearAttention(network)  # type: ignore[arg-type]
