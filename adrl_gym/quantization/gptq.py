@@ -25,6 +25,7 @@ from adrl_gym.quantization.shortcuts import Dense, Factored, Gram, factor
 
 _DAMPING = 0.01  # of the mean of the diagonal
 _AT_ONCE = 2**25  # weights rounded at once, over all bit-widths
+_FACTORED = 2**13  # weights of one input rounded at once where errors of all inputs need no memory
 
 
 class GPTQ(Quantizer):
@@ -69,7 +70,8 @@ def gptq(weight: Tensor, bits: Sequence[int], hessian: Tensor | Gram) -> dict[in
     steps = steps[[b - 1 for b in bits]].reshape(len(bits), groups, -1).movedim(0, 1)  # (G, B, O/G)
     columns = _permute(grouped.mT, order)  # (G, J, O/G)
 
-    rows = max(1, _AT_ONCE // (len(bits) * groups * inputs))
+    at_once = _FACTORED if isinstance(feedback, Factored) else _AT_ONCE // (groups * inputs)
+    rows = max(1, at_once // len(bits))
     parts = zip(columns.split(rows, dim=2), steps.split(rows, dim=2), strict=True)
     rounded = torch.cat([_round(w, s, bits, feedback) for w, s in parts], dim=3)  # (B, G, J, O/G)
     back = order.argsort(dim=1)

@@ -80,6 +80,8 @@ class _Trial(NamedTuple):
     def better(self, other: "_Trial", margin: Tensor | float = 0.0) -> "_Trial":
         """Return ``other`` in rows where its error is smaller by more than ``margin``."""
         smaller = other.error < self.error - margin  # (O, 1)
+        if smaller.all():
+            return other
         return _Trial(torch.where(smaller, other.step, self.step), torch.where(smaller, other.error, self.error))
 
 
@@ -92,7 +94,9 @@ class _Rows:
         self._weight, self._root = weight, importance.sqrt()
         self._importance = importance.double()
         self._weighted = weight * self._importance  # (O, J), exact: 24 times 24 bits
-        self._single, self._double = torch.empty_like(weight), torch.empty_like(self._weighted)  # scratch
+        self._level, self._product = torch.empty_like(weight), torch.empty_like(weight)  # scratch
+        self._double = torch.empty_like(self._weighted)
+        self._latest: tuple[Tensor, int] | None = None  # the step and the bits that the levels are of
 
     def steps(self, peaks: list[list[float]]) -> Tensor:
         """``least_error_steps`` of these rows, given the peak levels to try for 1, 2, ... bits."""
@@ -118,13 +122,15 @@ class _Rows:
         return torch.stack(steps)
 
     def _trial(self, step: Tensor, bits: int) -> _Trial:
-        level = self._nearest(step, bits)
-        torch.sub(self._weight, level.mul_(step), out=level)
-        return _Trial(step, self._error(level))
+        product = torch.mul(self._nearest(step, bits), step, out=self._product)  # (O, J)
+        return _Trial(step, self._error(torch.sub(self._weight, product, out=product)))
 
     def _nearest(self, step: Tensor, bits: int) -> Tensor:
-        """Return the levels ``(O, J)`` that steps ``(O, 1)`` lead to, until it is called again."""
-        level = torch.div(self._weight, nonzero(step), out=self._single)
+        """Return the levels ``(O, J)`` that steps ``(O, 1)`` lead to, until it is called with others."""
+        if self._latest is not None and self._latest[0] is step and self._latest[1] == bits:
+            return self._level
+        self._latest = step, bits
+        level = torch.div(self._weight, nonzero(step), out=self._level)
         shift = offset(bits)  # the same as ``nearest`` in place; 0 changes nothing
         if shift:
             level.sub_(shift)
