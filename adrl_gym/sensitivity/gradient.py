@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from adrl_gym.bits import Bits
 from adrl_gym.graph import fast_layout
 from adrl_gym.problem import QuantProblem
+from adrl_gym.progress import bar
 from adrl_gym.sensitivity.expansion import Expansion, fisher_vectors
 from adrl_gym.sensitivity.projection import NotDifferentiableError, Projector
 
@@ -69,16 +69,16 @@ class GradientSensitivity:
         problem.quantized_params(0, problem.min_bits)  # made before threads ask for them
         passes = self.passes(bits, reach)
         free, here = list(self._projectors), threading.local()
-        bar = tqdm(total=self._images, desc="gradients", unit="image", leave=False, disable=None)
+        shown = bar("sensitivity from gradients", self._images, "images")
 
         def changes(job: tuple[int, Tensor]) -> Tensor:
             if not hasattr(here, "projector"):
                 here.projector = free.pop()
             found = self._changes(here.projector, *job, bits, widths)  # (B, 1 + DRAWS, n * widths)
-            bar.update(len(found))
+            shown.update(len(found))
             return found
 
-        with bar, ThreadPoolExecutor(len(free), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with shown, ThreadPoolExecutor(len(free), initializer=torch.set_num_threads, initargs=(1,)) as pool:
             found = torch.cat(list(pool.map(changes, enumerate(self._batches()))))  # (N, 1 + DRAWS, entries)
         problem.charge(passes)
         whole = np.zeros((*found.shape[:2], *known.shape), dtype=np.float32)  # (N, 1 + DRAWS, n, widths)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from adrl_gym.evaluation import Score
 from adrl_gym.problem import QuantProblem
+from adrl_gym.progress import tracked
 from adrl_gym.sensitivity.table import finite
 
 REACH = 2  # bits up and down from the configuration that are measured
@@ -44,7 +44,7 @@ def measure_around(
     costs, errors = np.empty_like(alone), np.empty_like(alone)
     images = min(images, problem.images)
     (own,) = problem.costs([bits], score, 0, images)  # (N,)
-    for row, layer in enumerate(tqdm(problem.searchable, "profiling layers", leave=False, disable=None)):
+    for row, layer in enumerate(tracked(problem.searchable, "measuring sensitivity", len(problem.searchable), "layers")):
         low, high = max(bits[layer] - REACH, problem.min_bits), min(bits[layer] + REACH, problem.max_bits)
         near = [(*bits[:layer], b, *bits[layer + 1 :]) for b in range(low, high + 1)]
         differences = problem.costs(near, score, 0, images) - own  # (high - low + 1, N)

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Score
 from adrl_gym.problem import QuantProblem
+from adrl_gym.progress import tracked
 
 
 def measure_sensitivity(problem: QuantProblem, score: Score, images: int, *, most: float = math.inf) -> np.ndarray:
@@ -28,7 +28,7 @@ def measure_sensitivity(problem: QuantProblem, score: Score, images: int, *, mos
     """
     n, widths = len(problem.searchable), list(range(problem.min_bits, problem.max_bits + 1))
     costs, before = np.empty((n, len(widths))), problem.evaluations
-    for layer in tqdm(range(n), "profiling layers", leave=False, disable=None):
+    for layer in tracked(range(n), "measuring sensitivity", n, "layers"):
         costs[layer] = measure_layer(problem, layer, widths, score, images)
         if problem.evaluations - before > most:
             raise AdrlGymError(
