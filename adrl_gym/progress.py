@@ -45,7 +45,9 @@ def bar(label: str, total: float | None = None, unit: str = "", initial: float =
     """
     if sys.stderr.isatty():
         shape = _BAR if total is not None else "{desc} [{elapsed}]"
-        return tqdm(total=total, desc=label, unit=unit, initial=initial, leave=False, dynamic_ncols=True, bar_format=shape)
+        return tqdm(
+            total=total, desc=label, unit=unit, initial=initial, leave=False, dynamic_ncols=True, bar_format=shape
+        )
     return LogBar(label, total, unit, initial)
 
 

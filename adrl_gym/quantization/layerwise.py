@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from adrl_gym.layers import LayerSpec, QuantizedParams, own_params, quantizable
+from adrl_gym.progress import tracked
 from adrl_gym.quantization.base import Quantizer, check_finite
 from adrl_gym.quantization.bias_correction import bias_correction as correction
 from adrl_gym.quantization.hessian import InputStatistics, collect_inputs
@@ -74,9 +74,9 @@ class LayerwiseParams(Sequence[Mapping[int, QuantizedParams]]):
         }
         todo = [layer for layer in self._layers if missing[layer.name]]
         place = {layer.name: index for index, layer in enumerate(self._layers)}
-        found = tqdm(
-            self._statistics(todo), "quantizing layers", len(todo), leave=False, disable=not (self._progress and todo)
-        )
+        found = self._statistics(todo)
+        if self._progress and todo:
+            found = tracked(found, "quantizing", len(todo), "layers")
         if todo and self._bias_correction and self._measured is None:
             self._measured = measured_layers(self._network, self._layers, self._images[:_COMPARED])
         later: dict[str, dict[int, Tensor]] = {}  # quantized weights of layers whose shift is measured

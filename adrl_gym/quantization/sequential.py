@@ -21,13 +21,12 @@ they are; any bit-width and quantizer in any layer.
 import contextlib
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.graph import ActivationCache, Live, Subgraph, TraceError, partition_unfolded
@@ -43,6 +42,7 @@ from adrl_gym.layers import (
     quantizable,
     spatial_sides,
 )
+from adrl_gym.progress import tracked
 from adrl_gym.quantization.base import Quantizer
 from adrl_gym.quantization.hessian import transposed_sums
 from adrl_gym.quantization.least_squares import Inputs
@@ -129,7 +129,10 @@ class SequentialQuantizer:
         depth, found, float_lives, lives = self._resume(path)
         for index, params in enumerate(found):
             load_quantized(self._modules[index], params)  # for modules that are used again later
-        for here in tqdm(range(depth, len(path)), "refitting layers", leave=False, disable=not progress):
+        parts: Iterable[int] = range(depth, len(path))
+        if progress:
+            parts = tracked(parts, "refitting", len(path) - depth, "layers")
+        for here in parts:
             subgraph, quantized = self._float[here], self._quantized[here]
             before = float_lives
             floats, float_lives = self._run_float(subgraph, float_lives)

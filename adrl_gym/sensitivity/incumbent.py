@@ -44,7 +44,9 @@ def measure_around(
     costs, errors = np.empty_like(alone), np.empty_like(alone)
     images = min(images, problem.images)
     (own,) = problem.costs([bits], score, 0, images)  # (N,)
-    for row, layer in enumerate(tracked(problem.searchable, "measuring sensitivity", len(problem.searchable), "layers")):
+    for row, layer in enumerate(
+        tracked(problem.searchable, "measuring sensitivity", len(problem.searchable), "layers")
+    ):
         low, high = max(bits[layer] - REACH, problem.min_bits), min(bits[layer] + REACH, problem.max_bits)
         near = [(*bits[:layer], b, *bits[layer + 1 :]) for b in range(low, high + 1)]
         differences = problem.costs(near, score, 0, images) - own  # (high - low + 1, N)

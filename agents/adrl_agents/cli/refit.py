@@ -6,7 +6,6 @@ that is the better one.
 """
 
 import json
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +55,7 @@ def main(options: RefitOptions) -> dict[str, Any]:
         images=images,
         positions=options.positions,
         seed=options.seed,
-        progress=sys.stderr.isatty(),
+        progress=True,
     )
     seconds = time.monotonic() - start
     measured = _measured(run, {"direct": problem.quantized(bits, calibration="independent"), "refit": network})

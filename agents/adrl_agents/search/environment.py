@@ -1,6 +1,5 @@
 """The environment that a search's options ask for."""
 
-import sys
 import time
 import warnings
 from typing import Any
@@ -10,6 +9,7 @@ import gymnasium as gym
 from adrl_agents.options import Options, spec_of
 from adrl_gym.bits import parse_keep
 from adrl_gym.envs import ActionType
+from adrl_gym.progress import bar
 
 
 def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[gym.Env[Any, Any], float]:
@@ -26,7 +26,7 @@ def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[
         "activation_memory": int(options.activation_gib * 2**30),
         "profile_precision": options.profile_precision,
         "action_type": action_type,
-        "progress": sys.stderr.isatty(),
+        "progress": True,
     }
     own = spec_of(options.environment).kwargs
     if options.bits is not None:
@@ -42,7 +42,7 @@ def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[
         if options.data != "auto" or "data" not in own:
             keywords["data"] = options.data
     start = time.monotonic()
-    with warnings.catch_warnings():
+    with bar("loading"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* stay float", UserWarning)  # said later, as a note
         env = gym.make(options.environment, **keywords)
     if options.finetune_images:

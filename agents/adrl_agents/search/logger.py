@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from tqdm import tqdm
-
 from adrl_agents import interrupts
 from adrl_agents.runs import Episode, RunFolder, SearchResult, Status, draw_bits, draw_curve
 from adrl_agents.search.state import SearchState
+from adrl_gym.progress import Bar, bar
 
 SAVE_SECONDS = 5.0  # between two savings of agent and pictures ...
 SAVE_SHARE = 0.05  # ... which may take at most this share of the time
@@ -46,18 +45,11 @@ class RunLogger:
         self.record, self.folder, self.trackers = record, folder, trackers
         self._saved = len(record.episodes)  # episodes when everything was last saved
         self._due = time.monotonic() + SAVE_SECONDS
-        self._bar: tqdm[Any] | None = None
+        self._bar: Bar | None = None
 
     def open(self) -> None:
         """Show progress from here on."""
-        self._bar = tqdm(
-            total=self.record.options.episodes,
-            initial=len(self.record.episodes),
-            unit="episode",
-            desc="search",
-            dynamic_ncols=True,
-            disable=None,  # no bar where nobody watches
-        )
+        self._bar = bar("search", self.record.options.episodes, "episodes", len(self.record.episodes))
         self._show_best()
 
     def add(self, info: dict[str, Any], reward: float) -> Episode:

@@ -22,6 +22,7 @@ from adrl_gym.envs import check_time_limit, problem_of
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import shared_weights
 from adrl_gym.problem import QuantProblem
+from adrl_gym.progress import bar
 
 # Name of the data -> how to search on other data.
 HINTS = {
@@ -109,7 +110,8 @@ def _test(record: SearchState, env: gym.Env[Any, Any]) -> tuple[float, float] | 
         return None
     print(f"measuring the best on {len(problem.splits.test):,} test images")
     measure = env.test if record.options.finetune_images else problem.test  # type: ignore[attr-defined]
-    float_test, best = problem.float_test, measure(record.best.bits)
+    with bar("testing"):
+        float_test, best = problem.float_test, measure(record.best.bits)
     assert float_test is not None
     assert best is not None
     return float_test.accuracy, best.accuracy
