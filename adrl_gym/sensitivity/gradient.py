@@ -86,7 +86,9 @@ class GradientSensitivity:
         silent = ~whole[:, 1:].any(axis=(0, 1, 3))  # (n,)
         if silent.any():
             name = problem.layers[problem.searchable[int(silent.argmax())]].name
-            raise NotDifferentiableError(f"no gradient reaches {name} from the logits: give sensitivity measured")
+            raise NotDifferentiableError(
+                f"no gradient reaches {name} from the logits, or all predictions are certain: give sensitivity measured"
+            )
         return Expansion(whole[:, 0], whole[:, 1:], known)
 
     def _changes(

@@ -149,7 +149,7 @@ class ProfilingIndicator:
         self._drawn = None  # of an episode that was interrupted
         if self.context in ("prefix", "completed"):  # what they answer takes measurements to know
             return not self._tried
-        while (answer := self._answer(problem)) in self._tried and self._best is not None:
+        while (answer := self.answer(problem)) in self._tried and self._best is not None:
             if answer != self._best and self._confidence < _MAX_CONFIDENCE:
                 self._confidence += _CONFIDENCE_STEP
             elif not self._doubled and self.images(problem) < problem.images:
@@ -176,14 +176,14 @@ class ProfilingIndicator:
             return False
         for _ in range(_MAX_SAMPLES):
             self._drawn = self._around.draw()
-            if (answer := self._answer(problem)) not in self._tried:
+            if (answer := self.answer(problem)) not in self._tried:
                 self._tried.add(answer)
                 return True
         self._drawn = None
         return False
 
-    def _answer(self, problem: QuantProblem) -> tuple[int, ...]:
-        """The best configuration by the table."""
+    def answer(self, problem: QuantProblem) -> tuple[int, ...]:
+        """Return the best configuration of all layers by the table."""
         return problem.with_fixed((self._drawn or self._table(problem)).knapsack.complete(()))
 
     def __call__(self, problem: QuantProblem, decided: tuple[int, ...], candidates: Sequence[int]) -> list[float]:

@@ -239,7 +239,7 @@ def test_a_search_stays_within_its_evaluations(tiny: nn.Module) -> None:
     problem.most_evaluations = 16.0
     indicator = ProfilingIndicator(images=40)
     while problem.evaluations + 1 <= problem.most_evaluations and indicator.propose(problem):
-        bits = indicator._answer(problem)
+        bits = indicator.answer(problem)
         problem.evaluate(bits)
         indicator.update(problem, bits)
     assert problem.evaluations <= problem.most_evaluations

@@ -61,7 +61,7 @@ def test_bit_widths_that_break_the_network_are_never_the_answer(
     for _ in range(20):
         if not (indicator.propose(problem) or indicator.thompson_sample(problem)):
             break
-        answer = indicator._answer(problem)
+        answer = indicator.answer(problem)
         assert answer[1] > 2
         indicator.update(problem, answer)
     around = measure_around(problem, (2, 4, 2, 8), "kl", 100, measure_sensitivity(problem, "kl", 100))
@@ -88,7 +88,7 @@ def test_proposals_come_to_an_end_and_none_comes_twice(problem: QuantProblem) ->
     indicator = ProfilingIndicator("best", images=100)
     tried: list[tuple[int, ...]] = []
     while indicator.propose(problem):
-        bits = indicator._answer(problem)
+        bits = indicator.answer(problem)
         assert bits not in tried
         assert problem.size_ratio(bits) <= problem.budget
         tried.append(bits)
@@ -102,12 +102,12 @@ def test_thompson_samples_are_new_and_leave_the_table_as_it_was(problem: QuantPr
     indicator = ProfilingIndicator("best", images=20)
     assert not indicator.thompson_sample(problem), "nothing was measured around a best yet"
     while indicator.propose(problem):
-        indicator.update(problem, indicator._answer(problem))
+        indicator.update(problem, indicator.answer(problem))
     known, tried = indicator(problem, (), range(1, 9)), set(indicator._tried)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         assert indicator.thompson_sample(problem)
-    drawn = indicator._answer(problem)
+    drawn = indicator.answer(problem)
     assert indicator._tried - tried == {drawn}
     assert problem.size_ratio(drawn) <= problem.budget
     assert indicator(problem, (), range(1, 9)) != known
@@ -118,7 +118,7 @@ def test_thompson_samples_are_new_and_leave_the_table_as_it_was(problem: QuantPr
 def test_a_table_drawn_for_an_interrupted_episode_is_forgotten(problem: QuantProblem) -> None:
     indicator = ProfilingIndicator("best", images=20)
     while indicator.propose(problem):
-        indicator.update(problem, indicator._answer(problem))
+        indicator.update(problem, indicator.answer(problem))
     confidence = indicator._confidence
     with torch.random.fork_rng():
         torch.manual_seed(0)
