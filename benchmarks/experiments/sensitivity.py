@@ -43,7 +43,7 @@ def compare(problem: QuantProblem, images: int) -> Iterator[dict[str, object]]:
     costs, passes = {}, {}
     for kind in ("gradient", "measured"):
         before = problem.evaluations
-        costs[kind] = sensitivity_tables(problem, kind, "kl", images).alone().costs  # type: ignore[arg-type]  # (n, widths)
+        costs[kind] = sensitivity_tables(problem, kind, "kl", images).alone().costs  # (n, widths)
         passes[kind] = problem.evaluations - before
     for bits in (0, *range(problem.min_bits, problem.max_bits + 1)):
         columns = slice(None) if bits == 0 else slice(bits - problem.min_bits, bits - problem.min_bits + 1)

@@ -23,7 +23,7 @@ FILES = {"result.json", "episodes.csv", "agent.zip", "bits.png", "curve.png"}
 
 def test_ctrl_c_keeps_the_result_so_far(tmp_path: Path) -> None:
     output = tmp_path / "run"
-    command = [sys.executable, "agents/train_adrl.py", *arguments(output, episodes=5000)]
+    command = [sys.executable, "agents/train_adrl.py", *arguments(output, episodes=5000, evaluations=10**6)]
     environment = {**os.environ, "TINY_SECONDS": "0.01"}
     with subprocess.Popen(
         command,
@@ -69,7 +69,7 @@ def test_a_ctrl_c_that_python_loses_is_not_lost(
     monkeypatch.setattr(sys, "unraisablehook", lambda hook: lost.append(hook.exc_type.__name__))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        assert run_command("adrl", arguments(tmp_path / "run", episodes=50)) == 130
+        assert run_command("adrl", arguments(tmp_path / "run", episodes=50, evaluations=10**6)) == 130
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
