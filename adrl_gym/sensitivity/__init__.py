@@ -6,7 +6,7 @@ from adrl_gym.sensitivity.incumbent import IncumbentSensitivity, measure_around
 from adrl_gym.sensitivity.measured import measure_layer, measure_sensitivity
 from adrl_gym.sensitivity.projection import NotDifferentiableError
 from adrl_gym.sensitivity.table import SensitivityTable
-from adrl_gym.sensitivity.tables import Sensitivity, Surrogate, Tables, sensitivity_tables
+from adrl_gym.sensitivity.tables import Sensitivity, Surrogate, TableSource, sensitivity_tables
 
 __all__ = [
     "Expansion",
@@ -16,7 +16,7 @@ __all__ = [
     "Sensitivity",
     "SensitivityTable",
     "Surrogate",
-    "Tables",
+    "TableSource",
     "fisher_vectors",
     "measure_around",
     "measure_layer",

@@ -15,15 +15,15 @@ from adrl_gym.progress import bar
 from adrl_gym.sensitivity.expansion import Expansion, fisher_vectors
 from adrl_gym.sensitivity.projection import NotDifferentiableError, Projector
 
-DRAWS = 3  # vectors for each image: 250 images rank entries as the measured table does, Spearman 0.999
+VECTORS = 3  # vectors for each image: 250 images rank entries as the measured table does, Spearman 0.999
 _MEMORY = 2**28  # bytes of what one thread keeps of a slice's activations
-_COPIES = 5 + DRAWS  # of a layer's output that are alive at a time: input, output, autograd's, gradients
+_COPIES = 5 + VECTORS  # of a layer's output that are alive at a time: input, output, autograd's, gradients
 
 
 class GradientSensitivity:
     """Expansions of the divergence from the float prediction around any configuration (see ``Expansion``).
 
-    One expansion takes a forward pass, ``DRAWS`` backward passes (weights need no gradient), one more backward pass
+    One expansion takes a forward pass, ``VECTORS`` backward passes (weights need no gradient), one more backward pass
     where it does not begin at the float network, and one more run of each layer for each bit-width. They count as
     evaluations. As in ``Engine``, slices of images run side by side, each on one thread, so that results do not depend
     on the number of threads.
@@ -49,7 +49,7 @@ class GradientSensitivity:
         runs = sum(self._problem.layers[layer].macs * len(own) for layer, own in self._widths(bits, reach).items())
         again = runs / sum(layer.macs for layer in self._problem.layers)
         quantized = any(b is not None for b in bits)
-        passes = 1 + DRAWS + again + quantized + (quantized and not self._expected)
+        passes = 1 + VECTORS + again + quantized + (quantized and not self._expected)
         return passes * self._images / self._problem.images
 
     def expand(self, bits: Bits, reach: int | None = None) -> Expansion:
@@ -74,14 +74,14 @@ class GradientSensitivity:
         def changes(job: tuple[int, Tensor]) -> Tensor:
             if not hasattr(here, "projector"):
                 here.projector = free.pop()
-            found = self._changes(here.projector, *job, bits, widths)  # (B, 1 + DRAWS, n * widths)
+            found = self._changes(here.projector, *job, bits, widths)  # (B, 1 + VECTORS, n * widths)
             shown.update(len(found))
             return found
 
         with shown, ThreadPoolExecutor(len(free), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            found = torch.cat(list(pool.map(changes, enumerate(self._batches()))))  # (N, 1 + DRAWS, entries)
+            found = torch.cat(list(pool.map(changes, enumerate(self._batches()))))  # (N, 1 + VECTORS, entries)
         problem.charge(passes)
-        whole = np.zeros((*found.shape[:2], *known.shape), dtype=np.float32)  # (N, 1 + DRAWS, n, widths)
+        whole = np.zeros((*found.shape[:2], *known.shape), dtype=np.float32)  # (N, 1 + VECTORS, n, widths)
         whole[..., known] = found.numpy()
         silent = ~whole[:, 1:].any(axis=(0, 1, 3))  # (n,)
         if silent.any():
@@ -94,14 +94,14 @@ class GradientSensitivity:
     def _changes(
         self, projector: Projector, place: int, images: Tensor, bits: Bits, widths: dict[int, list[int]]
     ) -> Tensor:
-        """Products of one slice's images, all known entries in a row: ``(B, 1 + DRAWS, entries)``."""
+        """Products of one slice's images, all known entries in a row: ``(B, 1 + VECTORS, entries)``."""
         generator = torch.Generator().manual_seed(place)  # the same for every configuration and thread
         begins_quantized = any(b is not None for b in bits)
         if begins_quantized and place not in self._expected:
             self._expected[place] = projector.logits(images).softmax(1)  # (B, K)
 
         def vectors(logits: Tensor) -> Tensor:
-            drawn = fisher_vectors(logits, DRAWS, generator)  # (DRAWS, B, K)
+            drawn = fisher_vectors(logits, VECTORS, generator)  # (VECTORS, B, K)
             if not begins_quantized:
                 self._expected[place] = logits.softmax(1)  # (B, K)
                 return drawn
@@ -109,7 +109,7 @@ class GradientSensitivity:
             return torch.cat([towards[None], drawn])
 
         found = projector.project(images, bits, widths, vectors)
-        products = torch.cat([found[layer] for layer in widths], 2)  # (B, DRAWS or 1 + DRAWS, entries)
+        products = torch.cat([found[layer] for layer in widths], 2)  # (B, VECTORS or 1 + VECTORS, entries)
         if not begins_quantized:
             products = torch.cat([torch.zeros_like(products[:, :1]), products], 1)
         return products.cpu()

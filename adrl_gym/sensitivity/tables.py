@@ -31,7 +31,7 @@ class Surrogate(Protocol):
         """Return a table drawn at random as the images might have been others; uses PyTorch's global generator."""
 
 
-class Tables(Protocol):
+class TableSource(Protocol):
     """Source of tables for one problem."""
 
     def alone(self) -> SensitivityTable:
@@ -46,7 +46,7 @@ class Tables(Protocol):
 
 def sensitivity_tables(
     problem: QuantProblem, sensitivity: Sensitivity, score: Score, images: int, *, most: float = np.inf
-) -> Tables:
+) -> TableSource:
     """Return the source of a problem's tables.
 
     Gradients estimate the score ``kl`` alone. Other scores are measured, and so are predictions at every position, and
@@ -85,19 +85,19 @@ class MeasuredTables:
         self._alone: SensitivityTable | None = None
 
     def alone(self) -> SensitivityTable:
-        """See ``Tables``."""
+        """See ``TableSource``."""
         if self._alone is None:
             costs = measure_sensitivity(self._problem, self._score, self._images, most=self._most)
             self._alone = SensitivityTable.of(self._problem, costs)
         return self._alone
 
     def around(self, bits: Sequence[int], images: int) -> "MeasuredSurrogate":
-        """See ``Tables``."""
+        """See ``TableSource``."""
         found = measure_around(self._problem, bits, self._score, images, self.alone().costs)
         return MeasuredSurrogate(self._problem, found)
 
     def passes_around(self, bits: Sequence[int], images: int) -> float:
-        """See ``Tables``."""
+        """See ``TableSource``."""
         return 2 * REACH * len(self._problem.searchable) * min(images, self._problem.images) / self._problem.images
 
 
@@ -131,15 +131,15 @@ class GradientTables:
         self._alone = SensitivityTable.of(problem, expansion.costs())
 
     def alone(self) -> SensitivityTable:
-        """See ``Tables``. Interactions are left out: around the float network they are no good where bits are few."""
+        """See ``TableSource``. Interactions are left out: around the float network they are no good where bits are few."""
         return self._alone
 
     def around(self, bits: Sequence[int], images: int) -> "GradientSurrogate":
-        """See ``Tables``."""
+        """See ``TableSource``."""
         return GradientSurrogate(self._problem, self._source(images).expand(bits, REACH), bits)
 
     def passes_around(self, bits: Sequence[int], images: int) -> float:
-        """See ``Tables``."""
+        """See ``TableSource``."""
         return self._source(images).passes(bits, REACH)
 
     def _source(self, images: int) -> GradientSensitivity:

@@ -82,7 +82,7 @@ def test_what_is_gathered_is_what_the_histories_say(tmp_path: Path) -> None:
     assert set(wanted.split(", ")) <= set(runs[0])
     assert Counter(row["protocol"] for row in runs) == {
         "search": 5 + 3 + 5 + 3 + 4 * 2 + 3 + 3,
-        "matched": 5 + 3 + 3 + 4 * 2 + 9 * 3,
+        "matched": 5 + 3 + 3 + 4 * 2 + 12 * 3,
     }
 
     learning = made().rows(tmp_path / "results" / "learning.csv")

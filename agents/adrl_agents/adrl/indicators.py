@@ -12,7 +12,14 @@ from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import Bits
 from adrl_gym.evaluation import SCORES, Score
 from adrl_gym.problem import ERROR_RATE
-from adrl_gym.sensitivity import Sensitivity, SensitivityTable, Surrogate, Tables, measure_layer, sensitivity_tables
+from adrl_gym.sensitivity import (
+    Sensitivity,
+    SensitivityTable,
+    Surrogate,
+    TableSource,
+    measure_layer,
+    sensitivity_tables,
+)
 
 # Confidence multiplier: standard errors that a change of a layer's bits is charged. It grows by one step where the
 # table's answer turned out to be no better.
@@ -110,7 +117,7 @@ class ProfilingIndicator:
         self._least = math.inf  # what the best costs, on all search images
         self._tried: set[tuple[int, ...]] = set()
         self._doubled, self._confidence = False, 0.0  # images of the tables around the best
-        self._tables: Tables | None = None
+        self._tables: TableSource | None = None
         self._of: QuantProblem | None = None  # whose tables those are
         self._around: Surrogate | None = None
         self._is_around: tuple[tuple[int, ...], int] | None = None  # bits and images that it is of

@@ -42,7 +42,8 @@ class SearchResult(BaseModel):
         average_bits: bits a weight.
         float_search_accuracy, search_accuracy, search_agreement: on the search images.
         search_kl: divergence from the float network in nats; None where it is not finite.
-        float_test_accuracy, test_accuracy: on the test images; None before the search's end, or without any.
+        float_test_accuracy, test_accuracy, test_agreement, test_kl, test_loss: on the test images; None before the
+            search's end, or without any.
         data, data_source: name of the data used (``cifar10``, ...) and one line on its splits.
         episodes: configurations tried.
         evaluations: work done, in passes of all search images through the whole network.
@@ -89,6 +90,9 @@ class SearchResult(BaseModel):
     history: str = "episodes.csv"
     float_test_accuracy: Percent | None = None
     test_accuracy: Percent | None = None
+    test_agreement: Percent | None = None
+    test_kl: Amount | None = None
+    test_loss: Amount | None = None
     cpu_seconds: Amount | None = None
     images_hash: str | None = None
     git_commit: str | None = None

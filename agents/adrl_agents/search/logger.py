@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from adrl_agents import interrupts
 from adrl_agents.runs import Episode, RunFolder, SearchResult, Status, draw_bits, draw_curve
 from adrl_agents.search.state import SearchState
+from adrl_gym.evaluation import Metrics
 from adrl_gym.progress import Bar, bar
 
 SAVE_SECONDS = 5.0  # between two savings of agent and pictures ...
@@ -88,7 +89,7 @@ class RunLogger:
             took = time.monotonic() - now
             self._due = time.monotonic() + max(SAVE_SECONDS, took / SAVE_SHARE)
 
-    def save(self, status: Status, tested: tuple[float, float] | None = None) -> SearchResult:
+    def save(self, status: Status, tested: tuple[Metrics, Metrics] | None = None) -> SearchResult:
         """Write result, history and pictures; ``tested`` as for ``SearchState.result``."""
         record, folder = self.record, self.folder
         result = record.result(status, tested)

@@ -20,6 +20,7 @@ from adrl_agents.search.tensorboard import TensorboardLogger
 from adrl_agents.search.wandb import WandbLogger
 from adrl_gym.envs import check_time_limit, problem_of
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.evaluation import Metrics
 from adrl_gym.layers import shared_weights
 from adrl_gym.problem import QuantProblem
 from adrl_gym.progress import bar
@@ -103,8 +104,8 @@ def _search(driver: SearchLoop, record: SearchState, folder: RunFolder, env: gym
     return result
 
 
-def _test(record: SearchState, env: gym.Env[Any, Any]) -> tuple[float, float] | None:
-    """Accuracy of the float network and of the best on the test images, if there are any."""
+def _test(record: SearchState, env: gym.Env[Any, Any]) -> tuple[Metrics, Metrics] | None:
+    """Measure the float network and the best on the test images, if there are any."""
     problem = record.problem
     if problem.splits.test is None or record.best is None:
         return None
@@ -114,7 +115,7 @@ def _test(record: SearchState, env: gym.Env[Any, Any]) -> tuple[float, float] | 
         float_test, best = problem.float_test, measure(record.best.bits)
     assert float_test is not None
     assert best is not None
-    return float_test.accuracy, best.accuracy
+    return float_test, best
 
 
 def _is_finished(previous: SearchResult, options: Options) -> bool:

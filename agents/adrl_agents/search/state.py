@@ -9,6 +9,7 @@ from typing import Any
 
 from adrl_agents.options import Options
 from adrl_agents.runs import Best, Episode, Progress, SearchResult, Status, git_commit, package_versions
+from adrl_gym.evaluation import Metrics
 from adrl_gym.problem import QuantProblem
 
 
@@ -145,12 +146,12 @@ class SearchState:
         again = number < len(self._earlier) and self._earlier[number].bits == bits
         return self._earlier[number] if again else None
 
-    def result(self, status: Status, tested: tuple[float, float] | None = None) -> SearchResult:
+    def result(self, status: Status, tested: tuple[Metrics, Metrics] | None = None) -> SearchResult:
         """The best so far, with everything known of the search. There must have been an episode.
 
         Args:
             status: of the search.
-            tested: accuracy of the float network and of the best on the test images.
+            tested: the float network and the best on the test images.
         """
         assert self.best is not None
         problem, best, progress = self.problem, self.best, self.progress
@@ -170,8 +171,7 @@ class SearchState:
             search_accuracy=_percent(best.accuracy),
             search_agreement=_percent(best.agreement),
             search_kl=best.kl if math.isfinite(best.kl) else None,
-            float_test_accuracy=None if tested is None else _percent(tested[0]),
-            test_accuracy=None if tested is None else _percent(tested[1]),
+            **({} if tested is None else _on_test_images(*tested)),
             data=problem.splits.name,
             data_source=problem.splits.source,
             episodes=progress.episodes,
@@ -188,6 +188,16 @@ class SearchState:
             versions=self._versions,
             git_commit=self.commit,
         )
+
+
+def _on_test_images(reference: Metrics, best: Metrics) -> dict[str, float | None]:
+    return {
+        "float_test_accuracy": _percent(reference.accuracy),
+        "test_accuracy": _percent(best.accuracy),
+        "test_agreement": _percent(best.agreement),
+        "test_kl": best.kl if math.isfinite(best.kl) else None,
+        "test_loss": best.loss if best.loss is not None and math.isfinite(best.loss) else None,
+    }
 
 
 def _percent(value: float) -> float:

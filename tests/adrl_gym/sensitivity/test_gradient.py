@@ -15,7 +15,7 @@ from adrl_agents.adrl import ProfilingIndicator
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.layers import own_params, quantizable
 from adrl_gym.sensitivity import Expansion, GradientSensitivity, fisher_vectors, sensitivity_tables
-from adrl_gym.sensitivity.gradient import DRAWS
+from adrl_gym.sensitivity.gradient import VECTORS
 from adrl_gym.sensitivity.projection import Projector
 from adrl_gym.sensitivity.tables import GradientSurrogate, GradientTables, MeasuredTables
 
@@ -180,9 +180,9 @@ def test_work_is_counted(mixed: nn.Module) -> None:
     problem = problem_with(mixed, images=40)
     source = GradientSensitivity(problem, 10)
     source.expand([None] * 6)
-    assert problem.evaluations == pytest.approx((1 + DRAWS + 8) * 10 / 40)
+    assert problem.evaluations == pytest.approx((1 + VECTORS + 8) * 10 / 40)
     source.expand([4] * 6, 2)
-    assert problem.evaluations == pytest.approx((2 * (1 + DRAWS) + 8 + 1 + 5) * 10 / 40)
+    assert problem.evaluations == pytest.approx((2 * (1 + VECTORS) + 8 + 1 + 5) * 10 / 40)
 
 
 def test_layers_at_fixed_bits_stay_there(tiny: nn.Module) -> None:
