@@ -131,7 +131,7 @@ class GradientTables:
         self._alone = SensitivityTable.of(problem, expansion.costs())
 
     def alone(self) -> SensitivityTable:
-        """See ``TableSource``. Interactions are left out: around the float network they are no good where bits are few."""
+        """See ``TableSource``; no interactions, which mislead so far from where few bits lead to."""
         return self._alone
 
     def around(self, bits: Sequence[int], images: int) -> "GradientSurrogate":

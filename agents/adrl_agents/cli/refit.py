@@ -92,7 +92,7 @@ def _shown(name: str, accuracy: dict[str, float]) -> str:
 
 
 def _measured(run: LoadedRun, networks: dict[str, QuantizedNetwork]) -> dict[str, dict[str, float]]:
-    """Accuracy and agreement with the float network in percent, for each split that there is."""
+    """Accuracy and agreement in percent, divergence and loss in nats, for each split that there is."""
     problem = run.problem
     found: dict[str, dict[str, float]] = {}
     splits: list[tuple[Split, Metrics | None]] = [("search", problem.float_search), ("test", problem.float_test)]
@@ -101,4 +101,8 @@ def _measured(run: LoadedRun, networks: dict[str, QuantizedNetwork]) -> dict[str
             metrics = {name: problem.measure(network, split) for name, network in networks.items()}
             found[f"{split}_accuracy"] = {name: m.accuracy for name, m in metrics.items()} | {"float": whole.accuracy}
             found[f"{split}_agreement"] = {name: m.agreement for name, m in metrics.items()}
+            found[f"{split}_kl"] = {name: m.kl for name, m in metrics.items()}
+            if whole.loss is not None:
+                losses = {**metrics, "float": whole}
+                found[f"{split}_loss"] = {name: m.loss for name, m in losses.items() if m.loss is not None}
     return found
