@@ -14,7 +14,7 @@ from adrl_gym.outputs import by_position
 
 FIRST = 50  # images, of which the network's own answers are looked at
 _ROWS = 10_000  # predictions of these, where there is one at every position
-REVISION = 3  # to be raised whenever quantizers or evaluation give other numbers than before
+REVISION = 4  # to be raised whenever quantizers or evaluation give other numbers than before
 
 
 def fingerprint(

@@ -90,13 +90,17 @@ def measured_shifts(
 
     def measure(name: str) -> Seen:
         def seen(module: Quantizable, inputs: tuple[Any, ...], keywords: dict[str, Any], y: Any) -> None:
-            whole = _by_channel(module, y)  # (O, P)
+            count, whole = 1, _by_channel(module, y)  # (O, P)
             counts[name] += whole.shape[1]
             own = own_params(module)
+            mean = _mean_input(module, inputs, keywords, y)
+            if mean is not None:  # what it makes of the mean input is the mean of what it makes of all
+                count, inputs, keywords = len(y), (mean,), {}
+                whole = _by_channel(module, module(mean))  # (O, P / B)
             for bits, weight in quantized[name].items():
                 with _computing_with(module, QuantizedParams(weight, own.bias)):
                     other = _by_channel(module, module(*inputs, **keywords))  # (O, P)
-                difference = (whole - other).sum(1)  # (O,)
+                difference = count * (whole - other).sum(1)  # (O,)
                 sums[name][bits] = sums[name][bits] + difference if bits in sums[name] else difference
 
         return seen
@@ -168,6 +172,19 @@ def _computing_with(module: Quantizable, params: QuantizedParams) -> Any:
         yield
     finally:
         module.weight.data, module.bias = weight, bias
+
+
+def _mean_input(module: Quantizable, inputs: tuple[Any, ...], keywords: dict[str, Any], y: Any) -> Tensor | None:
+    """Return the mean over a batch ``(1, ...)`` of the input to a layer that is affine in it; ``None`` of any other.
+
+    Padding, or standardising the weight, leaves a layer affine in its input: a bit-width then takes one image's work.
+    """
+    x = inputs[0] if len(inputs) == 1 and not keywords else None
+    if not isinstance(x, Tensor) or not x.is_floating_point() or len(x) != len(y) or len(x) == 1:
+        return None
+    mean = x.mean(0, keepdim=True)  # (1, ...)
+    found, expected = module(mean), y.mean(0, keepdim=True)
+    return mean if found.shape == expected.shape and _close(found, expected) else None
 
 
 def _bias_adds(module: Quantizable, inputs: tuple[Any, ...], keywords: dict[str, Any], y: Any) -> bool:
