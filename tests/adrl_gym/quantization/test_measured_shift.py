@@ -53,7 +53,7 @@ def test_shifts_are_the_mean_output_errors(kind: type[nn.Conv2d], monkeypatch: p
 
     def counted(x: Tensor, *rest: Tensor) -> Tensor:
         run.append(len(x))
-        return plain(x, *rest)
+        return plain(x, *rest)  # type: ignore[call-overload]
 
     monkeypatch.setattr(F, "conv2d", counted)
     shifts = measured_shifts(network, layers, images, {"0": quantized})
