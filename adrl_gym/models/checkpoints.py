@@ -111,7 +111,22 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(states, statistics, source)
 
 
+def _odd(tensor: Tensor) -> str:
+    """Return what a tensor is that no network's weights are, or nothing."""
+    kinds = {
+        "without numbers (on the device meta)": tensor.is_meta,
+        "quantized": tensor.is_quantized,
+        "sparse": tensor.layout != torch.strided,
+        "complex": tensor.is_complex(),
+    }
+    return next((kind for kind, holds in kinds.items() if holds), "")
+
+
 def _check_finite(name: str, tensor: Tensor, source: str) -> None:
+    if kind := _odd(tensor):
+        raise AdrlGymError(
+            f"{source} has {name}, which is {kind}: save the weights of the float network", parameter="weights"
+        )
     if not torch.isfinite(tensor).all():
         raise AdrlGymError(
             f"{source} has NaN or infinite values in {name}: use an intact checkpoint", parameter="weights"
@@ -119,5 +134,7 @@ def _check_finite(name: str, tensor: Tensor, source: str) -> None:
 
 
 def _as_used(tensor: Tensor) -> Tensor:
+    if _odd(tensor):
+        return tensor
     tensor = tensor.detach().cpu()
     return tensor.float() if tensor.is_floating_point() else tensor

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from adrl_gym.errors import AdrlGymError
 
@@ -14,6 +15,7 @@ State = Mapping[str, Tensor]
 _DEPTH = 3  # of mappings in mappings
 _WRAPPERS = ("module", "_orig_mod")  # parts of names that DataParallel and torch.compile add, wherever they stand
 _COUNTER = "num_batches_tracked"  # of batch norms, which predictions do not depend on
+_UNUSED = (_COUNTER, "n_averaged")  # what may be too much; the second is torch.optim.swa_utils.AveragedModel's
 _SHOWN = 3  # names of each kind in a message
 
 
@@ -106,11 +108,21 @@ def fill(network: nn.Module, state: State, source: str) -> None:
         reason = " ".join(str(error).split())
         raise AdrlGymError(f"{source} does not fit {type(network).__name__}: {reason}", parameter="weights") from error
     lacking = [name for name in missing if name not in differing and not name.endswith(_COUNTER)]
-    surplus = [name for name in surplus if not name.endswith(_COUNTER)]
+    surplus = [name for name in surplus if not name.endswith(_UNUSED)]
     shapes = [f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}" for name in differing]
+    whole = [
+        f"{name} ({str(state[name].dtype).removeprefix('torch.')})"
+        for name, tensor in network.named_parameters(remove_duplicate=False)
+        if tensor.is_floating_point() and name in state and not state[name].is_floating_point()
+    ]
     told = [
         f"{what} {_shortened(names)}"
-        for what, names in (("it lacks", lacking), ("it has besides", surplus), ("other shapes:", shapes))
+        for what, names in (
+            ("it lacks", lacking),
+            ("it has besides", surplus),
+            ("other shapes:", shapes),
+            ("whole numbers:", whole),
+        )
         if names
     ]
     if told:
@@ -187,7 +199,9 @@ def _begins(name: str) -> list[str]:
 
 
 def _same_shape(own: Tensor, other: Tensor) -> bool:
-    """Compare shapes; PyTorch 0.3 wrote scalars as vectors of one."""
+    """Compare shapes; PyTorch 0.3 wrote scalars as vectors of one, and lazy parameters take any."""
+    if is_lazy(own) or is_lazy(other):
+        return True
     return own.shape == other.shape or own.numel() == other.numel() == 1
 
 

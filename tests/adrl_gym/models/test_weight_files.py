@@ -126,6 +126,7 @@ def test_old_and_half_precision_tensors(file: Path, state: State) -> None:
     loads(file, half, {name: tensor.float() for name, tensor in half.items()})
     brain = {name: nn.Parameter(tensor.bfloat16()) for name, tensor in state.items()}
     loads(file, brain, {name: tensor.detach().float() for name, tensor in brain.items()})
+    loads(file, {"n_averaged": torch.tensor(3), **prefixed(state, "module.")}, state)  # of AveragedModel
     double = {name: tensor.double() for name, tensor in state.items()}
     loads(file, {**double, "features.1.num_batches_tracked": torch.tensor([7])}, state)
 
@@ -149,6 +150,8 @@ def test_what_does_not_fit_is_named_on_both_sides(file: Path, state: State) -> N
     begin = "does not fit Net, which has 9 tensors: "
     assert error(other) == f"{begin}it lacks fc.weight, fc.bias; it has besides head.weight, head.bias"
     assert error({**state, "fc.weight": torch.ones(7, 4)}) == f"{begin}other shapes: fc.weight (7, 4) for (5, 4)"
+    whole = {**state, "fc.weight": torch.ones(5, 4, dtype=torch.int8)}
+    assert error(whole) == f"{begin}whole numbers: fc.weight (int8)"
     more = {f"blocks.{index}": torch.ones(1) for index in range(12)}
     assert error({**state, **more}) == f"{begin}it has besides blocks.0, blocks.1, blocks.2 and 9 more"
 
@@ -196,3 +199,26 @@ def test_what_is_no_weights_file_is_called_by_its_name(tmp_path: Path, state: St
         load_checkpoint(path)
     with pytest.raises(AdrlGymError, match="is a folder: name the file in it"):
         load_checkpoint(tmp_path)
+
+
+def test_lazy_layers_take_the_shapes_of_the_weights(file: Path, state: State) -> None:
+    file.write_text(FACTORY.replace("nn.Conv2d(3, ", "nn.LazyConv2d(").replace("nn.Linear(4, ", "nn.LazyLinear("))
+    loads(file, {"model": prefixed(state, "module.")}, state)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("sparse", lambda t: t.to_sparse()),
+        ("without numbers", lambda t: t.to("meta")),
+        ("complex", lambda t: t.to(torch.complex64)),
+    ],
+)
+def test_tensors_that_are_no_plain_weights_are_refused(
+    file: Path, state: State, kind: str, change: Callable[[Tensor], Tensor]
+) -> None:
+    odd = {**state, "fc.weight": change(state["fc.weight"])}
+    torch.save({"model": odd}, file.with_name("w.pt"))
+    with pytest.raises(AdrlGymError, match=rf"has fc.weight, which is {kind}.*: save the weights of the float"):
+        load_network(f"{file}:Net", file.with_name("w.pt"))
+    loads(file, {"model": state, "other": {"mask": odd["fc.weight"]}}, state)  # beside the weights they do no harm
