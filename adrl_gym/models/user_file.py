@@ -19,7 +19,7 @@ _FOLDERS: set[Path] = set()  # of the files that were run
 def network_of_file(path: Path, factory: str) -> nn.Module:
     """Return what a function of a file, called without arguments, returns; or the network that has this name.
 
-    The file sees its own folder first on ``sys.path``, and itself alone in ``sys.argv``.
+    The file sees its own folder first on ``sys.path`` and as its package, and itself alone in ``sys.argv``.
 
     Raises:
         AdrlGymError: no such file or function, or one that fails, exits, or returns no network.
@@ -94,8 +94,8 @@ def _forget_namesakes(folder: Path) -> None:
 
 
 def _run(path: Path) -> ModuleType:
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
-    name = f"adrl_gym_own_{path.stem}_{digest}"  # one for each file
+    package = _package(path.parent.resolve())
+    name = f"{package}.{path.stem.replace('.', '_')}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -107,3 +107,13 @@ def _run(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _package(folder: Path) -> str:
+    """Return the name of a package that stands for a folder, so that ``from .neighbour import ...`` finds it."""
+    name = f"adrl_gym_own_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+    if name not in sys.modules:
+        package = ModuleType(name)
+        package.__path__ = [str(folder)]
+        sys.modules[name] = package
+    return name

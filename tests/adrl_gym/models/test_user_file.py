@@ -68,6 +68,13 @@ def test_a_neighbour_may_be_imported_when_the_network_is_made(tmp_path: Path) ->
     assert width(write(tmp_path, text, parts="WIDTH = 9")) == 9
 
 
+def test_neighbours_may_be_imported_as_in_a_package(tmp_path: Path) -> None:
+    text = "from . import more\nfrom .parts import WIDTH\n\ndef make():\n    return nn.Linear(3, WIDTH + more.W)\n"
+    parts = [f"WIDTH = {w}" for w in (4, 6)]
+    references = [write(tmp_path / n, text, parts=p, more="W = 1") for n, p in zip("ab", parts, strict=True)]
+    assert [width(reference) for reference in references] == [5, 7]
+
+
 def test_the_file_sees_its_own_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["adrl-gym", "adrl", "--network", "net.py:make"])
     text = (
