@@ -75,7 +75,7 @@ def read_classes(folder: Path) -> dict[str, list[str]]:
             f"{folder} holds no class folders: put the pictures of each class into a folder of its own",
             parameter="data_root",
         )
-    deep = [f for f in classes if not _pictures(f) and any(_pictures(below) for below in visible_folders(f))]
+    deep = [f for f in classes if not _pictures(f) and _all_pictures(f)]
     if deep:
         below = _listed([f"{f.name}/" for f in visible_folders(deep[0])])
         raise AdrlGymError(
@@ -100,8 +100,9 @@ def described_classes(classes: dict[str, list[str]]) -> str:
 
 
 def _is_split(folder: Path) -> bool:
-    """Return ``False`` for a class of this name, as trains are one in some data sets."""
-    return not _pictures(folder)
+    """Return ``False`` for a class of this name, as trains are one in some data sets; a stray picture makes none."""
+    own = len(_pictures(folder))
+    return own == 0 or len(_all_pictures(folder)) > 2 * own
 
 
 def _is_junk(name: str) -> bool:
@@ -119,10 +120,16 @@ def _is_picture(name: str) -> bool:
 
 def _all_pictures(folder: Path) -> list[str]:
     found = []
-    for path, _, names in sorted(os.walk(folder, followlinks=True), key=lambda step: step[0]):
+    for path, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not _leads_back(Path(path) / name))
         if not any(_is_junk(part) for part in Path(path).relative_to(folder).parts):
             found += [str(Path(path) / name) for name in sorted(names) if _is_picture(name)]
     return found
+
+
+def _leads_back(folder: Path) -> bool:
+    """Return ``True`` for a link to a folder that it lies in, or to one above."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _listed(names: list[str]) -> str:

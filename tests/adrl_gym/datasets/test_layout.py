@@ -74,6 +74,24 @@ def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
     assert set(found.search.labels.tolist() + found.test.labels.tolist()) == {0, 1}  # type: ignore[union-attr]
 
 
+def test_a_stray_picture_does_not_make_a_split_a_class(tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        make_pictures(tmp_path / name, 2, 3)
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "cover.png")
+    found = splits(tmp_path)
+    assert "drawn from train/" in found.source
+    assert found.test is not None
+    assert len(found.test) == 6
+
+
+def test_a_link_to_a_folder_above_is_not_followed(tmp_path: Path) -> None:
+    root = make_pictures(tmp_path / "data", 2, 2)
+    (root / "class0000" / "loop").symlink_to(root)
+    found = splits(root)
+    assert found.test is not None
+    assert len(found.search) + len(found.test) == 4
+
+
 def test_two_folders_of_one_split_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AdrlGymError, match=r"holds Val/, valid/, which both mean the val split: keep one"):
         splits(make(tmp_path, "train", "Val", "valid"))
@@ -101,6 +119,10 @@ def test_folders_of_folders_are_no_classes(tmp_path: Path) -> None:
     make(tmp_path / "deep" / "train", "images")
     with pytest.raises(AdrlGymError, match=r"images holds no pictures but folders of them"):
         splits(tmp_path / "deep", classes=1)
+    make_pictures(tmp_path / "three" / "x" / "set", 2, 1)
+    make_pictures(tmp_path / "three" / "y" / "set", 2, 1)
+    with pytest.raises(AdrlGymError, match=r"x holds no pictures but folders of them \(set/\)"):
+        splits(tmp_path / "three", classes=2)
     make_pictures(tmp_path / "nested", 2, 2)
     make_pictures(tmp_path / "nested" / "class0001" / "more", 1, 1)
     found = splits(tmp_path / "nested")  # below a class with pictures, folders only sort them
