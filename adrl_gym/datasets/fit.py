@@ -23,7 +23,8 @@ def check_fit(network: nn.Module, images: Images) -> None:
 
     Raises:
         AdrlGymError: no images, images that the network cannot take, outputs that are not ``(B, classes)``,
-            a label that is no class of the network, logits that are not finite or differ from run to run.
+            a label that is no class of the network, logits that are not finite, or that differ from run to
+            run or with the other images of the batch.
     """
     name = type(network).__name__
     if len(images) == 0:
@@ -31,7 +32,7 @@ def check_fit(network: nn.Module, images: Images) -> None:
     some = next(images.batches(_LOOKED_AT))[0]  # (B, C, H, W)
     output = _output(network, some[0])
     _check_logits(name, output, images.labels)
-    _check_repeatable(network, some)
+    _check_repeatable(network, some, output)
     if images.labels is None:
         return
     classes = by_position(output).shape[2]
@@ -76,7 +77,8 @@ def check_finite_logits(network: nn.Module, logits: Tensor, first: int = 0) -> N
     )
 
 
-def _check_repeatable(network: nn.Module, images: Tensor) -> None:
+def _check_repeatable(network: nn.Module, images: Tensor, first: Tensor) -> None:
+    """Refuse a network that is random, or that mixes images; ``first`` ``(1, ...)`` is of the first image alone."""
     tensor = next(chain(network.parameters(), network.buffers()), torch.zeros(0))
     with torch.inference_mode():
         once, again = (network(images.to(tensor.device, copy=True)) for _ in range(2))  # (B, classes) each
@@ -86,6 +88,12 @@ def _check_repeatable(network: nn.Module, images: Tensor) -> None:
             f"{type(network).__name__} gives other logits each time that it sees the same images, although it is in "
             "evaluation mode: write F.dropout(x, training=self.training) for F.dropout(x), freeze observers, and take "
             "random augmentation out of forward"
+        )
+    if not alike(torch.cat([first, once[1:]]), once):
+        raise AdrlGymError(
+            f"{type(network).__name__} gives other logits for an image when others are beside it in the batch, "
+            "although it is in evaluation mode: let batch norms use running statistics, and attention take "
+            "batch_first=True where batches come first"
         )
 
 

@@ -59,6 +59,10 @@ def _check_kind(network: nn.Module) -> None:
                 f"{key} of {name}'s state dict is no tensor but {type(value).__name__}, so it can be neither hashed "
                 "nor exported: keep it out of get_extra_state"
             )
+        if value.is_meta:
+            raise AdrlGymError(f"{key} of {name} is on the device meta, so without its numbers: give it its weights")
+        if value.is_inference():
+            raise AdrlGymError(f"{key} of {name} was made in torch.inference_mode: make the network outside of it")
 
 
 def computed_weights(network: nn.Module) -> str | None:

@@ -78,3 +78,28 @@ def test_a_network_that_is_random_in_evaluation_mode_is_refused(batches: Batches
 
 def test_dropout_that_is_off_is_no_fault(batches: Batches) -> None:
     search(nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(192, 5)).eval(), batches)
+
+
+class Mixing(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.conv, self.norm = (
+            kind,
+            nn.Conv2d(3, 4, 3),
+            nn.BatchNorm2d(4, track_running_stats=kind != "bare"),
+        )
+        self.attention, self.fc = nn.MultiheadAttention(4, 2), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "training":
+            self.norm.train()
+        x = self.norm(self.conv(x)).flatten(2).mT.square()  # (B, T, 4)
+        if self.kind == "attention":
+            x = self.attention(x, x, x)[0]  # which takes the images for steps in time
+        return self.fc(x.mean(1))
+
+
+@pytest.mark.parametrize("kind", ["bare", "training", "attention"])
+def test_a_network_that_mixes_images_is_refused(batches: Batches, kind: str) -> None:
+    with pytest.raises(AdrlGymError, match=r"Mixing gives other logits for an image when others are beside it"):
+        search(Mixing(kind).eval(), batches)

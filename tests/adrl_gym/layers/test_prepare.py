@@ -112,6 +112,11 @@ class Extra(nn.Sequential):
         pass
 
 
+def inference() -> nn.Module:
+    with torch.inference_mode():
+        return nn.Sequential(nn.Conv2d(3, 4, 3))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -119,6 +124,8 @@ class Extra(nn.Sequential):
         (lambda: Extra(nn.Conv2d(3, 4, 3), nn.Flatten()), "_extra_state of Extra's state dict is no tensor but dict"),
         (lambda: nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten()), "0.weight of Sequential is lazy"),
         (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), "1.weight of Sequential is lazy"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 4, 3)).to("meta"), "0.weight of Sequential is on the device meta"),
+        (inference, "0.weight of Sequential was made in torch.inference_mode"),
         (lambda: torch.export.export(conv(), (torch.zeros(1, 3, 6, 6),)).module(), "give the nn.Module it was made"),
         (lambda: torch.jit.trace(conv(), torch.zeros(1, 3, 6, 6)), "is scripted.*give the nn.Module it was made"),
     ],
