@@ -2,7 +2,7 @@
 
     python -m benchmarks.experiments.depth
 
-CIFAR ResNets of 20, 56 and 110 layers with random weights, random images: the work is the same, and no accuracy is
+CIFAR ResNets of 20, 56 and 110 layers (measured: 20 and 56), random weights and images: the work is the same, no accuracy is
 told. Writes benchmarks/results/depth.csv, with the evaluations until the first configuration is measured and until the
 indicator has no more to propose or its 40 evaluations are spent, and draws figures/depth.png.
 """
@@ -25,14 +25,14 @@ from adrl_gym.problem import QuantProblem
 from adrl_gym.sensitivity import Sensitivity
 
 _RESULTS = Path(__file__).parents[1] / "results"
-_LAYERS = (20, 56, 110)
+_LAYERS: dict[Sensitivity, tuple[int, ...]] = {"gradient": (20, 56, 110), "measured": (20, 56)}
 
 
 @dataclass
 class Options:
     """Options of the count."""
 
-    images: int = 64
+    images: int = 200
     """Search images; evaluations are counted in passes over them."""
     results: Path = _RESULTS
     """Folder of depth.csv."""
@@ -88,8 +88,8 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
 def main(options: Options) -> None:
     """Write the file and the figure anew."""
     rows = []
-    for sensitivity in ("gradient", "measured"):
-        for layers in _LAYERS:
+    for sensitivity, depths in _LAYERS.items():
+        for layers in depths:
             rows.append(count(layers, sensitivity, options.images))
             print(*rows[-1].values(), flush=True)
     with (options.results / "depth.csv").open("w", newline="") as file:

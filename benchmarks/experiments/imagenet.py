@@ -66,7 +66,7 @@ def main(options: Options) -> None:
             output = options.runs / f"{options.name}-{agent}-{bits:g}-s{options.seed}"
             if not (output / "refit.json").exists():
                 _run(_search(options, agent, bits / 32, output))
-                _run(["refit", str(output)])
+                _run(["refit", str(output), "--data-root", str(options.data_root)])
             rows += _rows(options, agent, bits / 32, output)
             _write(rows, options.results / "imagenet.csv")
 

@@ -64,7 +64,7 @@ def compare(problem: QuantProblem, images: int) -> Iterator[dict[str, object]]:
 
 def main(options: Options) -> None:
     """Write the file anew."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for network in ("cifarnet", "resnet20"):
         splits = load_splits(network, "cifar10", data_root=options.data_root)
         for quantizer in QUANTIZERS:
@@ -72,10 +72,10 @@ def main(options: Options) -> None:
             problem = QuantProblem(loaded.network, splits, name=network, quantizer=quantizer, budget=0.1)
             rows += list(compare(problem, options.images))
             print(*rows[-9].values(), flush=True)
-    with (options.results / "sensitivity.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+            with (options.results / "sensitivity.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
 
 
 if __name__ == "__main__":
