@@ -63,9 +63,12 @@ class Encoder(nn.Module):
         layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first)
         self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.head = nn.Linear(8, 5)
+        self.positions = 1 if batch_first else 0  # axis of the tokens
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.encoder(self.stem(x).flatten(2).transpose(1, 2)).mean(1))
+        tokens = self.stem(x).flatten(2).movedim(2, 0)  # (T, B, 8)
+        tokens = tokens.movedim(0, self.positions)  # (B, T, 8) or (T, B, 8)
+        return self.head(self.encoder(tokens).mean(self.positions))
 
 
 def vision_transformer() -> nn.Module:
