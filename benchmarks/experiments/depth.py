@@ -3,8 +3,8 @@
     python -m benchmarks.experiments.depth
 
 CIFAR ResNets of 20, 56 and 110 layers (measured: 20 and 56), random weights and images: the work is the same, and no
-accuracy is told. Writes benchmarks/results/depth.csv, with the evaluations until the first configuration is measured and until the
-indicator has no more to propose or its 40 evaluations are spent, and draws figures/depth.png.
+accuracy is told. Writes benchmarks/results/depth.csv, with the evaluations until the first configuration is measured
+and until the indicator has no more to propose or its 40 evaluations are spent, and draws figures/depth.png.
 """
 
 import csv
