@@ -51,7 +51,7 @@ def test_every_agent_has_one_command_and_a_label_of_its_own() -> None:
 
 
 def test_benchmarks_and_figures_have_every_agent() -> None:
-    assert {name.partition("-")[0] for name in CONTENDERS} == {*AGENTS, "d"} - {"exhaustive"}
+    assert {name.replace("+", "-").partition("-")[0] for name in CONTENDERS} == {*AGENTS, "d"} - {"exhaustive"}
     assert set(STYLES) == set(CONTENDERS)
     assert all(STYLES[name].name == spec.label for name, spec in AGENTS.items() if name in STYLES)
 

@@ -1,6 +1,6 @@
 """Compare the sensitivity table from gradients with the measured one.
 
-    python -m benchmarks.experiments.sensitivity --data-root D
+    python -m benchmarks.searches.sensitivity --data-root D
 
 Both shipped networks and all quantizers, each layer alone at every bit-width on the same search images. Writes
 benchmarks/results/sensitivity.csv: for each bit-width (and for all together, bits 0) Spearman's rank correlation over

@@ -1,6 +1,6 @@
 """Search and refit a network on a folder of images, by the command lines that anyone would type.
 
-    python -m benchmarks.experiments.imagenet --network FILE.py:FACTORY --data-root FOLDER
+    python -m benchmarks.searches.imagenet --network FILE.py:FACTORY --data-root FOLDER
 
 Writes benchmarks/results/imagenet.csv, a row for each agent, budget and recipe (direct or refit), after every run.
 Finished runs are not run again. Accuracy on a few hundred images is noise, so agreement, divergence and loss on the

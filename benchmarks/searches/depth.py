@@ -1,6 +1,6 @@
 """Count the evaluations that ADRL's indicator takes as a network gets deeper.
 
-    python -m benchmarks.experiments.depth
+    python -m benchmarks.searches.depth
 
 CIFAR ResNets of 20, 56 and 110 layers (measured: 20 and 56), random weights and images: the work is the same, and no
 accuracy is told. Writes benchmarks/results/depth.csv, with the evaluations until the first configuration is measured

@@ -1,0 +1,1 @@
+"""Searches on deep networks, and the sensitivity tables that they use."""
