@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 
 
 class Bar(Protocol):
-    """What long work reports to; a context manager."""
+    """Progress of long work; a context manager."""
 
     def update(self, n: float = 1) -> object:
         """Count ``n`` units as done."""

@@ -155,12 +155,12 @@ def _unit(diagonal: Tensor) -> Tensor:
 
 
 def _samples(x: Tensor, x_q: Tensor, count: int) -> _Samples:
-    """Of ``(P, G, J)`` each, as parts of means over ``count`` positions."""
+    """Return the moments of ``(P, G, J)`` each, as parts of means over ``count`` positions."""
     return _Samples(x.movedim(0, 1), x_q.movedim(0, 1), count)
 
 
 def _moments(x: Tensor, x_q: Tensor, count: int) -> _Moments:
-    """Of ``(P, G, J)`` each, as parts of means over ``count`` positions."""
+    """Return the moments of ``(P, G, J)`` each, as parts of means over ``count`` positions."""
     return _Moments(*(part.permute(1, 2, 0) @ x_q.movedim(0, 1) / count for part in (x, x_q)))
 
 

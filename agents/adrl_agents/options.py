@@ -246,7 +246,7 @@ class SearchOptions(Options):
     method: Method
     """Method that chooses configurations; docs/agents.md describes each."""
     sensitivity: Sensitivity = "measured"
-    """How greedy, ip and local get their one-layer table: from gradients (of the score kl), or measured."""
+    """Source of the one-layer table of greedy, ip and local: from gradients (of the score kl), or measured."""
     score: Score = "kl"
     """What the one-layer table of greedy, ip and local measures: accuracy, agreement, divergence, or loss on labels."""
     profile_images: int = 250

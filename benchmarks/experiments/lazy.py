@@ -56,7 +56,7 @@ quantize_layers(network, layers, images, quantizer="gptq", bits=list(range(1, 9)
 
 
 class Cost(NamedTuple):
-    """What a command takes: seconds, and CPU seconds of all its threads."""
+    """Cost of a command: seconds, and CPU seconds of all its threads."""
 
     seconds: float
     cpu_seconds: float
@@ -73,7 +73,7 @@ class Options:
     quantized_images: int = 250
     """Images of the quantization at 1 to 8 bits."""
     commands: tuple[_Command, ...] = get_args(_Command)
-    """What to time; rows of other commands stay."""
+    """Commands to time; rows of other commands stay."""
     repeats: int = 3
     """Turns of each command; the median counts."""
     work: Path = Path("runs/lazy")

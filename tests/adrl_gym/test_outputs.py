@@ -32,7 +32,7 @@ BITS, WORDS, LENGTH = (2, 8), 12, 6
 
 
 class Segmentation(nn.Module):
-    """As torchvision's: a dictionary with logits ``(B, 4, H, W)`` of every pixel."""
+    """Dictionary as torchvision's with logits ``(B, 4, H, W)`` of every pixel."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Segmentation(nn.Module):
 
 @dataclass
 class TokenOutput:
-    """As transformers': a class with attributes."""
+    """Class as transformers' with attributes."""
 
     logits: Tensor
     hidden: Tensor | None = None

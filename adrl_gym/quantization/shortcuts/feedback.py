@@ -32,7 +32,7 @@ class Dense(NamedTuple):
 
     @property
     def block(self) -> int:
-        """How many inputs are rounded between two calls of ``before``."""
+        """Number of inputs rounded between two calls of ``before``."""
         return 128
 
     def within(self, start: int, stop: int) -> Tensor:
@@ -73,7 +73,7 @@ class Factored(NamedTuple):
 
     @property
     def block(self) -> int:
-        """How many inputs are rounded between two calls of ``before``."""
+        """Number of inputs rounded between two calls of ``before``."""
         return len(self.blocks[0][0])
 
     def within(self, start: int, stop: int) -> Tensor:

@@ -244,7 +244,7 @@ class ProfilingIndicator:
         return self._known
 
     def _affordable(self, problem: QuantProblem, images: int) -> bool:
-        """Whether the search's limit leaves evaluations for a table around the incumbent and a configuration."""
+        """Return whether the search's limit leaves evaluations for a table around the incumbent and a configuration."""
         if problem.most_evaluations == math.inf:
             return True
         assert self._tables is not None
