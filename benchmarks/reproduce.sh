@@ -58,6 +58,13 @@ full() {
     "$python" -m benchmarks.experiments.paired_test --data-root "$data"         # paired.csv
     "$python" -m benchmarks.experiments.parity --data-root "$data"       # equality.csv
     "$python" -m benchmarks.experiments.networks                                # networks.csv
+    once sensitivity "$python" -m benchmarks.searches.sensitivity --data-root "$data" # sensitivity.csv
+    once depth "$python" -m benchmarks.searches.depth                                 # depth.csv
+    if [ -d "${IMAGENET:-}" ]; then # a folder of images with one folder a class, or train/ and val/ with those
+        "$python" -m benchmarks.searches.imagenet --data-root "$IMAGENET" # imagenet.csv
+    fi
+    [ -d $work/lazy-before ] || git worktree add --detach $work/lazy-before f9102ae
+    once lazy "$python" -m benchmarks.experiments.lazy --before $work/lazy-before # lazy.csv; a machine with nothing else
     [ -d $work/before ] || git worktree add --detach $work/before 28921cc
     once speed "$python" -m benchmarks.experiments.speed --data-root "$data" --before $work/before # speed.csv; a machine with nothing else
     "$python" -m benchmarks.reporting.figures                                                    # figures

@@ -1,6 +1,6 @@
 """Search and refit a network on a folder of images, by the command lines that anyone would type.
 
-    python -m benchmarks.searches.imagenet --network FILE.py:FACTORY --data-root FOLDER
+    python -m benchmarks.searches.imagenet --data-root FOLDER
 
 Writes benchmarks/results/imagenet.csv, a row for each agent, budget and recipe (direct or refit), after every run.
 Finished runs are not run again. Accuracy on a few hundred images is noise, so agreement, divergence and loss on the
@@ -36,12 +36,10 @@ _AGENTS = {
 class Options:
     """Options of the searches."""
 
-    network: str
-    """Network to search, as in the command lines: FILE.py:FACTORY."""
     data_root: Path
     """Folder of images, with one folder a class."""
-    name: str
-    """Name of the network in the file."""
+    network: str = "benchmarks/searches/efficientnet.py:efficientnet_lite1"
+    """Network to search, as in the command lines: FILE.py:FACTORY, or torchvision:NAME."""
     bits: tuple[float, ...] = (4, 3, 5)
     """Average bits of a weight."""
     agents: tuple[str, ...] = ("adrl", "uniform", "ip+gradient", "greedy+gradient")
@@ -56,6 +54,11 @@ class Options:
     """Folder of the runs."""
     results: Path = _RESULTS
     """Folder of imagenet.csv."""
+
+    @property
+    def name(self) -> str:
+        """Name of the network in the file: that of its factory."""
+        return self.network.rpartition(":")[2]
 
 
 def main(options: Options) -> None:

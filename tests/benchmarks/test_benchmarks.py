@@ -205,9 +205,10 @@ def test_the_commands_of_reproduce_are_understood(tmp_path: Path, mode: str) -> 
         (tmp_path / "bin" / name).chmod(0o755)
     command = ["bash", "benchmarks/reproduce.sh", *([mode] if mode else []), str(tmp_path / "data")]
     path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "IMAGENET": str(tmp_path / "data")}
     twice = []
     for _ in range(2):
-        done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, check=False)
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
         assert (done.returncode, done.stderr) == (0, b"")
         twice.append((tmp_path / "log").read_text().splitlines())
     first, again = twice[0], twice[1][len(twice[0]) :]
