@@ -61,7 +61,8 @@ full() {
     once sensitivity "$python" -m benchmarks.searches.sensitivity --data-root "$data" # sensitivity.csv
     once depth "$python" -m benchmarks.searches.depth                                 # depth.csv
     if [ -d "${IMAGENET:-}" ]; then # a folder of images with one folder a class, or train/ and val/ with those
-        "$python" -m benchmarks.searches.imagenet --data-root "$IMAGENET" # imagenet.csv
+        "$python" -m benchmarks.searches.imagenet --data-root "$IMAGENET"       # imagenet.csv
+        "$python" -m benchmarks.searches.imagenet_pairs --data-root "$IMAGENET" # imagenet_pairs.csv
     fi
     [ -d $work/lazy-before ] || git worktree add --detach $work/lazy-before f9102ae
     once lazy "$python" -m benchmarks.experiments.lazy --before $work/lazy-before # lazy.csv; a machine with nothing else
