@@ -26,7 +26,7 @@ class Gram:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Diagonal blocks or factors of the Hessian: ``(1, J, J)``."""
+        """Shape of the dense Hessian, ``(1, J, J)``."""
         return 1, self.rows.shape[1], self.rows.shape[1]
 
     def finite(self) -> bool:
