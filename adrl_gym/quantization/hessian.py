@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.graph import batches
 from adrl_gym.layers import Convolution, LayerSpec, Transposed, layer_input
 from adrl_gym.quantization.patches import patch_rows, patch_sums
 from adrl_gym.quantization.shortcuts import Gram, few_samples
 
 _HESSIAN_MEMORY = 256 * 2**20  # bytes of Hessians held at a time
-_BATCH = 100  # images
+_BATCH = 100  # images, at most
 _UNFOLDED = 2**24  # values of a convolution's input unfolded at a time
 
 
@@ -85,7 +86,7 @@ def _run(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor, hessia
     ]
     device = next(network.parameters()).device
     try:
-        for batch in images.split(_BATCH):
+        for batch in batches(images, _BATCH):
             network(batch.to(device, copy=True))  # a network may write into what it is given
     finally:
         for handle in handles:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adrl_gym.graph import batches
 from adrl_gym.layers import (
     LayerSpec,
     Quantizable,
@@ -27,7 +28,7 @@ from adrl_gym.layers import (
 )
 
 _TOLERANCE = 1e-4  # of the largest output: the most that rounding explains
-_BATCH = 100  # images
+_BATCH = 100  # images, at most
 
 Seen = Callable[[Quantizable, tuple[Any, ...], dict[str, Any], Any], None]
 
@@ -85,29 +86,56 @@ def measured_shifts(
     Returns:
         Name -> bit-width -> ``(O,)``.
     """
-    sums: dict[str, dict[int, Tensor]] = {layer.name: {} for layer in layers}
-    counts = dict.fromkeys(sums, 0)
+    shifts = {layer.name: _Shifts(quantized[layer.name]) for layer in layers}
+    _watch(network, {name: found.add for name, found in shifts.items()}, batches(images, _BATCH))
+    return {
+        name: found.mean(quantizable(network, layer))
+        for (name, found), layer in zip(shifts.items(), layers, strict=True)
+    }
 
-    def measure(name: str) -> Seen:
-        def seen(module: Quantizable, inputs: tuple[Any, ...], keywords: dict[str, Any], y: Any) -> None:
-            count, whole = 1, _by_channel(module, y)  # (O, P)
-            counts[name] += whole.shape[1]
-            own = own_params(module)
-            mean = _mean_input(module, inputs, keywords, y)
-            if mean is not None:  # what it makes of the mean input is the mean of what it makes of all
-                count, inputs, keywords = len(y), (mean,), {}
-                whole = _by_channel(module, module(mean))  # (O, P / B)
-            for bits, weight in quantized[name].items():
-                with _computing_with(module, QuantizedParams(weight, own.bias)):
-                    other = _by_channel(module, module(*inputs, **keywords))  # (O, P)
-                difference = count * (whole - other).sum(1)  # (O,)
-                sums[name][bits] = sums[name][bits] + difference if bits in sums[name] else difference
 
-        return seen
+class _Shifts:
+    """Float minus quantized outputs of one layer, summed over all that it took in so far.
 
-    if layers:
-        _watch(network, {layer.name: measure(layer.name) for layer in layers}, images.split(_BATCH))
-    return {name: {bits: total / counts[name] for bits, total in found.items()} for name, found in sums.items()}
+    Args:
+        quantized: bit-width -> weight.
+    """
+
+    def __init__(self, quantized: Mapping[int, Tensor]) -> None:
+        self._quantized = quantized
+        self._sums: dict[int, Tensor] = {}  # bit-width -> (O,)
+        self._count = 0
+        self._inputs: dict[tuple[int, ...], tuple[Tensor, int]] = {}  # shape -> sum (1, ...) and number of inputs
+
+    def add(self, module: Quantizable, inputs: tuple[Any, ...], keywords: dict[str, Any], y: Any) -> None:
+        """See ``Seen``."""
+        whole = _by_channel(module, y)  # (O, P)
+        self._count += whole.shape[1]
+        mean = _mean_input(module, inputs, keywords, y)
+        if mean is None:
+            self._compare(module, inputs, keywords, whole, 1)
+        else:
+            total, count = self._inputs.get(tuple(mean.shape), (torch.zeros_like(mean), 0))
+            self._inputs[tuple(mean.shape)] = total + len(y) * mean, count + len(y)
+
+    def mean(self, module: Quantizable) -> dict[int, Tensor]:
+        """Return the mean difference for each bit-width, ``(O,)``."""
+        for total, count in self._inputs.values():
+            mean = total / count  # what it makes of the mean input is the mean of what it makes of all
+            self._compare(module, (mean,), {}, _by_channel(module, module(mean)), count)
+        self._inputs.clear()
+        return {bits: total / self._count for bits, total in self._sums.items()}
+
+    def _compare(
+        self, module: Quantizable, inputs: tuple[Any, ...], keywords: dict[str, Any], whole: Tensor, times: int
+    ) -> None:
+        """Count the difference of the outputs ``(O, P)`` from those with quantized weights so many times."""
+        bias = own_params(module).bias
+        for bits, weight in self._quantized.items():
+            with _computing_with(module, QuantizedParams(weight, bias)):
+                other = _by_channel(module, module(*inputs, **keywords))  # (O, P)
+            difference = times * (whole - other).sum(1)  # (O,)
+            self._sums[bits] = self._sums[bits] + difference if bits in self._sums else difference
 
 
 def output_sum(module: Quantizable, y: Tensor) -> tuple[Tensor, int]:

@@ -44,11 +44,14 @@ def _products(module: nn.Conv2d, columns: Tensor, out: int) -> Tensor:
     (height, width), stride, dilation = module.kernel_size, module.stride[0], module.dilation[0]
     groups, channels = columns.shape[:2]
 
+    def met(row: int, start: int, count: int) -> Tensor:
+        """What a kernel row meets: ``(G, I/G kW, count B W_out)``."""
+        return columns[:, :, :, _under(module, row, start, count)].flatten(3).flatten(1, 2)
+
     def products(a: int, b: int, start: int, count: int) -> Tensor:
         """What kernel rows ``a`` and ``b`` meet, multiplied and summed: ``(G, I/G kW, I/G kW)``."""
-        met = (columns[:, :, :, _under(module, row, start, count)] for row in (a, b))
-        one, two = (rows.flatten(3).flatten(1, 2) for rows in met)
-        return one @ two.mT
+        one = met(a, start, count)
+        return one @ (one if a == b else met(b, start, count)).mT
 
     # Kernel rows that are ``period`` apart see the same image rows, at output rows that are ``moved`` apart.
     period = stride // gcd(stride, dilation)

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.graph import ActivationCache, Live, Subgraph, TraceError, partition_unfolded
+from adrl_gym.graph import ActivationCache, Live, Subgraph, TraceError, batches, partition_unfolded
 from adrl_gym.layers import (
     Convolution,
     LayerSpec,
@@ -53,7 +53,7 @@ Calibration = Literal["independent", "sequential"]  # how bits become a network
 CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
 CALIBRATION_IMAGES = 256  # to refit on
 POSITIONS = 8192  # sampled for each layer
-_BATCH = 64  # images
+_BATCH = 64  # images, at most
 _COMPARED = 8  # images, to see whether the partitioned network is still the same
 _WEIGHTS = -1  # where weights are kept, beside the batches
 
@@ -108,7 +108,7 @@ class SequentialQuantizer:
                 f"({reason}): use calibration independent"
             ) from reason
         self._quantized = copy.deepcopy(self._float)
-        self._batches = [batch.to(device) for batch in images.split(_BATCH)]
+        self._batches = [batch.to(device) for batch in batches(images, _BATCH)]
         self._layers, self._images = layers, len(images)
         self._quantizer, self._bias_correction = quantizer, bias_correction
         self._positions, self._seed = positions, seed

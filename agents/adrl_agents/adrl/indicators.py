@@ -25,7 +25,8 @@ from adrl_gym.sensitivity import (
 # table's answer turned out to be no better.
 _CONFIDENCE_STEP, _MAX_CONFIDENCE = 0.25, 4.0
 _NOT_SAVED = ("_tables", "_around", "_is_around", "_known", "_drawn", "_of")
-_MOST_IMAGES, _FIRST_IMAGES = 250, 64  # of tables around the incumbent, and of gradients for the first one
+_MOST_IMAGES = 250  # of tables around the incumbent, before they are doubled
+_FIRST_IMAGES = 16, 64  # of gradients for the first table: half as many as for later ones, but at least and at most
 _MAX_SAMPLES = 20  # tables drawn in search of one whose answer was not tried
 
 #: ``indicator(problem, decided, candidates) -> scores``. ``decided`` holds the bits of the searched layers before
@@ -227,7 +228,7 @@ class ProfilingIndicator:
             images = self.images(problem)
             if (self.sensitivity, self.score, self.context) == ("gradient", "kl", "best"):
                 # For a first answer soon; around it there are more.
-                images = min(images, _FIRST_IMAGES)
+                images = min(images, max(_FIRST_IMAGES[0], min(images // 2, _FIRST_IMAGES[1])))
             self._tables = sensitivity_tables(problem, self.sensitivity, self.score, images)
             self._of = problem
             self._around = self._is_around = self._known = None

@@ -59,7 +59,7 @@ def test_profiling_around_the_best_leads_to_the_least_divergence(tiny: nn.Module
         seen.extend(info["kl"] for info in local["infos"] if "bits" in info)
         return True
 
-    ADRL(env=env, seed=seed, k=3, context="best").learn(4 * 10, callback=remember)
+    ADRL(env=env, seed=seed, k=3, context="best", profile_images=100).learn(4 * 10, callback=remember)
     assert min(seen) == min(problem.evaluate(b).kl for b in fitting)
     assert min(seen) < seen[0]  # integer programming on the layers alone does not find it
 

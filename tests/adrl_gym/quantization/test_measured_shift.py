@@ -59,5 +59,5 @@ def test_shifts_are_the_mean_output_errors(kind: type[nn.Conv2d], monkeypatch: p
     shifts = measured_shifts(network, layers, images, {"0": quantized})
     for b, shift in shifts["0"].items():
         assert shift.double() == pytest.approx(expected[b], abs=1e-5)
-    once = 230 + 3 * (1 + 1 + 2)  # the network, and of three batches the mean: checked, float, two bit-widths
+    once = 230 + 3 + 1 + 2  # the network, checks of three batches, and the mean input: float and two bit-widths
     assert sum(run) == (once if kind is not Gated else 230 * 3 + 3)
