@@ -1,7 +1,7 @@
 """Graph passes with torch.fx: partition a network at its quantizable layers and rewrite its parts."""
 
 from adrl_gym.graph.activation_cache import ActivationCache
-from adrl_gym.graph.batches import batches
+from adrl_gym.graph.batching import batches
 from adrl_gym.graph.fold_bn import BatchNorm, fold_batch_norm
 from adrl_gym.graph.functionalize import TraceError
 from adrl_gym.graph.memory_format import alike, fast_layout, placed, to_layout

@@ -62,9 +62,9 @@ def collect_inputs(
         raise AdrlGymError("no images to collect the layers' inputs from; give at least one")
     rest = list(layers)
     while rest:
-        count, memory = 1, _bytes(rest[0])
-        while count < len(rest) and (not hessian or memory + _bytes(rest[count]) <= _HESSIAN_MEMORY):
-            memory += _bytes(rest[count])
+        count, memory = 1, _bytes(rest[0], len(images))
+        while count < len(rest) and (not hessian or memory + _bytes(rest[count], len(images)) <= _HESSIAN_MEMORY):
+            memory += _bytes(rest[count], len(images))
             count += 1
         sums = _run(network, rest[:count], images, hessian)
         for layer in rest[:count]:
@@ -72,8 +72,11 @@ def collect_inputs(
         rest = rest[count:]
 
 
-def _bytes(layer: LayerSpec) -> int:
-    """Return the bytes that the layer's Hessian takes."""
+def _bytes(layer: LayerSpec, images: int) -> int:
+    """Return the bytes that the layer's Hessian takes, or its samples where they are few."""
+    samples = images * layer.macs // layer.parameters
+    if layer.kind == "linear" and few_samples(samples, layer.inputs):
+        return 4 * samples * layer.inputs
     return 4 * layer.groups * layer.inputs**2
 
 
