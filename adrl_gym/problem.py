@@ -14,11 +14,11 @@ from torch import nn
 from adrl_gym import costs
 from adrl_gym.bits import BitConfig, Bits, check_bits, check_partly_float, match_keep, natural
 from adrl_gym.config import ProblemConfig
-from adrl_gym.datasets import Splits, check_fit
+from adrl_gym.datasets import Splits, prepared_for
 from adrl_gym.devices import check_device
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import IN_NATS, EvaluationSession, Metrics, Score, Split, check_score, race
-from adrl_gym.layers import QuantizedParams, find_layers, prepared, quantized_copy, unquantized, with_linear_attention
+from adrl_gym.layers import QuantizedParams, find_layers, quantized_copy, unquantized, with_linear_attention
 from adrl_gym.models import content_hash
 from adrl_gym.quantization import (
     CALIBRATION_IMAGES,
@@ -75,10 +75,7 @@ class QuantProblem:
         self.config = config = (config or ProblemConfig()).replace(**changes)
         self.min_bits, self.max_bits = config.bits
         devices = check_device(config.device)
-        network = prepared(network).eval()
-        for images in (splits.search, splits.test):
-            if images is not None:
-                check_fit(network, images)
+        network = prepared_for(network, splits.search, splits.test)
         self.name, self.splits = name, splits
         self.quantizer, self.budget, self.bias_correction = config.quantizer, config.budget, config.bias_correction
         self.calibration, self.checkpoint = config.calibration, content_hash(network.state_dict())

@@ -6,25 +6,37 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adrl_gym.datasets.finite import check_finite_logits, check_finite_tensors
 from adrl_gym.datasets.images import Images
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.graph import alike
+from adrl_gym.layers import lazy_tensors, materialize, prepared
 from adrl_gym.outputs import IGNORED, by_position, described_output, label_shape
 
 _LOOKED_AT = 4  # images
+
+
+def prepared_for(network: nn.Module, *splits: Images | None) -> nn.Module:
+    """Return a network in evaluation mode, as ``layers.prepared`` does, after ``check_fit`` with each split."""
+    network = prepared(network).eval()
+    lazy = bool(lazy_tensors(network))
+    for images in splits:
+        if images is not None:
+            check_fit(network, images)
+    return prepared(network) if lazy else network
 
 
 def check_fit(network: nn.Module, images: Images) -> None:
     """Run a few images through the network, twice, and compare the labels with its outputs.
 
     Args:
-        network: in evaluation mode.
+        network: in evaluation mode; its lazy modules get their shapes.
         images: a split of which every label, but only the first images are looked at.
 
     Raises:
         AdrlGymError: no images, images that the network cannot take, outputs that are not ``(B, classes)``,
             a label that is no class of the network, logits that are not finite, or that differ from run to
-            run or with the other images of the batch.
+            run or with the other images of the batch, NaN or infinity in the network.
     """
     name = type(network).__name__
     if len(images) == 0:
@@ -33,6 +45,7 @@ def check_fit(network: nn.Module, images: Images) -> None:
     output = _output(network, some[0])
     _check_logits(name, output, images.labels)
     _check_repeatable(network, some, output)
+    check_finite_tensors(network, some[:1].to(_device(network), copy=True))
     if images.labels is None:
         return
     classes = by_position(output).shape[2]
@@ -49,39 +62,10 @@ def check_fit(network: nn.Module, images: Images) -> None:
         raise AdrlGymError("all labels are ignored: at least one is needed to measure on")
 
 
-def check_finite_logits(network: nn.Module, logits: Tensor, first: int = 0) -> None:
-    """Refuse logits ``(B, K)`` of the float network that are not finite.
-
-    Args:
-        network: that gave them.
-        logits: of images in a row.
-        first: index of the first of these images.
-
-    Raises:
-        AdrlGymError: names the first bad parameter or buffer, or else the first such image.
-    """
-    if logits.isfinite().all():
-        return
-    name = type(network).__name__
-    for tensor_name, tensor in chain(network.named_parameters(), network.named_buffers()):
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise AdrlGymError(
-                f"{name} gives NaN or infinite logits, and its {tensor_name} holds NaN or infinity: "
-                "take an intact checkpoint",
-                parameter="weights",
-            )
-    index = first + int((~logits.isfinite()).flatten(1).any(1).nonzero()[0])
-    raise AdrlGymError(
-        f"{name} gives NaN or infinite logits for image {index}: check how that image is prepared, and whether the "
-        "network overflows"
-    )
-
-
 def _check_repeatable(network: nn.Module, images: Tensor, first: Tensor) -> None:
     """Refuse a network that is random, or that mixes images; ``first`` ``(1, ...)`` is of the first image alone."""
-    tensor = next(chain(network.parameters(), network.buffers()), torch.zeros(0))
     with torch.inference_mode():
-        once, again = (network(images.to(tensor.device, copy=True)) for _ in range(2))  # (B, classes) each
+        once, again = (network(images.to(_device(network), copy=True)) for _ in range(2))  # (B, classes) each
     check_finite_logits(network, once)
     if not alike(again, once):
         raise AdrlGymError(
@@ -115,14 +99,22 @@ def count_outputs(network: nn.Module, image: Tensor) -> int:
 def _output(network: nn.Module, image: Tensor) -> Any:
     """Return what the network says of one image; raises ``AdrlGymError`` where it cannot take it."""
     name = type(network).__name__
-    tensor = next(chain(network.parameters(), network.buffers()), torch.zeros(0))
+    x = image[None].to(_device(network), copy=True)  # (1, ...); the network may write into it
     try:
+        materialize(network, x.clone())
         with torch.inference_mode():
-            return network(image[None].to(tensor.device, copy=True))  # (1, classes); it may write into its input
+            return network(x)  # (1, classes)
     except AdrlGymError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:  # timm asserts image sizes
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        other = next(
+            (p.dtype for p in network.parameters() if p.is_floating_point() and p.dtype != torch.float32), None
+        )
+        if other is not None:
+            raise AdrlGymError(
+                f"{name} has weights of {other}, and is searched in torch.float32: call network.float() ({reason})"
+            ) from error
         raise AdrlGymError(
             f"images of shape {tuple(image.shape)} do not fit {name}{_first_weight(network)}: {reason}"
         ) from error
@@ -153,6 +145,10 @@ def _check_logits(name: str, output: Any, labels: Tensor | None) -> None:
         f"labels of one image have shape {there}, and {name} returns {tuple(output.shape)}: one integer class index an "
         "image is needed, or one for each position of (images, tokens, classes) or (images, classes, height, width)"
     )
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(chain(network.parameters(), network.buffers()), torch.zeros(0)).device
 
 
 def _first_weight(network: nn.Module) -> str:

@@ -23,7 +23,7 @@ from adrl_gym.layers.kinds import (
     spatial_sides,
 )
 from adrl_gym.layers.params import QuantizedParams, load_quantized, own_params, quantized_copy
-from adrl_gym.layers.prepare import prepared
+from adrl_gym.layers.prepare import lazy_tensors, materialize, prepared
 from adrl_gym.layers.windows import WindowAttention
 
 __all__ = [
@@ -43,7 +43,9 @@ __all__ = [
     "is_transposed_linear",
     "layer_features",
     "layer_input",
+    "lazy_tensors",
     "load_quantized",
+    "materialize",
     "own_params",
     "prepared",
     "quantizable",

@@ -81,6 +81,14 @@ def find_layers(
     def describe(name: str, module: Quantizable, x: Tensor, output: Tensor) -> None:
         if not isinstance(module.weight, nn.Parameter):  # computed anew in every pass, as by weight norm
             return
+        if not isinstance(getattr(module, "bias", None), nn.Parameter | None):
+            reason = computed_weights(network) or "make it an nn.Parameter, or None"
+            raise AdrlGymError(f"{name}.bias is no parameter, so it cannot be corrected: {reason}")
+        if module.weight.dtype != torch.float32:
+            raise AdrlGymError(
+                f"{name}.weight is {module.weight.dtype}, and quantized weights are torch.float32: call "
+                "network.float(), and take conversions to other precisions out of forward"
+            )
         layer = _describe(name, module, x, output)
         first = found.setdefault(id(module.weight), layer)
         if first is not layer:

@@ -1,15 +1,17 @@
 """The named networks and one's own, with trained weights."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.layers import prepared
+from adrl_gym.layers import lazy_tensors, materialize, prepared
 from adrl_gym.models.checkpoints import SHIPPED, Checkpoint, content_hash, load_checkpoint
 from adrl_gym.models.cifarnet import cifarnet
 from adrl_gym.models.imagenet import alexnet, default_weights, download, imagenet_preprocessing, resnet50
@@ -55,7 +57,7 @@ class LoadedNetwork:
     Attributes:
         network: float32, in evaluation mode.
         name: its name in ``NETWORKS``; of one's own, that of the model, the factory or the class.
-        checkpoint: content hash of its weights.
+        checkpoint: content hash of its weights; empty while lazy modules have none.
         named: whether it is one of ``NETWORKS``.
         statistics: means and variances of its layers' outputs (see ``Checkpoint``); empty where none are known.
         images: how its images are made, where something besides the network says so.
@@ -173,5 +175,16 @@ def _named(spec: NetworkSpec, given: Checkpoint | None) -> LoadedNetwork:
 def own_network(network: nn.Module, name: str | None = None, images: Preprocessing | None = None) -> LoadedNetwork:
     """Any network, as it is; ``name`` is that of its class unless given."""
     network = prepared(network)
-    checkpoint = content_hash(network.state_dict())
-    return LoadedNetwork(network.eval(), name or type(network).__name__, checkpoint, named=False, images=images)
+    network.eval()
+    _materialize_as_said(network)
+    checkpoint = "" if lazy_tensors(network) else content_hash(network.state_dict())
+    return LoadedNetwork(network, name or type(network).__name__, checkpoint, named=False, images=images)
+
+
+def _materialize_as_said(network: nn.Module) -> None:
+    """Give lazy modules their shapes where ``pretrained_cfg`` says what images come; else the images themselves do."""
+    config = getattr(network, "pretrained_cfg", None)
+    if not isinstance(config, Mapping) or "input_size" not in config or not lazy_tensors(network):
+        return
+    with contextlib.suppress(RuntimeError, ValueError, TypeError, IndexError):  # told when images are there
+        materialize(network, torch.zeros(1, *config["input_size"]))

@@ -54,6 +54,69 @@ def test_a_mask_of_infinities_is_no_fault(tiny: nn.Module, batches: Batches) -> 
     search(tiny, batches)
 
 
+def normed() -> nn.Sequential:
+    layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)
+    return nn.Sequential(*layers).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("1.running_mean", torch.inf),
+        ("1.running_var", torch.inf),
+        ("0.bias", -torch.inf),
+        ("1.bias", -torch.inf),
+    ],
+)
+def test_what_a_relu_hides_is_named(batches: Batches, name: str, value: float) -> None:
+    network = normed()
+    network.state_dict()[name][1] = value
+    with pytest.raises(AdrlGymError, match=rf"Sequential computes with {name}, which holds NaN .* logits are finite"):
+        search(network, batches)
+
+
+class Aside(nn.Module):
+    """Has a module that training alone runs, and numbers that are not finite on purpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.main, self.auxiliary = normed(), normed()
+        self.auxiliary[1].running_mean[0] = torch.nan  # type: ignore[index]
+        self.mask = nn.Parameter(torch.tensor([0.0, -torch.inf, 0.0, 0.0, 0.0]), requires_grad=False)
+        self.register_buffer("best", torch.tensor(torch.nan))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.main(x) + self.mask.clamp_min(-5)  # (B, 5)
+
+
+def test_what_is_not_computed_with_is_no_fault(batches: Batches) -> None:
+    search(Aside().eval(), batches)
+
+
+def test_a_mask_is_not_blamed_for_a_bad_weight(tiny: nn.Module, batches: Batches) -> None:
+    tiny.register_buffer("amask", torch.full((3,), -torch.inf))
+    tiny.get_parameter("fc2.bias").data[0] = torch.nan
+    with pytest.raises(AdrlGymError, match=r"its fc2\.bias holds NaN"):
+        search(tiny, batches)
+
+
+def test_attention_runs_parameters_of_modules_that_do_not_run() -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(4, 2, batch_first=True, add_zero_attn=True)
+            self.fc = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(self.attention(x, x, x)[0].mean(1).relu())  # (B, 3)
+
+    network = Attention().eval()
+    network.get_parameter("attention.out_proj.bias").data[0] = -torch.inf
+    data = [(torch.randn(20, 6, 4), torch.zeros(20, dtype=torch.long))]
+    with pytest.raises(AdrlGymError, match=r"computes with attention\.out_proj\.bias"):
+        search(network, data)
+
+
 class Dropping(nn.Module):
     def __init__(self, kind: str) -> None:
         super().__init__()

@@ -115,6 +115,61 @@ def test_attention_that_computes_otherwise_stays() -> None:
         assert with_linear_attention(network) is network
 
 
+class Attended(nn.Module):
+    """Embedding, attention, and a head."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True, **keywords)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)  # (B, T, 8)
+        return self.head(self.attention(x, x, x)[0].mean(1))  # (B, 3)
+
+
+class Bag(nn.Module):
+    """Mean of embeddings of tokens, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head = nn.EmbeddingBag(20, 8), nn.Linear(8, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.words(tokens))  # (B, 3)
+
+
+class Recurrent(nn.Module):
+    """LSTM and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(6, 8, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.lstm(x)[0].mean(1))  # (B, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "names", "count"),
+    [
+        (lambda: Attended(add_bias_kv=True), "attention.in_proj_weight, attention.out_proj.weight", 4 * 64 + 16),
+        (lambda: Attended(add_zero_attn=True), "attention.in_proj_weight, attention.out_proj.weight", 4 * 64),
+        (Bag, "words.weight", 160),
+        (Recurrent, "lstm.weight_hh_l0, lstm.weight_ih_l0", 32 * 14),
+    ],
+)
+def test_what_stays_float_is_said(make: Any, names: str, count: int) -> None:
+    network = make().eval()
+    x = torch.randint(20, (12, 5)) if isinstance(network, Bag) else torch.randn(12, 5, 6)
+    problem = QuantProblem(network, Splits(ImageSet(x, torch.arange(12) % 3), None, "made", "made"), budget=0.25)
+    note = str(problem.unquantized)
+    assert note.startswith(f"{count} of ")
+    assert f"stay float and count in no size, as no quantizable module runs with them: {names}" in note
+    bits = [4] * len(problem.layers)
+    assert problem.measure(problem.quantized(bits)).kl == pytest.approx(problem.evaluate(bits).kl, rel=1e-3, abs=1e-7)
+
+
 def test_attention_that_is_used_twice_stays_one() -> None:
     attention = nn.MultiheadAttention(8, 2)
     network = with_linear_attention(nn.ModuleList([attention, attention]))

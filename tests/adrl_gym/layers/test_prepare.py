@@ -74,6 +74,7 @@ def test_what_is_not_compiled_stays_itself() -> None:
         (parametrizations.orthogonal, "remove_parametrizations"),
         (lambda module: prune.l1_unstructured(module, "weight", 0.5), r"prune\.remove"),
         (lambda module: prune.random_structured(module, "weight", 0.5, dim=0), r"prune\.remove"),
+        (nn.utils.weight_norm, "remove_weight_norm"),
         (nn.utils.spectral_norm, "remove_spectral_norm"),
     ],
 )
@@ -89,6 +90,126 @@ def test_computed_weights_are_told_with_the_remedy(change: Any, remedy: str) -> 
     except AdrlGymError as error:
         note = str(error)
     assert "the weight of module 1 is computed in every pass" in note
+
+
+def with_buffer() -> nn.Module:
+    linear = nn.Linear(108, 3)
+    del linear.bias
+    linear.register_buffer("bias", torch.zeros(3))
+    return nn.Sequential(nn.Flatten(), linear)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: conv(lambda m: prune.l1_unstructured(m, "bias", 0.5)), r'call .*prune\.remove\(module, "bias"\)'),
+        (lambda: conv(lambda m: parametrizations.weight_norm(m, "bias", dim=None)), r'call .*izations\(module, "bias"'),
+        (
+            with_buffer,
+            r"1\.bias is no parameter, .*: make it an nn\.Parameter",
+        ),
+    ],
+)
+def test_a_computed_bias_is_told_with_the_remedy(make: Any, told: str) -> None:
+    with pytest.raises(AdrlGymError, match=told):
+        problem_of(make())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("change", [nn.utils.weight_norm, lambda m: prune.l1_unstructured(m, "weight", 0.5)])
+def test_reason_and_remedy_fit_three_lines(change: Any) -> None:
+    network = nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(5)), nn.Flatten()).eval()
+    for module in network[:5]:
+        change(module)
+    with pytest.raises(AdrlGymError, match=r"the weight of module 0 \(and 4 more\) is computed in every pass") as told:
+        problem_of(network)
+    assert len(str(told.value)) <= 3 * 80
+
+
+def lazy() -> nn.Sequential:
+    return nn.Sequential(
+        nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5), nn.Linear(5, 2)
+    )
+
+
+def test_lazy_modules_get_their_shapes_from_the_images() -> None:
+    network = lazy()
+    problem = problem_of(network)
+    assert [layer.weight_shape for layer in problem.layers] == [(4, 3, 3, 3), (5, 64), (2, 5)]
+    assert isinstance(network[0], nn.Conv2d)
+    assert problem.evaluate([8] * 3).kl < 0.1
+    twin = lazy()
+    twin[5] = network[5]
+    assert problem_of(twin).checkpoint == problem.checkpoint, (
+        "weights are drawn alike, so that runs can be gone on with"
+    )
+    refitted = problem.quantized([4] * 3, "sequential")
+    assert problem.measure(refitted).kl < 0.5
+
+
+@pytest.mark.parametrize(
+    ("layer", "size"),
+    [
+        (lambda: nn.LazyConv1d(4, 3), (3, 6)),
+        (lambda: nn.LazyConv3d(4, 3), (1, 4, 4, 4)),
+        (lambda: nn.LazyConvTranspose2d(4, 3), (3, 6, 6)),
+    ],
+)
+def test_lazy_convolutions_of_other_kinds(layer: Any, size: tuple[int, ...]) -> None:
+    network = nn.Sequential(layer(), nn.Flatten(), nn.LazyLinear(3))
+    images = ImageSet(torch.randn(8, *size), torch.zeros(8, dtype=torch.long))
+    assert len(QuantProblem(network, Splits(images, None, "made", "made")).layers) == 2
+
+
+def test_a_lazy_network_says_what_images_it_takes() -> None:
+    network = lazy()
+    network.pretrained_cfg = {"input_size": (3, 6, 6)}  # type: ignore[assignment]
+    loaded = own_network(network)
+    assert loaded.checkpoint == problem_of(network).checkpoint
+    assert own_network(lazy()).checkpoint == ""
+
+
+class Unused(nn.Module):
+    """Has a lazy module that never runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.other = nn.LazyLinear(4), nn.LazyLinear(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.used(x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (Unused, r"other\.weight of Unused is lazy, and no forward pass gives it a shape: take that module out"),
+        (lambda: nn.Sequential(nn.LazyConv2d(4, 9), nn.Flatten()), r"images of shape \(3, 6, 6\) do not fit"),
+    ],
+)
+def test_lazy_modules_that_get_no_shape(make: Any, message: str) -> None:
+    with pytest.raises(AdrlGymError, match=message):
+        problem_of(make())
+
+
+class Casting(nn.Module):
+    """Computes in another precision, and gives float32."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.fc = nn.Linear(108, 4).to(dtype)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(x.flatten(1).to(self.fc.weight.dtype)).float()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_told_the_remedy(dtype: torch.dtype) -> None:
+    with pytest.raises(AdrlGymError, match=rf"weights of {dtype}, and is searched in .*: call network\.float\(\)"):
+        problem_of(nn.Sequential(nn.Flatten(), nn.Linear(108, 4)).to(dtype))
+    with pytest.raises(AdrlGymError, match=rf"fc\.weight is {dtype}, .*: call network\.float\(\)"):
+        problem_of(Casting(dtype))
+    assert problem_of(Casting(dtype).float()).evaluate([8]).kl < 0.1
 
 
 class Locked(nn.Module):
@@ -122,8 +243,6 @@ def inference() -> nn.Module:
     [
         (Locked, "Locked cannot be copied .*lock"),
         (lambda: Extra(nn.Conv2d(3, 4, 3), nn.Flatten()), "_extra_state of Extra's state dict is no tensor but dict"),
-        (lambda: nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten()), "0.weight of Sequential is lazy"),
-        (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), "1.weight of Sequential is lazy"),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 3)).to("meta"), "0.weight of Sequential is on the device meta"),
         (inference, "0.weight of Sequential was made in torch.inference_mode"),
         (lambda: torch.export.export(conv(), (torch.zeros(1, 3, 6, 6),)).module(), "give the nn.Module it was made"),
