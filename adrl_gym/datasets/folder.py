@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from adrl_gym.datasets.images import LazyImageSet
-from adrl_gym.datasets.layout import described_classes, find_layout, read_classes, visible_folders
+from adrl_gym.datasets.layout import Classes, described_classes, described_files, find_layout, read_classes
 from adrl_gym.datasets.splits import Splits, check_count
 from adrl_gym.errors import AdrlGymError
 
@@ -37,27 +37,28 @@ def folder_splits(root: str | Path, images: int, *, preprocess: Callable[[Any], 
     if not root.is_dir():
         raise AdrlGymError(f"there is no folder {root}: name one that holds one folder a class", parameter="data_root")
     layout = find_layout(root)
-    parts = {"" if layout.search == root else layout.search.name: read_samples(layout.search, classes)}
-    if layout.test is not None:
-        parts[layout.test.name] = read_samples(layout.test, classes)
-        _check_same_classes(layout.search, layout.test)
+    splits = {folder: _open(folder) for folder in (layout.search, layout.test) if folder is not None}
+    parts = {
+        "" if folder == root else folder.name: _samples(folder, found, classes) for folder, found in splits.items()
+    }
+    _check_same_classes(splits)
     pool, test, origin = draw_pools(parts)
     count = min(images, len(pool))
     check_count(count, len(pool), str(root))
     return Splits(
         search=lazy_images(pool[:count], preprocess).load(),
         test=lazy_images(test, preprocess),
-        source=f"folder {root.name}: {count:,} search images {origin}{layout.note}",
+        source=f"folder {root.name}: {count:,} search images {origin}{layout.note(*splits.values())}",
         name="folder",
         train=rest_of(pool[count:], preprocess),
     )
 
 
-def _check_same_classes(*folders: Path) -> None:
-    names = [{entry.name for entry in visible_folders(folder)} for folder in folders]
-    if odd := sorted(names[0] ^ names[1]):
+def _check_same_classes(splits: dict[Path, Classes]) -> None:
+    names = [set(split.paths) for split in splits.values()]
+    if odd := sorted(names[0] ^ names[-1]):
         raise AdrlGymError(
-            f"{folders[0]} and {folders[1]} have different class folders, {odd[0]} is in one of them alone: class "
+            f"{' and '.join(map(str, splits))} have different class folders, {odd[0]} is in one of them alone: class "
             "indices are the ranks of the folders' names, so add an empty folder for every class that was left out"
         )
 
@@ -99,26 +100,44 @@ def read_samples(folder: Path, classes: int, dataset: Any = None) -> Samples:
     Raises:
         AdrlGymError: it cannot be opened, has another number of classes, or no images.
     """
-    try:
-        by_class = read_classes(folder) if dataset is None else None
-    except OSError as error:
-        raise AdrlGymError(f"{folder} cannot be opened: {error}; one folder a class is needed") from error
-    if by_class is None:
-        found, named = len(set(dataset.class_to_idx.values())), ""
-        samples: Samples = dataset.samples
-    else:
-        found, named = len(by_class), f" ({described_classes(by_class)})"
-        samples = [(path, index) for index, paths in enumerate(by_class.values()) for path in paths]
-    if found != classes:
-        remedy = "take away those that are none" if found > classes else "add an empty folder for each class left out"
-        raise AdrlGymError(
-            f"{folder} has {found:,} class folders, the network {classes:,} outputs{named}: class indices are "
-            f"the ranks of their names, so {remedy}",
-            parameter="data_root",
-        )
+    if dataset is None:
+        return _samples(folder, _open(folder), classes)
+    _check_count(folder, len(set(dataset.class_to_idx.values())), classes)
+    samples: Samples = dataset.samples
     if not samples:
         raise AdrlGymError(f"{folder} holds no images")
     return samples
+
+
+def _open(folder: Path) -> Classes:
+    try:
+        return read_classes(folder)
+    except OSError as error:
+        raise AdrlGymError(f"{folder} cannot be opened: {error}; one folder a class is needed") from error
+
+
+def _samples(folder: Path, found: Classes, classes: int) -> Samples:
+    """The samples of the class folders that were found in a folder, where the network has so many ``classes``."""
+    _check_count(folder, len(found.paths), classes, f" ({described_classes(found.paths)})")
+    samples = [(path, index) for index, paths in enumerate(found.paths.values()) for path in paths]
+    if not samples:
+        others = described_files(found.ignored)
+        raise AdrlGymError(
+            f"{folder} holds no images that Pillow reads{f', but {others}: convert them' if others else ''}",
+            parameter="data_root",
+        )
+    return samples
+
+
+def _check_count(folder: Path, found: int, classes: int, named: str = "") -> None:
+    if found == classes:
+        return
+    remedy = "take away those that are none" if found > classes else "add an empty folder for each class left out"
+    raise AdrlGymError(
+        f"{folder} has {found:,} class folders, the network {classes:,} outputs{named}: class indices are "
+        f"the ranks of their names, so {remedy}",
+        parameter="data_root",
+    )
 
 
 def lazy_images(samples: Samples, preprocess: Callable[[Any], Tensor]) -> LazyImageSet:

@@ -81,7 +81,7 @@ class Aside(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.main, self.auxiliary = normed(), normed()
-        self.auxiliary[1].running_mean[0] = torch.nan  # type: ignore[index]
+        self.auxiliary[1].get_buffer("running_mean")[0] = torch.nan
         self.mask = nn.Parameter(torch.tensor([0.0, -torch.inf, 0.0, 0.0, 0.0]), requires_grad=False)
         self.register_buffer("best", torch.tensor(torch.nan))
 

@@ -180,3 +180,111 @@ def test_pictures_over_pillow_s_limit_are_told(tmp_path: Path, monkeypatch: pyte
         AdrlGymError, match=r"png is larger than Pillow opens \(.*256 pixels.*\): shrink it, or set PIL"
     ):
         splits(root)
+
+
+def rename(root: Path, suffix: str, kind: str) -> None:
+    """Write the pictures of the second class anew, in another format."""
+    for path in (root / "class0001").iterdir():
+        with Image.open(path) as picture:
+            picture.save(path.with_suffix(suffix), kind)
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [
+        (".gif", "GIF"),
+        (".jfif", "JPEG"),
+        (".JPE", "JPEG"),
+        (".avif", "AVIF"),
+        (".tga", "TGA"),
+        (".pbm", "PPM"),
+        (".jp2", "JPEG2000"),
+        (".apng", "PNG"),
+    ],
+)
+def test_what_pillow_opens_is_a_picture(tmp_path: Path, suffix: str, kind: str) -> None:
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"Pillow was built without {kind}")
+    rename(make_pictures(tmp_path / "data", 2, 3), suffix, kind)
+    found = splits(tmp_path / "data")
+    assert found.test is not None
+    assert len(found.search) + len(found.test) == 6
+    assert "not used" not in found.source
+
+
+def test_other_files_are_counted(tmp_path: Path) -> None:
+    root = make(tmp_path, "train", "val")
+    for name in ("a.HEIC", "b.heic", "list.txt", "noend", "clip.mp4", "page.eps", ".DS_Store", "Thumbs.db"):
+        (root / "train" / "class0000" / name).write_bytes(b"something")
+    (root / "val" / "class0001" / "c.heic").write_bytes(b"something")
+    (root / "README.txt").write_bytes(b"beside the splits")
+    Image.new("RGB", (8, 8)).save(root / "train" / "cover.png")
+    found = splits(root)
+    assert found.source.endswith(
+        "6 test images from val/; not used: 8 files (.heic, without suffix, .eps, .mp4, .png and 1 more)"
+    )
+    for split in ("train", "val"):
+        for path in (root / split).rglob("*.png"):
+            path.rename(path.with_suffix(".heic"))
+    with pytest.raises(
+        AdrlGymError, match=r"train holds no images that Pillow reads, but 1\d files \(.heic, .*: convert"
+    ):
+        splits(root)
+
+
+def tiny_imagenet(root: Path) -> Path:
+    """Make Tiny ImageNet's layout with two classes."""
+    for index in range(2):
+        images = root / "train" / f"n{index}" / "images"
+        images.mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (16, 16), (100 * index, 0, 0)).save(images / f"n{index}_{number}.JPEG")
+        (images.parent / f"n{index}_boxes.txt").write_text("n0_0.JPEG\t0\t0\t9\t9\n")
+    for split in ("val", "test"):
+        (root / split / "images").mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (16, 16), (100 * (number % 2), 0, 0)).save(
+                root / split / "images" / f"{split}_{number}.JPEG"
+            )
+    lines = [f"val_{number}.JPEG\tn{number % 2}\t0\t0\t9\t9\n" for number in range(4)]
+    (root / "val" / "val_annotations.txt").write_text("".join(lines))
+    return root
+
+
+def test_tiny_imagenet_is_read_as_it_comes(tmp_path: Path) -> None:
+    root = tiny_imagenet(tmp_path / "tiny-imagenet-200")
+    found = splits(root)
+    assert found.source.endswith("drawn from train/, 4 test images from val/; not used: test/, 2 files (.txt)")
+    assert found.test is not None
+    for images, labels in found.test.batches(4):
+        assert labels is not None
+        assert labels.tolist() == [0, 0, 1, 1]
+        assert torch.equal((images[:, 0].mean((1, 2)) > 0.2).long(), labels)
+    for number in range(4):  # as many people sort it
+        folder = root / "val" / f"n{number % 2}"
+        folder.mkdir(exist_ok=True)
+        (root / "val" / "images" / f"val_{number}.JPEG").rename(folder / f"val_{number}.JPEG")
+    (root / "val" / "images").rmdir()
+    assert "4 test images from val/" in splits(root).source
+
+
+def test_tiny_imagenet_that_is_damaged(tmp_path: Path) -> None:
+    root = tiny_imagenet(tmp_path)
+    (root / "val" / "val_annotations.txt").write_text("val_0.JPEG n0\n")
+    with pytest.raises(AdrlGymError, match=r"line 1 of .*val_annotations.txt is no picture with its class, separated"):
+        splits(root)
+    (root / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn0\n")
+    with pytest.raises(AdrlGymError, match=r"have different class folders|1 class folders, the network 2 outputs"):
+        splits(root)
+
+
+@pytest.mark.parametrize("names", [("images", "labels"), ("images",), ("Images", "Annotations"), ("images", "masks")])
+def test_pictures_without_classes_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for split in ("train", "val"):
+        for name in names:
+            (make_pictures(tmp_path / split / "made", 1, 2) / "class0000").rename(tmp_path / split / name)
+            (tmp_path / split / "made").rmdir()
+    with pytest.raises(AdrlGymError, match=rf"train holds .*{names[-1]}.* and no class folders: put the pictures of"):
+        splits(tmp_path, classes=len(names))

@@ -103,7 +103,7 @@ def with_buffer() -> nn.Module:
     ("make", "told"),
     [
         (lambda: conv(lambda m: prune.l1_unstructured(m, "bias", 0.5)), r'call .*prune\.remove\(module, "bias"\)'),
-        (lambda: conv(lambda m: parametrizations.weight_norm(m, "bias", dim=None)), r'call .*izations\(module, "bias"'),
+        (lambda: conv(lambda m: parametrizations.weight_norm(m, "bias", dim=0)), r'call .*izations\(module, "bias"'),
         (
             with_buffer,
             r"1\.bias is no parameter, .*: make it an nn\.Parameter",
