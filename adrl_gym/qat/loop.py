@@ -204,11 +204,6 @@ def _check(
             raise AdrlGymError(f"the network to begin with is not {kind} quantized: it differs in {name}")
     for images in (train, search, *([] if test is None else [test])):
         check_fit(network, images)
-    if any(images.labels is not None and images.labels.dim() > 1 for images in (train, search)):
-        raise AdrlGymError(
-            f"{kind} predicts at every position, and finetuning crops and flips images without such labels: take "
-            "adrl-gym refit, which needs none"
-        )
     if len(train) < 2:
         raise AdrlGymError("1 training image: at least 2 are needed")
     if train.labels is None and not settings.distillation:

@@ -16,6 +16,7 @@ from adrl_gym.datasets import ImageSet
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import DTYPES, Precision
 from adrl_gym.graph import fast_layout, placed
+from adrl_gym.outputs import IGNORED, by_position
 from adrl_gym.qat.loader import Feed
 from adrl_gym.qat.settings import Finetuning
 from adrl_gym.qat.teacher import FloatTeacher
@@ -149,22 +150,34 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
 
     def _loss(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Of a batch ``(B, C, H, W)`` with its labels ``(B,)``."""
+        """Of a batch ``(B, C, H, W)`` with its labels ``(B,)``, or of every position that is not ignored."""
         # A copy, since a network may write into what it is given, and the teacher is still to see it.
         x = placed(images.to(self._device, copy=True), self._layout)
         with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
-            logits = functional_call(self._network, dict(self._weights()), (x,)).float()  # (B, K)
-        classified = None if labels is None else F.cross_entropy(logits, labels.to(self._device))
+            logits = by_position(functional_call(self._network, dict(self._weights()), (x,)).float())  # (B, P, K)
+        counted = torch.ones(logits.shape[:2], dtype=torch.bool)  # (B, P)
+        if labels is not None and labels.dim() > 1:
+            counted = labels.flatten(1) != IGNORED  # (B, P)
+        if not counted.any():
+            return 0 * logits.sum()
+        logits = logits[counted.to(self._device)]  # (N, K)
+        classified = None
+        if labels is not None:
+            classified = F.cross_entropy(logits, labels.view(counted.shape)[counted].to(self._device))
         if self._teacher is None:
             assert classified is not None
             return classified
-        expected = self._taught(images).to(self._device)  # (B, K)
+        expected = self._taught(images)[counted].to(self._device)  # (N, K)
         distilled = F.kl_div(logits.log_softmax(1), expected, reduction="batchmean")
         return distilled if classified is None else (1 - _LABELS) * distilled + _LABELS * classified
 
     def _taught(self, images: Tensor) -> Tensor:
-        """The teacher's probabilities ``(B, K)``; those of an image and its mirror image together err less."""
+        """The teacher's probabilities ``(B, P, K)``; those of an image and its mirror image together err less."""
         assert self._teacher is not None
         views = [images, images.flip(3)] if self._settings.horizontal_flip and images.dim() == 4 else [images]
-        logits = self._teacher.logits(ImageSet(torch.cat(views), None))  # (V B, K)
-        return torch.stack(logits.softmax(1).chunk(len(views))).mean(0)  # (B, K)
+        of_views = list(self._teacher.logits(ImageSet(torch.cat(views), None)).chunk(len(views)))  # (B, ...) each
+        if of_views[0].dim() == 4:  # of pixels, which lie mirrored too
+            of_views[1:] = [logits.flip(3) for logits in of_views[1:]]
+        elif of_views[0].dim() == 3:  # of parts of an image, in an order of the network's own
+            of_views = of_views[:1]
+        return torch.stack([by_position(logits).softmax(2) for logits in of_views]).mean(0)  # (B, P, K)
