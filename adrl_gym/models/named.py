@@ -119,6 +119,8 @@ class LoadedNetwork:
         elif usual is not None and config is None:
             made = usual
         else:
+            if isinstance(config, Mapping) and self.normalisation is not None:
+                config = {**config, "mean": self.normalisation[0], "std": self.normalisation[1]}
             made = Preprocessing.from_config(config, self.name, usual)
         return made if self.normalisation is None else made.with_normalisation(*self.normalisation)
 

@@ -193,6 +193,13 @@ def json_value(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def picked_output(logits: str | None) -> str | int | None:
+    """Return the option ``logits`` as ``outputs.with_output`` takes it: digits are an index."""
+    if logits is None:
+        return None
+    return int(logits) if logits.lstrip("-").isdigit() else logits
+
+
 def cache_named(name: str) -> Path | None:
     """Return the cache file of the option ``cache``; ``none`` is none."""
     return None if name == "none" else Path(name)

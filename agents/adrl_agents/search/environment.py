@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from adrl_agents.options import Options, spec_of
+from adrl_agents.options import Options, picked_output, spec_of
 from adrl_gym.bits import parse_keep
 from adrl_gym.envs import ActionType
 from adrl_gym.progress import bar
@@ -34,7 +34,7 @@ def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[
     if options.mean or options.std:
         keywords |= {"mean": options.mean, "std": options.std}
     if options.logits is not None:
-        keywords["output"] = int(options.logits) if options.logits.lstrip("-").isdigit() else options.logits
+        keywords["output"] = picked_output(options.logits)
     if options.network is not None:
         keywords["network"] = options.network
     if isinstance(own.get("network", ""), str):  # a named network; one's own brings its data and weights along

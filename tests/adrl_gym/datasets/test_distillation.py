@@ -215,3 +215,36 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, loaded: LoadedNetwork) 
     (tmp_path / "file").touch()
     with pytest.raises(AdrlGymError, match=r"cannot make the folder .*choose another"):
         distill(loaded, tmp_path / "file" / "set.npz", QUICK)
+
+
+PAIR = """
+from branches import make as plain
+
+def make():
+    network = plain()
+    network.pretrained_cfg = {"input_size": (3, 16, 16)}
+    forward = type(network).forward
+    network.__class__ = type("Pair", (type(network),), {"forward": lambda self, x: (x, forward(self, x))})
+    return network
+"""
+
+
+@pytest.mark.usefixtures("scripts")
+def test_normalisation_and_logits_may_be_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text(PAIR)
+    output = tmp_path / "set.npz"
+    given = ["--network", f"{tmp_path / 'mine.py'}:make", "--output", str(output), "--images", "4", "--steps", "1"]
+    said = ["--mean", "0.5", "0.4", "0", "--std", "0.5", "0.2", "1"]
+    assert run_command("distill", [*given, "--logits", "1"]) == 2
+    assert "'mean'" in capsys.readouterr().err
+    assert run_command("distill", [*given, *said]) == 2
+    assert "returns a tuple of 2 for one image: say which part" in capsys.readouterr().err
+    assert run_command("distill", [*given, *said[:4], "--logits", "1"]) == 2
+    assert "mean and std belong together: give both (--mean, --std)" in capsys.readouterr().err
+    assert run_command("distill", [*given, *said, "--logits", "1"]) == 0
+    options = capsys.readouterr().out.splitlines()[-1].split()
+    assert options[-4:] == ["--logits", "1", "--data", str(output)]
+    lows = np.load(output)["low"]
+    assert lows == pytest.approx([-1, -2, 0])
+    quick = ["--method", "uniform", "--quantizer", "linear", "--budget", "0.15", "--output", str(tmp_path / "run")]
+    assert run_command("search", [*options, *quick]) == 0
