@@ -14,6 +14,7 @@ from adrl_gym.layers import lazy_tensors, materialize, prepared
 from adrl_gym.outputs import IGNORED, by_position, described_output, label_shape
 
 _LOOKED_AT = 4  # images
+_SUM = 2e-3  # that the sum of probabilities of half precision may differ from 1
 
 
 def prepared_for(network: nn.Module, *splits: Images | None) -> nn.Module:
@@ -67,6 +68,7 @@ def _check_repeatable(network: nn.Module, images: Tensor, first: Tensor) -> None
     with torch.inference_mode():
         once, again = (network(images.to(_device(network), copy=True)) for _ in range(2))  # (B, classes) each
     check_finite_logits(network, once)
+    _check_no_probabilities(type(network).__name__, once)
     if not alike(again, once):
         raise AdrlGymError(
             f"{type(network).__name__} gives other logits each time that it sees the same images, although it is in "
@@ -78,6 +80,17 @@ def _check_repeatable(network: nn.Module, images: Tensor, first: Tensor) -> None
             f"{type(network).__name__} gives other logits for an image when others are beside it in the batch, "
             "although it is in evaluation mode: let batch norms use running statistics, and attention take "
             "batch_first=True where batches come first"
+        )
+
+
+def _check_no_probabilities(name: str, output: Tensor) -> None:
+    """Refuse what has been through a softmax: a second one would make all divergences and losses too small."""
+    rows = by_position(output).double()  # (B, P, K)
+    if (rows >= 0).all() and bool((rows.sum(2) - 1).abs().max() < _SUM):
+        raise AdrlGymError(
+            f"{name} returns probabilities: let it return logits, without the softmax, or their logarithms "
+            "(output=torch.log in Python)",
+            parameter="logits",
         )
 
 
@@ -106,8 +119,10 @@ def _output(network: nn.Module, image: Tensor) -> Any:
             return network(x)  # (1, classes)
     except AdrlGymError:
         raise
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:  # timm asserts image sizes
+    except Exception as error:  # whatever the network's own code raises; timm asserts image sizes
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if not isinstance(error, RuntimeError | ValueError | AssertionError):
+            reason = f"{type(error).__name__}: {reason}"
         other = next(
             (p.dtype for p in network.parameters() if p.is_floating_point() and p.dtype != torch.float32), None
         )
@@ -127,6 +142,11 @@ def _check_logits(name: str, output: Any, labels: Tensor | None) -> None:
             f"{name} returns {described_output(output)} for one image: say which part of it are the logits, by key, "
             'attribute or index or as a function (output="logits" in Python)',
             parameter="logits",
+        )
+    if output.dim() == 1 and len(output) > 1:
+        raise AdrlGymError(
+            f"{name} returns shape {tuple(output.shape)} for a batch of one image, so it has lost the batch: write "
+            "flatten(1) for squeeze()"
         )
     if output.dim() < 2 or by_position(output).shape[2] == 1:
         raise AdrlGymError(

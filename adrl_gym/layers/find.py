@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers.kinds import Convolution, Quantizable, Transposed, channel_axis, is_quantizable
-from adrl_gym.layers.prepare import computed_weights, nothing_to_quantize
+from adrl_gym.layers.prepare import computed_weights, nothing_to_quantize, unregistered
 
 FEATURES = 10
 
@@ -103,6 +103,11 @@ def find_layers(
         for name, module in network.named_modules()
         if is_quantizable(module)
     ]
+    hidden = unregistered(network)
+    ran: list[str] = []
+    handles += [
+        module.register_forward_pre_hook(lambda _m, _x, name=name: ran.append(name)) for module, name in hidden.items()
+    ]
     try:
         parameter = next(network.parameters(), torch.zeros(0))
         with torch.inference_mode():
@@ -110,6 +115,11 @@ def find_layers(
     finally:
         for handle in handles:
             handle.remove()
+    if ran:
+        raise AdrlGymError(
+            f"layers in {ran[0]} of {type(network).__name__} are unknown to nn.Module, so no checkpoint holds their "
+            "weights: put them into an nn.ModuleList or nn.ModuleDict instead of a plain list or dictionary"
+        )
     if not found:
         raise AdrlGymError(f"{type(network).__name__} has nothing to quantize: {nothing_to_quantize(network)}")
     return tuple(found.values())

@@ -62,6 +62,12 @@ def _check_kind(network: nn.Module) -> None:
         raise AdrlGymError(
             f"{name} is an exported graph of operations without layers: give the nn.Module it was made from"
         )
+    for path, module in network.named_modules():
+        if _is_quantized(module):
+            raise AdrlGymError(
+                f"{path or 'all'} of {name} is a {type(module).__name__} of torch.ao.quantization: give the float "
+                "network, as it was before prepare and convert"
+            )
     for key, value in network.state_dict().items():
         if is_lazy(value):
             continue  # until images are known
@@ -137,3 +143,31 @@ def _original(module: nn.Module) -> nn.Module:
     while isinstance(original := getattr(module, "_orig_mod", None), nn.Module):
         module = original
     return module
+
+
+def _is_quantized(module: nn.Module) -> bool:
+    """Return whether PyTorch's own quantization made or put in the module."""
+    kinds = type(module).__mro__
+    home = type(module).__module__
+    observes = any(kind.__name__ in ("ObserverBase", "FakeQuantizeBase") for kind in kinds)
+    return observes or (home.startswith("torch.ao.nn.") and ".quantized." in home and "functional" not in home)
+
+
+def unregistered(network: nn.Module) -> dict[nn.Module, str]:
+    """Return quantizable modules that plain lists and other attributes alone hold, with the attribute's name.
+
+    ``nn.Module`` does not know them: they have no place in state dicts, and no call of ``to`` or ``eval`` reaches them.
+    """
+    known = set(network.modules())
+    usual = vars(nn.Module()).keys()
+    found: dict[nn.Module, str] = {}
+    for path, module in network.named_modules():
+        for key, value in vars(module).items():
+            if key in usual:
+                continue
+            items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+            for item in items:
+                if isinstance(item, nn.Module) and item not in known:
+                    name = f"{path}.{key}" if path else key
+                    found |= {inner: name for inner in item.modules() if is_quantizable(inner)}
+    return found

@@ -16,7 +16,7 @@ from adrl_gym.models.checkpoints import SHIPPED, Checkpoint, content_hash, load_
 from adrl_gym.models.cifarnet import cifarnet
 from adrl_gym.models.imagenet import alexnet, default_weights, download, imagenet_preprocessing, resnet50
 from adrl_gym.models.own import FORMS, make_own
-from adrl_gym.models.preprocessing import CIFAR10, Preprocessing
+from adrl_gym.models.preprocessing import CIFAR10, Preprocessing, check_scale, stated_config
 from adrl_gym.models.resnet import resnet20
 from adrl_gym.models.state_dicts import fill
 from adrl_gym.outputs import Output, with_output
@@ -80,7 +80,7 @@ class LoadedNetwork:
             std: standard deviation of each channel, likewise.
 
         Raises:
-            AdrlGymError: one without the other, or a named network, whose normalisation is known.
+            AdrlGymError: one without the other, means above 1, or a named network, whose normalisation is known.
         """
         if not mean and not std:
             return self
@@ -90,6 +90,7 @@ class LoadedNetwork:
             raise AdrlGymError(
                 f"{self.name} has its own normalisation: leave out mean and std", parameter=("mean", "std")
             )
+        check_scale(mean, std, "mean")
         return dataclasses.replace(self, normalisation=(tuple(mean), tuple(std)))
 
     def with_output(self, output: Output | None) -> "LoadedNetwork":
@@ -101,7 +102,7 @@ class LoadedNetwork:
     @property
     def says_normalisation(self) -> bool:
         """``True`` where the user, the weights or the network say how images are normalised."""
-        stated = getattr(self.network, "pretrained_cfg", None) or {}
+        stated = stated_config(self.network) or {}
         return bool(self.normalisation or self.images) or ("mean" in stated and "std" in stated)
 
     def preprocessing(self, usual: Preprocessing | None = None) -> Preprocessing:
@@ -113,7 +114,7 @@ class LoadedNetwork:
         Raises:
             AdrlGymError: nothing says so; the message shows what to add.
         """
-        config = getattr(self.network, "pretrained_cfg", None)
+        config = stated_config(self.network)
         if self.images is not None:
             made = self.images
         elif usual is not None and config is None:
@@ -185,7 +186,7 @@ def own_network(network: nn.Module, name: str | None = None, images: Preprocessi
 
 def _materialize_as_said(network: nn.Module) -> None:
     """Give lazy modules their shapes where ``pretrained_cfg`` says what images come; else the images themselves do."""
-    config = getattr(network, "pretrained_cfg", None)
+    config = stated_config(network)
     if not isinstance(config, Mapping) or "input_size" not in config or not lazy_tensors(network):
         return
     with contextlib.suppress(RuntimeError, ValueError, TypeError, IndexError):  # told when images are there

@@ -2,14 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.vision import import_torchvision
@@ -75,6 +75,7 @@ class Preprocessing:
                 f"pretrained_cfg of {network} cannot be: 1 or 3 channels with a mean and a positive std each, "
                 f"0 < crop_pct <= 1, crop_mode center or squash, interpolation one of {', '.join(INTERPOLATIONS)}"
             )
+        check_scale(mean, std, f"pretrained_cfg of {network}")
         return cls((channels, height, width), mean, std, resize, mode == "squash", interpolation)
 
     def with_normalisation(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "Preprocessing":
@@ -134,6 +135,24 @@ class Preprocessing:
         if height * columns <= width * rows:  # the picture is the wider one
             return [rows, rows * width // height]
         return [columns * height // width, columns]
+
+
+def stated_config(network: nn.Module) -> Any:
+    """Return a network's attribute ``pretrained_cfg``, of a dataclass what its fields hold; ``None`` without one."""
+    config = getattr(network, "pretrained_cfg", None)
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {key: value for key, value in vars(config).items() if value is not None}
+    return config
+
+
+def check_scale(mean: Sequence[float], std: Sequence[float], where: str) -> None:
+    """Refuse a mean that no pixels from 0 to 1 have."""
+    if max(mean, default=0) > 1:
+        raise AdrlGymError(
+            f"{where} is of pixels from 0 to 255 (mean {tuple(mean)}, std {tuple(std)}): divide both by 255, as pixels "
+            "go from 0 to 1 here",
+            parameter=("mean", "std"),
+        )
 
 
 def _from_0_to_1(picture: Any) -> Any:

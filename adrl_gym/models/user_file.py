@@ -4,11 +4,13 @@ import contextlib
 import difflib
 import hashlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import torch
 from torch import nn
 
 from adrl_gym.errors import AdrlGymError
@@ -65,19 +67,28 @@ def short_reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _as_script(path: Path) -> Iterator[None]:
-    """Give the file the surroundings of a script; its folder stays on the path, for what it imports later on."""
+    """Give the file the surroundings of a script; its folder stays on the path, for what it imports later on.
+
+    What it sets for all of its process (current folder, default precision and device, gradients) is set back.
+    """
     folder = path.parent.resolve()
     _forget_namesakes(folder)
     _FOLDERS.add(folder)
     while str(folder) in sys.path:
         sys.path.remove(str(folder))
     sys.path.insert(0, str(folder))
-    arguments = sys.argv
+    arguments, where, dtype = sys.argv, Path.cwd(), torch.get_default_dtype()
+    device, gradients = torch.get_default_device(), torch.is_grad_enabled()
     sys.argv = [str(path)]
     try:
         yield
     finally:
         sys.argv = arguments
+        os.chdir(where)
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+        if torch.get_default_device() != device:
+            torch.set_default_device(None)
 
 
 def _forget_namesakes(folder: Path) -> None:

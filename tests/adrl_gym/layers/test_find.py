@@ -1,5 +1,8 @@
 """Finding the quantizable layers of networks of all shapes, and describing them."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -91,3 +94,25 @@ def test_layers_may_be_called_by_keyword() -> None:
     x, other = torch.zeros(1), torch.ones(1)
     assert layer_input((x,), {}) is x
     assert layer_input((), {"input": other}) is other
+
+
+class Hidden(nn.Module):
+    """Holds convolutions where ``nn.Module`` does not look."""
+
+    def __init__(self, hold: Callable[[list[nn.Module]], Any], runs: bool = True) -> None:
+        super().__init__()
+        hidden = [nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)]
+        self.layers, self.run, self.fc = hold(hidden), hidden * runs, nn.Linear(3, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.run:
+            x = layer(x)  # (B, 3, 8, 8)
+        return self.fc(x.mean((2, 3)))  # (B, 5)
+
+
+@pytest.mark.parametrize("hold", [list, tuple, lambda layers: dict(enumerate(layers))])
+def test_layers_in_plain_containers_are_refused(hold: Any) -> None:
+    with pytest.raises(AdrlGymError, match=r"are unknown to nn\.Module, .*: put them into an nn\.ModuleList"):
+        find_layers(Hidden(hold).eval(), (3, 8, 8))
+    assert len(find_layers(Hidden(hold, runs=False).eval(), (3, 8, 8))) == 1, "a teacher that does not run"
+    assert len(find_layers(Hidden(nn.ModuleList).eval(), (3, 8, 8))) == 3, "known besides"

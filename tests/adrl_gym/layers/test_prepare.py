@@ -238,9 +238,28 @@ def inference() -> nn.Module:
         return nn.Sequential(nn.Conv2d(3, 4, 3))
 
 
+def observed() -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()).train()
+    network.qconfig = torch.ao.quantization.get_default_qat_qconfig("fbgemm")  # type: ignore[assignment]
+    return cast("nn.Module", torch.ao.quantization.prepare_qat(network))
+
+
+def dynamic() -> nn.Module:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(108, 4))
+    return cast("nn.Module", torch.ao.quantization.quantize_dynamic(network, {nn.Linear}))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_stubs_for_another_quantization_do_no_harm() -> None:
+    stub = torch.ao.quantization.QuantStub()
+    assert problem_of(nn.Sequential(stub, *conv())).evaluate([8]).kl < 0.1
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (observed, r"0\..* of Sequential is a .* of torch\.ao\.quantization: give the float network, as it was before"),
+        (dynamic, r"1.* of Sequential is a .* of torch\.ao\.quantization: give the float network"),
         (Locked, "Locked cannot be copied .*lock"),
         (lambda: Extra(nn.Conv2d(3, 4, 3), nn.Flatten()), "_extra_state of Extra's state dict is no tensor but dict"),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 3)).to("meta"), "0.weight of Sequential is on the device meta"),

@@ -1,5 +1,6 @@
 """Preprocessing of images, from timm, torchvision or the network itself."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def test_grey_networks_get_grey_images() -> None:
         ({"input_size": (2, 8, 8), "mean": [0] * 2, "std": [1] * 2}, "cannot be"),
         ({"input_size": (3, 8, 8), "mean": [0] * 3, "std": [1] * 3, "crop_mode": "border"}, "crop_mode center or"),
         ({"input_size": (3, 8, 8), "mean": [0] * 3, "std": [1] * 3, "interpolation": "best"}, "one of bilinear"),
+        ({"input_size": (3, 8, 8), "mean": [120] * 3, "std": [58] * 3}, "0 to 255 .*: divide both by 255"),
+        ({"input_size": (1, 3, 8, 8), "mean": [0] * 3, "std": [1] * 3}, "is not whole"),
     ],
 )
 def test_preprocessing_that_cannot_be(config: dict[str, Any], message: str) -> None:
@@ -70,3 +73,31 @@ def test_preprocessing_that_cannot_be(config: dict[str, Any], message: str) -> N
     network.pretrained_cfg = config  # type: ignore[assignment]
     with pytest.raises(AdrlGymError, match=rf"pretrained_cfg of Flatten .*{message}"):
         own_network(network).preprocessing()
+
+
+@dataclass
+class Config:
+    """As timm's own, with fields that are not known."""
+
+    input_size: tuple[int, ...] = (3, 8, 8)
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.25, 0.25, 0.25)
+    crop_pct: float | None = None
+
+
+def test_a_configuration_may_be_a_dataclass() -> None:
+    network = nn.Flatten()
+    network.pretrained_cfg = Config()  # type: ignore[assignment]
+    loaded = own_network(network)
+    assert loaded.says_normalisation
+    assert loaded.preprocessing() == Preprocessing((3, 8, 8), (0.5,) * 3, (0.25,) * 3, (8, 8))
+
+
+def test_what_is_said_fills_a_configuration() -> None:
+    network = nn.Flatten()
+    network.pretrained_cfg = {"input_size": (3, 8, 8)}  # type: ignore[assignment]
+    loaded = own_network(network)
+    made = loaded.normalised((0.1, 0.2, 0.3), (1, 1, 1)).preprocessing()
+    assert (made.shape, made.mean) == ((3, 8, 8), (0.1, 0.2, 0.3))
+    with pytest.raises(AdrlGymError, match=r"mean is of pixels from 0 to 255 .*: divide both by 255"):
+        loaded.normalised((123, 117, 104), (58, 57, 57))

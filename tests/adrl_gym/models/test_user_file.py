@@ -117,3 +117,21 @@ def test_classes_of_the_file_can_be_pickled(tmp_path: Path) -> None:
     torch.save(network, tmp_path / "network.pt")
     again = torch.load(tmp_path / "network.pt", weights_only=False)
     assert type(again) is type(network)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "os.chdir('/')",
+        "torch.set_default_dtype(torch.float64)",
+        "torch.set_grad_enabled(False)",
+        "torch.set_default_device('meta')",
+    ],
+)
+def test_what_the_file_sets_for_the_process_is_set_back(tmp_path: Path, line: str) -> None:
+    before = Path.cwd(), torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_default_device()
+    text = f"import os, torch\n{HEAD}{line}\ndef make():\n    return nn.Linear(3, 2, device='cpu')\n"
+    network = load_network(write(tmp_path, text)).network
+    assert before == (Path.cwd(), torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_default_device())
+    assert network.weight.dtype == torch.float32
+    assert torch.zeros(1).device.type == "cpu"
