@@ -1,6 +1,7 @@
 """Folders of pictures as people lay them out: splits, classes, and what else lies there."""
 
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,11 @@ from adrl_gym.errors import AdrlGymError
 
 # Names of split folders in lower case, by what they are used for.
 _ROLES = {
-    "train": ("train", "training", "trn"),
+    "train": ("train", "training", "trn", "trainval"),
     "val": ("val", "valid", "validation", "dev", "eval"),
     "test": ("test", "testing", "tst"),
 }
+_AROUND = r"(?:.*[ _-])?(?:{})[ _-]?(?:set|images?|data|split)?[ _-]?\d*"  # a name within seg_train, test_set, val2017
 _JUNK = ("__macosx", "__pycache__", "@eadir", "lost+found", "$recycle.bin", "system volume information")
 _JUNK_FILES = ("thumbs.db", "desktop.ini")
 _INNER = "images"  # folder that some data sets have in every class
@@ -66,10 +68,10 @@ def find_layout(root: Path) -> Layout:
     ``val/`` is searched on. Other folders beside splits are not used, nor is a ``test/`` without classes.
 
     Raises:
-        AdrlGymError: two folders that mean the same split.
+        AdrlGymError: two folders that mean the same split, or are the same.
     """
     folders = visible_folders(root)
-    splits = {role: [f for f in folders if f.name.lower() in names and _is_split(f)] for role, names in _ROLES.items()}
+    splits = {role: _named(folders, names) for role, names in _ROLES.items()}
     for role, found in splits.items():
         if len(found) > 1:
             raise AdrlGymError(
@@ -81,7 +83,12 @@ def find_layout(root: Path) -> Layout:
         return Layout(root, None)
     search = there.get("train") or there.get("val") or there["test"]
     others = [there[role] for role in ("test", "val") if role in there and there[role] != search]
-    test = next((folder for folder in others if is_annotated(folder) or not _lacks_classes(folder)), None)
+    test = next((folder for folder in others if is_annotated(folder) or _has_classes(folder, search)), None)
+    if test is not None and test.resolve() == search.resolve():
+        raise AdrlGymError(
+            f"{test} is a link to {search.name}/, so the same images would be searched and tested on: take it away",
+            parameter="data_root",
+        )
     return Layout(search, test, tuple(f.name for f in folders if f not in (search, test)))
 
 
@@ -138,6 +145,19 @@ def described_files(counts: Counter[str]) -> str:
         return ""
     kinds = _listed([suffix or "without suffix" for suffix in sorted(counts, key=lambda s: (-counts[s], s))])
     return f"{total:,} file{'s' * (total > 1)} ({kinds})"
+
+
+def _named(folders: list[Path], names: tuple[str, ...]) -> list[Path]:
+    """Return the split folders with one of these names, or else with one within a longer name."""
+    exact = [f for f in folders if f.name.lower() in names and _is_split(f)]
+    around = re.compile(_AROUND.format("|".join(names)))
+    return exact or [f for f in folders if around.fullmatch(f.name.lower()) and _is_split(f)]
+
+
+def _has_classes(folder: Path, search: Path) -> bool:
+    """Return ``False`` for a split without labels, whose pictures often lie in one folder, as ``test/unknown/``."""
+    single = len(visible_folders(folder)) == 1 < len(visible_folders(search))
+    return not single and not _lacks_classes(folder)
 
 
 def _lacks_classes(folder: Path) -> bool:

@@ -12,7 +12,7 @@ from adrl_gym.errors import AdrlGymError
 
 State = Mapping[str, Tensor]
 
-_DEPTH = 3  # of mappings in mappings
+_DEPTH = 5  # of mappings in mappings
 _WRAPPERS = ("module", "_orig_mod")  # parts of names that DataParallel and torch.compile add, wherever they stand
 _COUNTER = "num_batches_tracked"  # of batch norms, which predictions do not depend on
 _UNUSED = (_COUNTER, "n_averaged")  # what may be too much; the second is torch.optim.swa_utils.AveragedModel's
@@ -135,6 +135,8 @@ def fill(network: nn.Module, state: State, source: str) -> None:
 
 def _mappings(content: Any, place: str, depth: int) -> Iterator[tuple[str, Mapping[Any, Any]]]:
     """Yield the mappings in ``content`` with their places; optimizers hold tensors too, but no weights."""
+    if isinstance(content, list | tuple):
+        content = {str(index): item for index, item in enumerate(content) if isinstance(item, Mapping)}
     if not isinstance(content, Mapping) or "param_groups" in content:
         return
     yield place, content

@@ -2,11 +2,12 @@
 
 import argparse
 import contextlib
+import itertools
 import pickle
 import re
 import warnings
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -116,10 +117,13 @@ def _damaged(path: Path) -> AdrlGymError:
 
 
 def _allowed() -> contextlib.AbstractContextManager[Any]:
-    """Let numbers of NumPy and parsed arguments be read, which stand beside the weights and cannot run code."""
+    """Let numbers of NumPy, parsed arguments and paths be read, which stand beside weights and cannot run code."""
     if [int(part) for part in torch.__version__.split(".")[:2]] < [2, 6]:
         return contextlib.nullcontext()
     scalar: Any = np.float64(0).__reduce__()[0]  # the function that pickles name
     kinds = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
     named = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    for kind in (PurePosixPath, PureWindowsPath):  # which reach no file; also for paths of another system
+        for module, prefix in itertools.product(("pathlib", "pathlib._local"), ("", "Pure")):
+            named.append((kind, f"{module}.{prefix}{kind.__name__.removeprefix('Pure')}"))
     return torch.serialization.safe_globals([argparse.Namespace, np.dtype, *kinds, *named])

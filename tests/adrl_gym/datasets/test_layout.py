@@ -45,6 +45,11 @@ def make(root: Path, *names: str) -> Path:
         (("train", "validation", "test"), "train", "test", "; not used: validation/"),
         (("valid", "test"), "valid", "test", ""),
         (("train", "dev", "raw", "extra"), "train", "dev", "; not used: extra/, raw/"),
+        (("trainval", "test"), "trainval", "test", ""),
+        (("train2017", "val2017"), "train2017", "val2017", ""),
+        (("Training_Set", "Test Set"), "Training_Set", "Test Set", ""),
+        (("seg_train", "seg_test", "seg_pred"), "seg_train", "seg_test", "; not used: seg_pred/"),
+        (("train", "old_train", "val"), "train", "val", "; not used: old_train/"),
     ],
 )
 def test_splits_are_known_by_their_usual_names(
@@ -234,52 +239,6 @@ def test_other_files_are_counted(tmp_path: Path) -> None:
         splits(root)
 
 
-def tiny_imagenet(root: Path) -> Path:
-    """Make Tiny ImageNet's layout with two classes."""
-    for index in range(2):
-        images = root / "train" / f"n{index}" / "images"
-        images.mkdir(parents=True)
-        for number in range(3):
-            Image.new("RGB", (16, 16), (100 * index, 0, 0)).save(images / f"n{index}_{number}.JPEG")
-        (images.parent / f"n{index}_boxes.txt").write_text("n0_0.JPEG\t0\t0\t9\t9\n")
-    for split in ("val", "test"):
-        (root / split / "images").mkdir(parents=True)
-        for number in range(4):
-            Image.new("RGB", (16, 16), (100 * (number % 2), 0, 0)).save(
-                root / split / "images" / f"{split}_{number}.JPEG"
-            )
-    lines = [f"val_{number}.JPEG\tn{number % 2}\t0\t0\t9\t9\n" for number in range(4)]
-    (root / "val" / "val_annotations.txt").write_text("".join(lines))
-    return root
-
-
-def test_tiny_imagenet_is_read_as_it_comes(tmp_path: Path) -> None:
-    root = tiny_imagenet(tmp_path / "tiny-imagenet-200")
-    found = splits(root)
-    assert found.source.endswith("drawn from train/, 4 test images from val/; not used: test/, 2 files (.txt)")
-    assert found.test is not None
-    for images, labels in found.test.batches(4):
-        assert labels is not None
-        assert labels.tolist() == [0, 0, 1, 1]
-        assert torch.equal((images[:, 0].mean((1, 2)) > 0.2).long(), labels)
-    for number in range(4):  # as many people sort it
-        folder = root / "val" / f"n{number % 2}"
-        folder.mkdir(exist_ok=True)
-        (root / "val" / "images" / f"val_{number}.JPEG").rename(folder / f"val_{number}.JPEG")
-    (root / "val" / "images").rmdir()
-    assert "4 test images from val/" in splits(root).source
-
-
-def test_tiny_imagenet_that_is_damaged(tmp_path: Path) -> None:
-    root = tiny_imagenet(tmp_path)
-    (root / "val" / "val_annotations.txt").write_text("val_0.JPEG n0\n")
-    with pytest.raises(AdrlGymError, match=r"line 1 of .*val_annotations.txt is no picture with its class, separated"):
-        splits(root)
-    (root / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn0\n")
-    with pytest.raises(AdrlGymError, match=r"have different class folders|1 class folders, the network 2 outputs"):
-        splits(root)
-
-
 @pytest.mark.parametrize("names", [("images", "labels"), ("images",), ("Images", "Annotations"), ("images", "masks")])
 def test_pictures_without_classes_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
     for split in ("train", "val"):
@@ -288,3 +247,21 @@ def test_pictures_without_classes_are_refused(tmp_path: Path, names: tuple[str, 
             (tmp_path / split / "made").rmdir()
     with pytest.raises(AdrlGymError, match=rf"train holds .*{names[-1]}.* and no class folders: put the pictures of"):
         splits(tmp_path, classes=len(names))
+
+
+def test_one_folder_under_two_names_is_refused(tmp_path: Path) -> None:
+    make(tmp_path, "train")
+    (tmp_path / "val").symlink_to(tmp_path / "train")
+    with pytest.raises(AdrlGymError, match=r"val is a link to train/, so the same images would be searched and tested"):
+        splits(tmp_path)
+
+
+def test_a_test_split_without_labels_is_not_used(tmp_path: Path) -> None:
+    make(tmp_path, "train", "val")
+    (make_pictures(tmp_path / "test" / "made", 1, 2) / "class0000").rename(tmp_path / "test" / "unknown")
+    (tmp_path / "test" / "made").rmdir()
+    assert splits(tmp_path).source.endswith("6 test images from val/; not used: test/")
+    for path in (tmp_path / "val").rglob("*.png"):
+        path.unlink()
+    with pytest.raises(AdrlGymError, match="val holds no images"):
+        splits(tmp_path)

@@ -6,7 +6,7 @@ import io
 import re
 import tarfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -222,3 +222,17 @@ def test_tensors_that_are_no_plain_weights_are_refused(
     with pytest.raises(AdrlGymError, match=rf"has fc.weight, which is {kind}.*: save the weights of the float"):
         load_network(f"{file}:Net", file.with_name("w.pt"))
     loads(file, {"model": state, "other": {"mask": odd["fc.weight"]}}, state)  # beside the weights they do no harm
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: (state, 3),
+        lambda state: [{"epoch": 1}, {"model": state}],
+        lambda state: {"checkpoint": {"best": {"ema": {"module": state}}}},
+        lambda state: {"model": state, "args": argparse.Namespace(data=Path("data"), output=PurePosixPath("runs"))},
+        lambda state: {"model": state, "data": PureWindowsPath("data")},
+    ],
+)
+def test_state_dicts_in_lists_and_beside_paths(file: Path, state: State, wrap: Callable[[State], Any]) -> None:
+    loads(file, wrap(state), state)
