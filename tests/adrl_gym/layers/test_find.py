@@ -101,7 +101,7 @@ class Hidden(nn.Module):
 
     def __init__(self, hold: Callable[[list[nn.Module]], Any], runs: bool = True) -> None:
         super().__init__()
-        hidden = [nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)]
+        hidden: list[nn.Module] = [nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)]
         self.layers, self.run, self.fc = hold(hidden), hidden * runs, nn.Linear(3, 5)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -240,7 +240,7 @@ def inference() -> nn.Module:
 
 def observed() -> nn.Module:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()).train()
-    network.qconfig = torch.ao.quantization.get_default_qat_qconfig("fbgemm")  # type: ignore[assignment]
+    network.qconfig = torch.ao.quantization.get_default_qat_qconfig("fbgemm")
     return cast("nn.Module", torch.ao.quantization.prepare_qat(network))
 
 
