@@ -1,9 +1,8 @@
-"""ONNX: integer weights and ``DequantizeLinear``, as any runtime of opset 21 reads them.
+"""ONNX files with integer weights, as any runtime of opset 21 reads them.
 
-PyTorch's exporter writes the network as it is, and then the weights of the quantized layers are replaced: INT4 holds
-up to 4 bits, INT8 up to 8, and a ``DequantizeLinear`` with one scale for each output channel gives back the very float
-weights. Activations stay float, so there is no ``QuantizeLinear``. Batch norms are not folded into the weights, which
-would no longer be on their grid.
+PyTorch's exporter writes the network as it is, and then the weights of the quantized layers are replaced by integers
+with one scale for each output channel, which give back the very float weights (``onnx_weights``). Activations stay
+float. Batch norms are not folded into the weights, which would no longer be on their grid; a runtime may do so.
 """
 
 import contextlib
@@ -13,7 +12,6 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +20,14 @@ from torch import Tensor, nn
 
 from adrl_gym.costs import weight_bits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.export.bitpack import pack, packed_size
+from adrl_gym.export.bitpack import packed_size
+from adrl_gym.export.extras import import_extra
+from adrl_gym.export.onnx_weights import INTEGERS, Opset, put_integers, reads_int2, stored, stored_bits, take_weights
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
 from adrl_gym.outputs import by_position
-from adrl_gym.quantization import CodedWeight, QuantizedNetwork
+from adrl_gym.quantization import QuantizedNetwork
 
-OPSET = 21  # the first with INT4
-_INTEGERS = "_integers"  # a parameter's name with this is that of its integers
 _CHECKED = 100  # images whose predictions are compared
 
 
@@ -37,6 +35,8 @@ def save_onnx(
     file: str | Path,
     quantized: QuantizedNetwork,
     images: Tensor,
+    opset: Opset | None = None,
+    float_file: str | Path | None = None,
 ) -> ExportSizes:
     """Write a quantized network as ONNX, checked, whole or not at all.
 
@@ -47,27 +47,31 @@ def save_onnx(
         file: where to; a file that is there is replaced.
         quantized: for example ``QuantProblem.quantized(bits)``; layers without bits stay float.
         images: float32 ``(N, C, H, W)``, at least one.
+        opset: 21, or 25, in which 1 and 2 bits take 2 bits instead of 4. Without it, 25 where a layer has so few bits
+            and the installed onnxruntime reads such a file, else 21.
+        float_file: where to write the same network with float32 weights, for comparison.
 
     Raises:
         AdrlGymError: bits for unknown layers, weights that do not fit their bits, a codebook, an operator that ONNX
             has not, a network that torch.export cannot trace or onnxruntime cannot run, other predictions, a place that
             cannot be written.
     """
-    onnx, runtime = _import("onnx"), _import("onnxruntime")
+    onnx, runtime = import_extra("onnx"), import_extra("onnxruntime")
     bits, origin = quantized.bits, quantized.origin
     if quantized.codebook:
         raise AdrlGymError(
-            f"ONNX's DequantizeLinear has no codebooks, and {origin.quantizer} makes them: use the packed format, or "
-            "search with the quantizer gptq or linear"
+            f"ONNX files have no codebooks, and {origin.quantizer} makes them: use the packed format, or search with "
+            "the quantizer gptq or linear"
         )
     coded = quantized.encode()
+    if opset is None:
+        opset = 25 if min(bits.bits, default=8) <= 2 and reads_int2() else 21
     network = copy.deepcopy(quantized.network).cpu().eval().to(memory_format=torch.contiguous_format)
-    traced = _trace(network, images)
-    float_bytes = _optimized(traced).ByteSize()
-    model = copy.deepcopy(traced)
-    for parameter, weight in coded.items():
-        _dequantize(model.graph, parameter, weight, _shared(network, parameter))
+    model = _trace(network, images, opset)
+    float_content = _optimized(copy.deepcopy(model)).SerializeToString()
+    taken = take_weights(model.graph, {parameter: _shared(network, parameter) for parameter in coded})
     model = _optimized(model)
+    put_integers(model.graph, taken, {parameter: stored(weight, opset) for parameter, weight in coded.items()})
     metadata = {
         "network": origin.name,
         "checkpoint": origin.checkpoint,
@@ -79,37 +83,26 @@ def save_onnx(
     content = model.SerializeToString()
     _check_predictions(_run(runtime, content, images[:_CHECKED]), network, images[:_CHECKED])
     write_whole(Path(file), content)
-    counts, stored = [w.codes.numel() for w in coded.values()], [_stored_bits(b) for b in bits.bits]
+    if float_file is not None:
+        write_whole(Path(float_file), float_content)
+    counts, widths = [w.codes.numel() for w in coded.values()], [stored_bits(b, opset) for b in bits.bits]
     ideal = packed_size(weight_bits(bits.bits, counts), 1)
     return ExportSizes(
-        float_bytes=float_bytes,
+        float_bytes=len(float_content),
         ideal_bytes=ideal,
         other_bytes=sum(
             onnx.numpy_helper.to_array(constant).nbytes
             for constant in model.graph.initializer
-            if constant.name not in {f"{parameter}{_INTEGERS}" for parameter in coded}
+            if constant.name not in {f"{parameter}{INTEGERS}" for parameter in coded}
         ),
         file_bytes=len(content),
-        wider_bytes=packed_size(weight_bits(stored, counts), 1) - ideal,
+        wider_bytes=packed_size(weight_bits(widths, counts), 1) - ideal,
     )
 
 
-def _import(name: str) -> Any:
-    """The module ``name`` of the extra ``export``."""
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise AdrlGymError(f'ONNX needs {name}: pip install "adrl-gym[export]"') from error
-
-
-def _stored_bits(bits: int) -> int:
-    """What a weight of ``bits`` bits takes in ONNX."""
-    return 4 if bits <= 4 else 8
-
-
-def _trace(network: nn.Module, images: Tensor) -> Any:
+def _trace(network: nn.Module, images: Tensor, opset: int) -> Any:
     """The network as an ONNX model, unoptimized: parameters keep their names."""
-    _import("onnxscript")
+    import_extra("onnxscript")
     example = images[:1].expand(2, *images.shape[1:])  # (2, C, H, W): PyTorch takes a batch of 1 for a fixed size
     try:
         with _silent():
@@ -120,14 +113,16 @@ def _trace(network: nn.Module, images: Tensor) -> Any:
                 dynamic_shapes=({0: "batch"},),
                 input_names=["images"],
                 output_names=["logits"],
-                opset_version=OPSET,
+                opset_version=opset,
                 optimize=False,
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
         raise AdrlGymError(f"{type(network).__name__} cannot become ONNX: {_reason(error)}") from error
     assert program is not None
-    return program.model_proto
+    model = program.model_proto
+    model.ir_version = import_extra("onnx").helper.find_min_ir_version_for(list(model.opset_import))
+    return model
 
 
 @contextlib.contextmanager
@@ -158,28 +153,9 @@ def _shared(network: nn.Module, parameter: str) -> set[str]:
     return {name for name, other in network.named_parameters(remove_duplicate=False) if other is tensor}
 
 
-def _dequantize(graph: Any, parameter: str, weight: CodedWeight, shared: set[str]) -> None:
-    """Replace a float initializer by its integers, their scales and a ``DequantizeLinear``."""
-    onnx = _import("onnx")
-    places = [index for index, tensor in enumerate(graph.initializer) if tensor.name in shared]
-    if not places:
-        raise AdrlGymError(f"{parameter} is not a constant of the traced network: use the packed format")
-    integers, scales = weight.integers()  # int8 (O, ...), (O,)
-    width = _stored_bits(weight.bits)
-    raw = pack((integers.flatten() & (2**width - 1)).view(torch.uint8), width).numpy().tobytes()
-    kind = {4: onnx.TensorProto.INT4, 8: onnx.TensorProto.INT8}[width]
-    names = [parameter + _INTEGERS, parameter + "_scales"]
-    traced = graph.initializer[places[0]].name
-    del graph.initializer[places[0]]
-    graph.initializer.append(onnx.helper.make_tensor(names[0], kind, integers.shape, raw, raw=True))
-    graph.initializer.append(onnx.numpy_helper.from_array(scales.numpy(), names[1]))
-    node = onnx.helper.make_node("DequantizeLinear", names, [traced], name=f"{parameter}_dequantize", axis=weight.axis)
-    graph.node.insert(0, node)
-
-
 def _optimized(model: Any) -> Any:
     """With constants folded, and without PyTorch's notes, which hold stack traces with the paths of this machine."""
-    model = _import("onnxscript.optimizer").optimize(model)
+    model = import_extra("onnxscript.optimizer").optimize(model)
     del model.graph.value_info[:]
     del model.graph.metadata_props[:]
     for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
