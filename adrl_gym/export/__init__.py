@@ -1,7 +1,19 @@
 """Files of quantized networks: packed safetensors and ONNX."""
 
 from adrl_gym.export.onnx_file import save_onnx
+from adrl_gym.export.onnx_speed import Speed, SpeedOptions, compare_speed
+from adrl_gym.export.onnx_weights import Opset
 from adrl_gym.export.packed import load_packed, read_packed, save_packed
 from adrl_gym.export.sizes import ExportSizes
 
-__all__ = ["ExportSizes", "load_packed", "read_packed", "save_onnx", "save_packed"]
+__all__ = [
+    "ExportSizes",
+    "Opset",
+    "Speed",
+    "SpeedOptions",
+    "compare_speed",
+    "load_packed",
+    "read_packed",
+    "save_onnx",
+    "save_packed",
+]

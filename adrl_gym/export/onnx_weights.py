@@ -1,9 +1,10 @@
 """Integer weights in an ONNX graph, in the form that onnxruntime folds into float weights when it loads the file.
 
-A weight is ``Cast(integers) * scales``. ``DequantizeLinear`` would say the same, but onnxruntime keeps it, so that every
-run would compute the weights anew, and a norm after the layer could not be merged with them.
+A weight is ``Cast(integers) * scales``. ``DequantizeLinear`` would give the same values, but onnxruntime does not fold
+it: every run would compute the weights anew, and a norm after the layer could not be merged with them.
 """
 
+import contextlib
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -57,10 +58,10 @@ def stored(weight: CodedWeight, opset: Opset) -> Stored:
 
 @cache
 def reads_int2() -> bool:
-    """True if the installed onnx and onnxruntime know opset 25 and INT2."""
+    """Return True if the installed onnx and onnxruntime know opset 25 and INT2."""
     onnx, runtime = import_extra("onnx"), import_extra("onnxruntime")
     helper, kinds = onnx.helper, onnx.TensorProto
-    try:
+    with contextlib.suppress(Exception):  # onnx lacks the type, or onnxruntime, whose exceptions have no base class
         integers = helper.make_tensor("integers", kinds.INT2, [4], b"\0", raw=True)
         node = helper.make_node("Cast", ["integers"], ["levels"], to=kinds.FLOAT)
         output = helper.make_tensor_value_info("levels", kinds.FLOAT, [4])
@@ -68,9 +69,8 @@ def reads_int2() -> bool:
         opsets = [helper.make_opsetid("", 25)]
         model = helper.make_model_gen_version(graph, opset_imports=opsets)
         runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {})
-    except Exception:  # onnx lacks the type, or onnxruntime the opset; its exceptions have no base class of their own
-        return False
-    return True
+        return True
+    return False
 
 
 def take_weights(graph: Any, names: dict[str, set[str]]) -> dict[str, str]:
@@ -93,9 +93,7 @@ def take_weights(graph: Any, names: dict[str, set[str]]) -> dict[str, str]:
             raise AdrlGymError(f"{parameter} is not a constant of the traced network: use the packed format")
         constant = graph.initializer.pop(places[0])
         taken[parameter] = constant.name
-        graph.input.append(
-            onnx.helper.make_tensor_value_info(constant.name, constant.data_type, list(constant.dims))
-        )
+        graph.input.append(onnx.helper.make_tensor_value_info(constant.name, constant.data_type, list(constant.dims)))
     return taken
 
 

@@ -5,10 +5,11 @@
 ResNet20 and CifarNet with the bits that ADRL found (benchmarks/results/comparison.csv) and with every width from 1 to 8
 in turn, on all CIFAR-10 test images; torchvision's MobileNetV2 with random weights on 1,000 random images of 96x96.
 Replaces the network's rows of benchmarks/results/export.csv: sizes in bytes, images, and of how many of them
-predictions and logits are the same.
+predictions and logits are the same, and for ONNX the milliseconds of one image beside those of the float file.
 """
 
 import csv
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,13 +28,14 @@ from tqdm import tqdm
 
 from adrl_agents.runs import git_commit
 from adrl_gym.datasets import ImageSet, load_splits, own_splits
-from adrl_gym.export import load_packed, save_onnx, save_packed
+from adrl_gym.export import SpeedOptions, compare_speed, load_packed, save_onnx, save_packed
 from adrl_gym.models import find_network, load_network
 from adrl_gym.problem import QuantProblem
 
 _RESULTS = Path(__file__).parents[1] / "results"
 IMAGES = 1000  # of MobileNetV2
 _BATCH, LAYOUT = 100, torch.channels_last
+_SPEED = SpeedOptions(runs=200, warmup=20)
 _PACKAGES = ("torch", "safetensors", "onnx", "onnxruntime", "onnxscript")
 
 Logits = Callable[[Tensor], Tensor]  # images (B, C, H, W) to logits (B, K)
@@ -119,9 +121,10 @@ def _measure(case: _Case, bits: tuple[int, ...], form: str, folder: Path) -> dic
     problem, file = case.problem, folder / f"network.{form}"
     quantized = problem.quantized(bits)
     start = time.monotonic()
-    packed = form == "packed"
-    sizes = save_packed(file, quantized) if packed else save_onnx(file, quantized, next(case.images()))
+    packed, first, float_file = form == "packed", next(case.images()), folder / "float.onnx"
+    sizes = save_packed(file, quantized) if packed else save_onnx(file, quantized, first, float_file=float_file)
     seconds = time.monotonic() - start
+    speed = None if packed else compare_speed(float_file, file, first[:1], _SPEED)
     before = pytorch(quantized.network)
     after = pytorch(load_packed(file, case.make())) if packed else runtime(file)
     images = predictions = exact = 0
@@ -151,6 +154,11 @@ def _measure(case: _Case, bits: tuple[int, ...], form: str, folder: Path) -> dic
         "equal_logits": exact,
         "largest_logit_difference": f"{difference:.3g}",
         "export_seconds": round(seconds, 2),
+        "float_ms": f"{speed.float_ms:.3f}" if speed else "",
+        "quantized_ms": f"{speed.quantized_ms:.3f}" if speed else "",
+        "speedup": f"{speed.factor:.3f}" if speed else "",
+        "threads": speed.threads if speed else "",
+        "cpus": os.cpu_count(),
         "checkpoint": problem.checkpoint[:16],
         **{name: version(name) for name in _PACKAGES},
         "commit": git_commit(),
@@ -189,7 +197,7 @@ def main(options: Options) -> None:
         with output.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["network"] != options.network] + rows
     with output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, list(rows[-1]), lineterminator="\n")  # older rows may lack a column
         writer.writeheader()
         writer.writerows(rows)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -70,8 +71,17 @@ def test_the_command_line_writes_the_packed_file_and_prints_the_sizes(run: Path)
     assert 100 * float(agreement) == pytest.approx(result.search_agreement), "it is the network that was measured"
 
 
-def test_onnx_goes_where_output_says(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert export(monkeypatch, run, "--format", "onnx", "--output", run / "mine.onnx") == 0
+def test_onnx_goes_where_output_says_and_runs_beside_float(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(monkeypatch, run, "--format", "onnx", "--opset", 21, "--output", run / "mine.onnx") == 0
+    assert re.fullmatch(
+        r".*mine.onnx \(direct weights\): float network [\d,]+ bytes, .*\n"
+        r"speed: float network [\d.]+ ms, file [\d.]+ ms \(onnxruntime, batch 1, 2 threads\): [\d.]+ times as fast .*"
+        r"\n",
+        capsys.readouterr().out,
+    )
+    assert [entry.version for entry in onnx.load(run / "mine.onnx").opset_import] == [21]
     tiny = importlib.import_module("tiny_env")
     session = onnxruntime.InferenceSession(run / "mine.onnx", providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"images": tiny.images.numpy()})  # (N, K)

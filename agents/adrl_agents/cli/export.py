@@ -3,12 +3,13 @@
 Either bit-packed, for PyTorch, or ONNX.
 """
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from adrl_agents.postprocess import Recipe, RunOptions, load_run, quantized_network
-from adrl_gym.export import ExportSizes, save_onnx, save_packed
+from adrl_gym.export import ExportSizes, Opset, compare_speed, save_onnx, save_packed
 
 _FILES = {"packed": "packed.safetensors", "onnx": "network.onnx"}
 
@@ -18,10 +19,13 @@ class ExportOptions(RunOptions):
     """Options of the export."""
 
     format: Literal["packed", "onnx"]
-    """packed: weights at their own widths, for PyTorch; onnx: INT4 and INT8 weights, for other runtimes."""
+    """packed: weights at their own widths, for PyTorch; onnx: INT2, INT4 and INT8 weights, for other runtimes."""
     recipe: Literal["auto"] | Recipe = "auto"
     """Which weights: direct (every layer quantized by itself), refit, finetuned, or auto: those with the best measured
     accuracy on the search images."""
+    opset: Opset | None = None
+    """Of the ONNX file: 21, or 25, in which 1 and 2 bits take 2 bits instead of 4. Without it, 25 where a layer has so
+    few bits and the installed onnxruntime reads such a file, else 21."""
     output: Path | None = None
     """The file; without it, packed.safetensors or network.onnx in the run's folder."""
 
@@ -38,7 +42,12 @@ def main(options: ExportOptions) -> ExportSizes:
         print(why)
     if options.format == "packed":
         sizes = save_packed(file, network)
-    else:
-        sizes = save_onnx(file, network, problem.splits.search.images)
-    print(f"{file} ({recipe} weights): {sizes}")
+        print(f"{file} ({recipe} weights): {sizes}")
+        return sizes
+    images = problem.splits.search.images
+    with tempfile.TemporaryDirectory() as temporary:
+        float_file = Path(temporary) / "float.onnx"
+        sizes = save_onnx(file, network, images, options.opset, float_file)
+        print(f"{file} ({recipe} weights): {sizes}")
+        print(f"speed: {compare_speed(float_file, file, images[:1])}")
     return sizes

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from adrl_gym import AdrlGymError, BitConfig, QuantProblem
 from adrl_gym.datasets.own import own_splits
 from adrl_gym.export.onnx_file import save_onnx
+from adrl_gym.export.onnx_weights import Opset, reads_int2
 from adrl_gym.export.sizes import ExportSizes
 
 Batches = list[tuple[Tensor, Tensor]]
@@ -44,7 +45,7 @@ class Model:
         with torch.no_grad():
             labels = network.eval()(images).argmax(1)  # (N,)
         problem = QuantProblem(network, own_splits([(images, labels)], len(images)), name="mixed", quantizer=quantizer)
-        self.quantized, self.images = problem.quantized(bits), images
+        self.problem, self.quantized, self.images = problem, problem.quantized(bits), images
         self.network, self.bits = self.quantized.network, self.quantized.bits
 
     def save(self, file: Path) -> ExportSizes:
@@ -55,7 +56,7 @@ class Model:
 def mixed() -> Model:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Model(Mixed(), (1, 3, 4, 6), torch.randn(60, 4, 8, 8))
+        return Model(Mixed(), (2, 3, 4, 6), torch.randn(60, 4, 8, 8))
 
 
 @pytest.fixture(scope="module")
@@ -64,20 +65,22 @@ def written(mixed: Model, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return file, mixed.save(file)
 
 
-def dequantized(file: Path) -> dict[str, np.ndarray]:
-    """What each DequantizeLinear gives."""
+def weights(file: Path) -> dict[str, np.ndarray]:
+    """The float weights that the file computes from its integers."""
     model = onnx.load(file)
-    names = [node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"]
+    names = [node.output[0] for node in model.graph.node if node.op_type == "Mul" and node.input[1].endswith("_scales")]
     model.graph.output.extend(onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in names)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     shape = [2, *session.get_inputs()[0].shape[1:]]
     return dict(zip(names, session.run(names, {"images": np.zeros(shape, np.float32)}), strict=True))
 
 
-def test_onnxruntime_dequantizes_the_very_weights(mixed: Model, written: tuple[Path, ExportSizes]) -> None:
-    weights = dequantized(written[0])
-    assert set(weights) == {f"{name}.weight" for name in mixed.bits.names}
-    for name, weight in weights.items():
+@pytest.mark.parametrize("opset", [21, 25])
+def test_onnxruntime_computes_the_very_weights(mixed: Model, tmp_path: Path, opset: Opset) -> None:
+    save_onnx(tmp_path / "file", mixed.quantized, mixed.images, opset)
+    computed = weights(tmp_path / "file")
+    assert set(computed) == {f"{name}.weight" for name in mixed.bits.names}
+    for name, weight in computed.items():
         assert np.array_equal(weight, mixed.network.state_dict()[name].numpy())
 
 
@@ -94,21 +97,21 @@ def test_onnxruntime_predicts_as_pytorch_on_any_batch(
     torch.testing.assert_close(torch.from_numpy(logits), expected)
 
 
-def test_weights_are_int4_and_int8_and_the_message_counts_them(mixed: Model, written: tuple[Path, ExportSizes]) -> None:
+def test_weights_are_integers_and_the_message_counts_them(mixed: Model, written: tuple[Path, ExportSizes]) -> None:
     file, sizes = written
     model = onnx.load(file)
     types = {c.name: onnx.TensorProto.DataType.Name(c.data_type) for c in model.graph.initializer}
     integers = {name: kind for name, kind in types.items() if name.endswith("_integers")}
-    assert sorted(integers.values()) == ["INT4", "INT4", "INT4", "INT8"]
+    assert sorted(integers.values()) == ["INT2", "INT4", "INT4", "INT8"]
     assert integers["twice.weight_integers"] == "INT8"
     constants = {c.name: onnx.numpy_helper.to_array(c) for c in model.graph.initializer}
-    assert set(constants["depthwise.weight_integers"].astype(int).flat) == {-1, 1}, "1 bit: odd integers"
+    assert set(constants["depthwise.weight_integers"].astype(int).flat) == {-2, -1, 0, 1}, "2 bits: all of INT2"
     assert set(constants["grouped.weight_integers"].astype(int).flat) <= set(range(-7, 8, 2)), "3 bits: odd integers"
-    assert constants["grouped.weight_scales"].shape == (6,)
+    assert constants["grouped.weight_scales"].shape == (6, 1, 1, 1)
 
     assert sizes.file_bytes == file.stat().st_size
-    assert sizes.ideal_bytes == -(-(1 * 36 + 3 * 108 + 4 * 42 + 6 * 49) // 8)
-    stored = (4 * 36 + 4 * 108 + 4 * 42 + 8 * 49) // 8
+    assert sizes.ideal_bytes == -(-(2 * 36 + 3 * 108 + 4 * 42 + 6 * 49) // 8)
+    stored = (2 * 36 + 4 * 108 + 4 * 42 + 8 * 49) // 8
     assert sizes.wider_bytes == stored - sizes.ideal_bytes
     assert sizes.other_bytes == sum(c.nbytes for name, c in constants.items() if not name.endswith("_integers"))
     assert "widths stored in more bits cost" in str(sizes)
@@ -118,17 +121,100 @@ def test_the_file_says_whose_it_is_and_nothing_of_this_machine(written: tuple[Pa
     model = onnx.load(written[0])
     properties = {entry.key: entry.value for entry in model.metadata_props}
     assert properties["adrl_gym.network"] == "mixed"
-    assert properties["adrl_gym.bits"] == '{"depthwise": 1, "grouped": 3, "tokens": 4, "twice": 6}'
-    assert [entry.version for entry in model.opset_import] == [21]
+    assert properties["adrl_gym.bits"] == '{"depthwise": 2, "grouped": 3, "tokens": 4, "twice": 6}'
+    assert [entry.version for entry in model.opset_import] == [25]
     content = written[0].read_bytes()
     for path in (Path(__file__).parent, Path(torch.__file__).parent):
         assert str(path).encode() not in content
 
 
+@pytest.mark.parametrize(
+    ("bits", "known", "opset", "types"),
+    [
+        ((1, 2, 3, 5), True, 25, ["INT2", "INT2", "INT4", "INT8"]),
+        ((1, 2, 3, 5), False, 21, ["INT4", "INT4", "INT4", "INT8"]),
+        ((3, 4, 3, 8), True, 21, ["INT4", "INT4", "INT4", "INT8"]),
+    ],
+)
+def test_int2_is_used_where_it_is_smaller_and_known(
+    mixed: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bits: tuple[int, ...],
+    known: bool,
+    opset: int,
+    types: list[str],
+) -> None:
+    monkeypatch.setattr("adrl_gym.export.onnx_file.reads_int2", lambda: known)
+    quantized = mixed.problem.quantized(bits)
+    save_onnx(tmp_path / "file", quantized, mixed.images)
+    model = onnx.load(tmp_path / "file")
+    stored = {c.name: onnx.TensorProto.DataType.Name(c.data_type) for c in model.graph.initializer}
+    assert [stored[f"{name}.weight_integers"] for name in quantized.bits.names] == types
+    assert [entry.version for entry in model.opset_import] == [opset]
+
+
+def test_a_runtime_without_int2_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Old:
+        def __init__(self, *args: object, **keywords: object) -> None:
+            raise RuntimeError("unsupported opset")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Old)
+    assert not reads_int2.__wrapped__()
+
+
+@pytest.mark.parametrize("opset", [21, 25])
+def test_loading_folds_the_weights_so_that_it_runs_as_the_float_file(
+    mixed: Model, tmp_path: Path, opset: Opset
+) -> None:
+    save_onnx(tmp_path / "file", mixed.quantized, mixed.images, opset, tmp_path / "float")
+    run, logits = [], []
+    for name in ("file", "float"):
+        settings = onnxruntime.SessionOptions()
+        settings.optimized_model_filepath = str(tmp_path / f"{name}.optimized")
+        settings.log_severity_level = 3  # the optimized file depends on the processor
+        session = onnxruntime.InferenceSession(tmp_path / name, settings, providers=["CPUExecutionProvider"])
+        logits.append(session.run(None, {"images": mixed.images.numpy()})[0])
+        run.append(sorted(node.op_type for node in onnx.load(settings.optimized_model_filepath).graph.node))
+    assert run[0] == run[1]
+    assert "Cast" not in run[0]
+    assert "BatchNormalization" not in run[0], "merged with the convolution before it"
+    assert np.array_equal(*logits)
+
+
+def test_logits_are_those_of_dequantize_linear(mixed: Model, tmp_path: Path) -> None:
+    """As files were before: the same integers and scales, and one node that multiplies them."""
+    save_onnx(tmp_path / "file", mixed.quantized, mixed.images, opset=21)
+    model = onnx.load(tmp_path / "file")
+    before = onnx.ModelProto.FromString(model.SerializeToString())
+    scales = {c.name: c for c in before.graph.initializer if c.name.endswith("_scales")}
+    casts = {node.output[0]: node for node in before.graph.node if node.op_type == "Cast"}
+    for node in before.graph.node:
+        if node.op_type == "Mul" and node.input[1] in scales:
+            scale, cast = scales[node.input[1]], casts[node.input[0]]
+            axis, count = max(enumerate(scale.dims), key=lambda entry: entry[1])
+            del scale.dims[:]
+            scale.dims.append(count)
+            node.CopyFrom(
+                onnx.helper.make_node("DequantizeLinear", [cast.input[0], scale.name], node.output, axis=axis)
+            )
+            before.graph.node.remove(cast)
+    assert [node.op_type for node in before.graph.node].count("DequantizeLinear") == 4
+    settings = onnxruntime.SessionOptions()
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    old, new = (
+        onnxruntime.InferenceSession(m.SerializeToString(), settings, providers=["CPUExecutionProvider"]).run(
+            None, {"images": mixed.images.numpy()}
+        )[0]
+        for m in (before, model)
+    )
+    assert np.array_equal(old, new)
+
+
 def test_layers_without_bits_stay_float(mixed: Model, tmp_path: Path) -> None:
     quantized = replace(mixed.quantized, bits=BitConfig(("tokens",), (4,)))
     sizes = save_onnx(tmp_path / "file", quantized, mixed.images)
-    assert set(dequantized(tmp_path / "file")) == {"tokens.weight"}
+    assert set(weights(tmp_path / "file")) == {"tokens.weight"}
     assert sizes.wider_bytes == 0
     assert "widths stored" not in str(sizes)
 
@@ -198,7 +284,7 @@ def test_what_onnx_cannot_say_is_named(
 def test_codebooks_are_refused(tmp_path: Path, tiny: nn.Module, batches: Batches) -> None:
     model = Model(tiny, (3, 5, 2, 8), batches[0][0], quantizer="kmeans")
     with pytest.raises(
-        AdrlGymError, match="no codebooks, and kmeans makes them: use the packed format, or search with"
+        AdrlGymError, match="ONNX files have no codebooks, and kmeans makes them: use the packed format, or search with"
     ):
         model.save(tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
