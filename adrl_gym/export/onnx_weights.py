@@ -105,17 +105,18 @@ def put_integers(graph: Any, taken: dict[str, str], weights: dict[str, Stored]) 
     del graph.input[:]
     graph.input.extend(inputs)
     nodes = []
-    for parameter, weight in weights.items():
+    for index, (parameter, weight) in enumerate(weights.items()):
         raw = pack((weight.integers.flatten() & (2**weight.width - 1)).view(torch.uint8), weight.width)
         kind = getattr(kinds, f"INT{weight.width}")
-        integers, scales, level = parameter + INTEGERS, f"{parameter}_scales", f"{parameter}_levels"
+        integers, scales = parameter + INTEGERS, f"{parameter}_scales"
+        level = f"_levels_{index}"  # short: names are most of what a layer adds to the file
         graph.initializer.append(
             helper.make_tensor(integers, kind, weight.integers.shape, raw.numpy().tobytes(), raw=True)
         )
         graph.initializer.append(onnx.numpy_helper.from_array(weight.scales.numpy(), scales))
         nodes.append(helper.make_node("Cast", [integers], [level], to=kinds.FLOAT))
         if weight.offset:
-            offset, shifted = f"{parameter}_offset", f"{parameter}_shifted"
+            offset, shifted = f"_offset_{index}", f"_shifted_{index}"
             graph.initializer.append(helper.make_tensor(offset, kinds.FLOAT, (), [weight.offset]))
             nodes.append(helper.make_node("Add", [level, offset], [shifted]))
             level = shifted

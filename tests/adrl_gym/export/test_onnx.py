@@ -12,51 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adrl_gym import AdrlGymError, BitConfig, QuantProblem
-from adrl_gym.datasets.own import own_splits
+from adrl_gym import AdrlGymError, BitConfig
 from adrl_gym.export.onnx_file import save_onnx
-from adrl_gym.export.onnx_weights import Opset, reads_int2
+from adrl_gym.export.onnx_weights import Opset
 from adrl_gym.export.sizes import ExportSizes
+from exported import Model
 
 Batches = list[tuple[Tensor, Tensor]]
-
-
-class Mixed(nn.Module):
-    """A depthwise and a grouped convolution, a norm, a branch, a linear layer on tokens, one used twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False)
-        self.grouped = nn.Conv2d(4, 6, 3, groups=2)
-        self.norm = nn.BatchNorm2d(6)
-        self.tokens = nn.Linear(6, 7)
-        self.twice = nn.Linear(7, 7, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(self.grouped(x + self.depthwise(x)))  # (B, 6, H, W)
-        x = self.tokens(x.flatten(2).mT)  # (B, H W, 7)
-        return self.twice(self.twice(x).relu()).mean(1)  # (B, 7)
-
-
-class Model:
-    """A network with quantized weights, its bits, and images."""
-
-    def __init__(self, network: nn.Module, bits: tuple[int, ...], images: Tensor, quantizer: str = "linear") -> None:
-        with torch.no_grad():
-            labels = network.eval()(images).argmax(1)  # (N,)
-        problem = QuantProblem(network, own_splits([(images, labels)], len(images)), name="mixed", quantizer=quantizer)
-        self.problem, self.quantized, self.images = problem, problem.quantized(bits), images
-        self.network, self.bits = self.quantized.network, self.quantized.bits
-
-    def save(self, file: Path) -> ExportSizes:
-        return save_onnx(file, self.quantized, self.images)
-
-
-@pytest.fixture(scope="module")
-def mixed() -> Model:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return Model(Mixed(), (2, 3, 4, 6), torch.randn(60, 4, 8, 8))
 
 
 @pytest.fixture(scope="module")
@@ -126,89 +88,6 @@ def test_the_file_says_whose_it_is_and_nothing_of_this_machine(written: tuple[Pa
     content = written[0].read_bytes()
     for path in (Path(__file__).parent, Path(torch.__file__).parent):
         assert str(path).encode() not in content
-
-
-@pytest.mark.parametrize(
-    ("bits", "known", "opset", "types"),
-    [
-        ((1, 2, 3, 5), True, 25, ["INT2", "INT2", "INT4", "INT8"]),
-        ((1, 2, 3, 5), False, 21, ["INT4", "INT4", "INT4", "INT8"]),
-        ((3, 4, 3, 8), True, 21, ["INT4", "INT4", "INT4", "INT8"]),
-    ],
-)
-def test_int2_is_used_where_it_is_smaller_and_known(
-    mixed: Model,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    bits: tuple[int, ...],
-    known: bool,
-    opset: int,
-    types: list[str],
-) -> None:
-    monkeypatch.setattr("adrl_gym.export.onnx_file.reads_int2", lambda: known)
-    quantized = mixed.problem.quantized(bits)
-    save_onnx(tmp_path / "file", quantized, mixed.images)
-    model = onnx.load(tmp_path / "file")
-    stored = {c.name: onnx.TensorProto.DataType.Name(c.data_type) for c in model.graph.initializer}
-    assert [stored[f"{name}.weight_integers"] for name in quantized.bits.names] == types
-    assert [entry.version for entry in model.opset_import] == [opset]
-
-
-def test_a_runtime_without_int2_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Old:
-        def __init__(self, *args: object, **keywords: object) -> None:
-            raise RuntimeError("unsupported opset")
-
-    monkeypatch.setattr(onnxruntime, "InferenceSession", Old)
-    assert not reads_int2.__wrapped__()
-
-
-@pytest.mark.parametrize("opset", [21, 25])
-def test_loading_folds_the_weights_so_that_it_runs_as_the_float_file(
-    mixed: Model, tmp_path: Path, opset: Opset
-) -> None:
-    save_onnx(tmp_path / "file", mixed.quantized, mixed.images, opset, tmp_path / "float")
-    run, logits = [], []
-    for name in ("file", "float"):
-        settings = onnxruntime.SessionOptions()
-        settings.optimized_model_filepath = str(tmp_path / f"{name}.optimized")
-        settings.log_severity_level = 3  # the optimized file depends on the processor
-        session = onnxruntime.InferenceSession(tmp_path / name, settings, providers=["CPUExecutionProvider"])
-        logits.append(session.run(None, {"images": mixed.images.numpy()})[0])
-        run.append(sorted(node.op_type for node in onnx.load(settings.optimized_model_filepath).graph.node))
-    assert run[0] == run[1]
-    assert "Cast" not in run[0]
-    assert "BatchNormalization" not in run[0], "merged with the convolution before it"
-    assert np.array_equal(*logits)
-
-
-def test_logits_are_those_of_dequantize_linear(mixed: Model, tmp_path: Path) -> None:
-    """As files were before: the same integers and scales, and one node that multiplies them."""
-    save_onnx(tmp_path / "file", mixed.quantized, mixed.images, opset=21)
-    model = onnx.load(tmp_path / "file")
-    before = onnx.ModelProto.FromString(model.SerializeToString())
-    scales = {c.name: c for c in before.graph.initializer if c.name.endswith("_scales")}
-    casts = {node.output[0]: node for node in before.graph.node if node.op_type == "Cast"}
-    for node in before.graph.node:
-        if node.op_type == "Mul" and node.input[1] in scales:
-            scale, cast = scales[node.input[1]], casts[node.input[0]]
-            axis, count = max(enumerate(scale.dims), key=lambda entry: entry[1])
-            del scale.dims[:]
-            scale.dims.append(count)
-            node.CopyFrom(
-                onnx.helper.make_node("DequantizeLinear", [cast.input[0], scale.name], node.output, axis=axis)
-            )
-            before.graph.node.remove(cast)
-    assert [node.op_type for node in before.graph.node].count("DequantizeLinear") == 4
-    settings = onnxruntime.SessionOptions()
-    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    old, new = (
-        onnxruntime.InferenceSession(m.SerializeToString(), settings, providers=["CPUExecutionProvider"]).run(
-            None, {"images": mixed.images.numpy()}
-        )[0]
-        for m in (before, model)
-    )
-    assert np.array_equal(old, new)
 
 
 def test_layers_without_bits_stay_float(mixed: Model, tmp_path: Path) -> None:
