@@ -14,7 +14,7 @@ from adrl_gym.layers import Convolution, LayerSpec, Transposed, layer_input
 from adrl_gym.quantization.patches import patch_rows, patch_sums
 from adrl_gym.quantization.shortcuts import Gram, few_samples
 
-_HESSIAN_MEMORY = 256 * 2**20  # bytes of Hessians held at a time
+_HESSIAN_MEMORY = 512 * 2**20  # bytes of Hessians held at a time
 _BATCH = 100  # images, at most
 _UNFOLDED = 2**24  # values of a convolution's input unfolded at a time
 
