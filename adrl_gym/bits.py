@@ -199,7 +199,7 @@ def check_bits(
 def check_partly_float(
     bits: Iterable[int | None], layers: int, min_bits: int, max_bits: int, kept: Mapping[int, int] = NONE_KEPT
 ) -> tuple[int | None, ...]:
-    """As ``check_bits``, but any layer, a kept one too, may be ``None``: float."""
+    """Do as ``check_bits``, but any layer, a fixed one too, may be ``None``: float."""
     given = tuple(bits)
     filled = [kept.get(index, min_bits) if b is None else b for index, b in enumerate(given)]
     checked = check_bits(filled, layers, min_bits, max_bits, kept)

@@ -276,7 +276,7 @@ class QuantProblem:
         return len(self.layers), self.min_bits, self.max_bits, self.fixed_bits
 
     def _count(self, images: int | None) -> int:
-        """How many search images that is; ``None`` is all."""
+        """Return the number of search images; ``None`` is all."""
         if images is None:
             return self.images
         if not natural(images):

@@ -84,7 +84,7 @@ def comparison_table(results: Path) -> str:
 
 
 def datafree(results: Path) -> str:
-    """How well the data-free sets rank configurations."""
+    """Return how well the data-free sets rank configurations."""
     lines = []
     for network, quantizer in itertools.product(NAMES, ("gptq", "linear")):
         path = results / "datafree" / f"{network}-{quantizer}.json"
@@ -206,7 +206,7 @@ def filled(text: str, tables: Tables, results: Path) -> str:
 
 
 def small(results: Path) -> None:
-    """What the tables and figures say of other results, written beside them: evaluation.md and tables.md."""
+    """Return what the tables and figures say of other results, written beside them: evaluation.md and tables.md."""
     page = results / "evaluation.md"
     tables = {**TABLES[PAGE], "figures": lambda folder: figures_table(folder, page)}
     page.write_text(filled(PAGE.read_text(), tables, results))

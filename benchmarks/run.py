@@ -44,8 +44,8 @@ class Options:
     only: tuple[str, ...] = ()
     """Only runs whose <protocol>-<name> contains one of these, for example search-resnet20-linear-0.0625-haq."""
     again: tuple[str, ...] = ()
-    """Of these, make anew those whose <protocol>-<name> contains one of these: their rows are taken out and their
-    folders renamed at once, so a command that is stopped goes on without this option."""
+    """Among these, make anew those whose <protocol>-<name> contains one of these: their rows are taken out and
+    their folders renamed at once, so a command that is stopped goes on without this option."""
     track: bool = False
     """Log every run to Weights & Biases, in the group <suite>-<protocol>."""
 
@@ -61,12 +61,12 @@ class Pool:
 
     @property
     def full(self) -> bool:
-        """Whether no other search can begin now."""
+        """Return whether no other search can begin now."""
         return len(self._running) >= self._options.processes
 
     @property
     def busy(self) -> bool:
-        """Whether any search is running."""
+        """Return whether any search is running."""
         return bool(self._running)
 
     def start(self, run: Run) -> None:

@@ -44,13 +44,13 @@ class Distillation:
     """Settings of the distillation."""
 
     images: int = 256
-    """How many images."""
+    """Number of images."""
     batch_size: int = 64
     """Images whose statistics are matched together; fewer take less memory."""
     steps: int = 100
     """Steps of gradient descent on each batch."""
     learning_rate: float = 0.1
-    """Of Adam at the first step; it falls to 0 along a cosine."""
+    """Learning rate of Adam at the first step; it falls to 0 along a cosine."""
     class_weight: float = 0.1
     """Weight of the cross-entropy to the drawn classes, against that of the statistics."""
     seed: int = 0
@@ -244,7 +244,7 @@ def _keeps_statistics(module: nn.Module) -> bool:
 
 
 def _key(checkpoint: str, images: Preprocessing, settings: Distillation) -> str:
-    """Of all that makes a batch what it is, but how many batches there are."""
+    """Return a hash of all that makes a batch what it is; the number of batches is no part."""
     values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Distillation)}
     made_of = [checkpoint, dataclasses.asdict(images), {**values, "images": None}]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]

@@ -18,7 +18,7 @@ META = (
 
 
 def is_imagenet(root: Path) -> bool:
-    """Whether the folder looks like ImageNet: it has ``val/``, or the official archives."""
+    """Return whether the folder looks like ImageNet: it has ``val/``, or the official archives."""
     return (root / "val").is_dir() or any((root / name).exists() for name in META)
 
 

@@ -15,7 +15,7 @@ Batch = tuple[Tensor, Tensor | None]  # images (B, C, H, W); labels (B,) where t
 
 
 class Images(Protocol):
-    """What a split must offer: its length, its labels, and its images batch by batch."""
+    """Interface of a split: its length, its labels, and its images batch by batch."""
 
     @property
     def labels(self) -> Tensor | None:

@@ -24,7 +24,7 @@ SMALLEST_SLICE, LARGEST_SLICE = 8, 50
 
 
 def slice_size(image_shape: Sequence[int]) -> int:
-    """How many images of ``(C, H, W)`` run at a time: 50 of 32 x 32 pixels, 8 of 224 x 224.
+    """Return the number of images ``(C, H, W)`` that run at a time: 50 of 32 x 32 pixels, 8 of 224 x 224.
 
     >>> slice_size((3, 32, 32)), slice_size((3, 224, 224))
     (50, 8)

@@ -1,4 +1,4 @@
-"""What makes two problems the same."""
+"""Fingerprint of a problem: two problems with the same one have the same answers."""
 
 import hashlib
 import json
@@ -47,7 +47,7 @@ def fingerprint(
 
 
 def _answers(network: nn.Module, images: Tensor) -> list[object]:
-    """What the network says of ``images`` ``(B, ...)``.
+    """Return the network's answer to ``images`` ``(B, ...)``.
 
     That depends also on what no module tells of itself, as the code of its ``forward``. Coarse, so that devices and
     threads, which round differently, say the same.

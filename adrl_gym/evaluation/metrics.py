@@ -1,4 +1,4 @@
-"""What a quantized network makes of images, one by one and in the mean."""
+"""Metrics of a quantized network, image by image and in the mean."""
 
 import math
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ class SampleMetrics:
 
     @staticmethod
     def join(parts: Sequence["SampleMetrics"], begin: int, end: int) -> "SampleMetrics":
-        """Of several in a row, the images ``begin`` to ``end``."""
+        """Return the images ``begin`` to ``end`` of several parts in a row."""
         return SampleMetrics(
             np.concatenate([part.wrong for part in parts])[begin:end],
             np.concatenate([part.disagreeing for part in parts])[begin:end],

@@ -1,4 +1,4 @@
-"""What is known of a problem's configurations, in memory and on disk."""
+"""Cache of measured configurations, in memory and on disk."""
 
 import contextlib
 import os

@@ -184,5 +184,5 @@ class SubgraphRunner:
 
 
 def _common(path: Sequence[object], other: Sequence[object]) -> int:
-    """How many entries are alike at the begin."""
+    """Return the number of leading entries that are alike."""
     return next((i for i, (a, b) in enumerate(zip(path, other, strict=True)) if a != b), len(path))

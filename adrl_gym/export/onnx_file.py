@@ -138,7 +138,7 @@ def _silent() -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """What of PyTorch's explanation names the operator or the line at fault."""
+    """Return the part of PyTorch's explanation that names the operator or the line at fault."""
     operator = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", str(error))
     if operator:
         return f"it has no operator for {operator[1]}; replace that in the network, or use the packed format"

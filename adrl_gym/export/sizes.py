@@ -1,4 +1,4 @@
-"""What a file weighs, and what it could."""
+"""Sizes of an exported file and of its weights."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ bytes: 10.00 times smaller than the float one; widths stored in more bits cost 1
 
     @property
     def factor(self) -> float:
-        """How many times smaller than the float file the file is."""
+        """Size of the float file over that of this file."""
         return self.float_bytes / self.file_bytes
 
     def __str__(self) -> str:

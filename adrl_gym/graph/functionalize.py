@@ -44,7 +44,7 @@ def _read_instead(written: fx.Node, result: fx.Node, place: dict[fx.Node, int]) 
 
 
 def _end_of_node(node: fx.Node, traced: fx.GraphModule) -> bool:
-    """Whether it wrote into its input; it does no more, or will not once all modules are told not to."""
+    """Return whether it wrote into its input; it does no more, or will not once all modules are told not to."""
     if node.op == "call_module":
         return bool(getattr(traced.get_submodule(str(node.target)), "inplace", False))
     if node.op == "call_method" and _ends_in_place(str(node.target)):
@@ -68,7 +68,7 @@ def _ends_in_place(name: str) -> bool:
 
 
 def _twin(name: str, *places: Any) -> Any:
-    """What does the same as the function or method ``name``, and leaves its input as it is."""
+    """Return a function that does the same as ``name`` and leaves its input as it is."""
     found = next((getattr(place, name.rstrip("_")) for place in places if hasattr(place, name.rstrip("_"))), None)
     if found is None:
         raise TraceError(f"{name} has no twin that leaves its input as it is")
@@ -76,7 +76,7 @@ def _twin(name: str, *places: Any) -> Any:
 
 
 def _unset_inplace(node: fx.Node) -> bool:
-    """Whether the function's argument ``inplace`` was set; it is no more."""
+    """Return whether the function's argument ``inplace`` was set, and unset it."""
     try:
         bound = inspect.signature(node.target).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
     except (TypeError, ValueError):  # a builtin without a signature; those have no such argument

@@ -10,7 +10,7 @@ SAME = 1e-3  # of the largest logit: the most that rounding explains
 
 
 def alike(logits: Tensor, others: Tensor) -> bool:
-    """Whether logits ``(B, K)`` differ from the expected ``others`` by no more than rounding does."""
+    """Return whether logits ``(B, K)`` differ from the expected ``others`` by no more than rounding does."""
     if not others.isfinite().all():
         return True  # nothing can be compared; what is wrong with images or weights is said elsewhere
     return float((logits - others).abs().max()) <= SAME * float(others.abs().max())

@@ -57,7 +57,7 @@ class LayerSpec:
 
     @property
     def depthwise(self) -> bool:
-        """Whether every input channel has its own filters."""
+        """``True`` if every input channel has its own filters."""
         return self.groups > 1 and self.groups == self.in_channels
 
 
@@ -242,6 +242,6 @@ def layer_features(layers: tuple[LayerSpec, ...]) -> np.ndarray:
 
 
 def layer_input(inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor:
-    """What a layer was called with, as a forward hook gets it: ``layer(x)`` or ``layer(input=x)``."""
+    """Return the input of a layer's call, as a forward hook gets it: ``layer(x)`` or ``layer(input=x)``."""
     x: Tensor = inputs[0] if inputs else keywords["input"]
     return x

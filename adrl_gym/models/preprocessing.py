@@ -119,7 +119,7 @@ class Preprocessing:
 
     @property
     def black(self) -> Tensor:
-        """What a black pixel becomes, ``(C,)``."""
+        """Return the normalised black pixel, ``(C,)``."""
         return -torch.tensor(self.mean) / torch.tensor(self.std)
 
     @property

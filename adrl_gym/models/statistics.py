@@ -1,4 +1,4 @@
-"""What a network's layers put out, channel by channel: what batch norms keep, for networks that have none."""
+"""Statistics of layers' outputs by channel: what batch norms keep, for networks that have none."""
 
 from collections.abc import Iterable
 

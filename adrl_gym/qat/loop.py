@@ -225,7 +225,7 @@ def _precision(settings: Finetuning, device: torch.device) -> Precision:
 def _key(
     network: nn.Module, start: nn.Module, train: Images, search: Images, test: Images | None, settings: Finetuning
 ) -> str:
-    """Of the weights, the images and the settings as given: what is measured of this machine is no part.
+    """Return a hash of the weights, the images and the settings as given, without what was measured of this machine.
 
     Of images that may be many, all labels and the first batch stand for the rest.
     """
@@ -242,7 +242,7 @@ def _key(
 
 
 def _content(images: Images, count: int) -> list[int | str]:
-    """How many there are, and a hash of all labels and of the first ``count`` images."""
+    """Return their number, and a hash of all labels and of the first ``count`` images."""
     first, _ = next(images.batches(count))  # (B, C, H, W)
     labels = {} if images.labels is None else {"labels": images.labels}
     return [len(images), content_hash({"images": first, **labels})]
@@ -260,7 +260,7 @@ def _save(state: Path | None, key: str, precision: Precision, trainer: Trainer, 
 
 
 def _load(state: Path, key: str) -> dict[str, Any]:
-    """What ``_save`` has written, if it is of the same finetuning."""
+    """Return what ``_save`` has written, if it is of the same finetuning."""
     with _reading(state):
         there: dict[str, Any] = torch.load(state, map_location="cpu", weights_only=True)
         if there["key"] != key:

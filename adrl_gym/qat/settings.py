@@ -15,15 +15,15 @@ class Finetuning:
     batch_size: int = 128
     """Images a step."""
     learning_rate: float = 1e-3
-    """Of Adam at its peak; it falls to 0 along a cosine."""
+    """Learning rate of Adam at its peak; it falls to 0 along a cosine."""
     distillation: bool = True
     """Learn the float network's predictions more than the images' labels; without it, the labels alone."""
     horizontal_flip: bool = True
     """Mirror half of the images, and let the float network teach by each image and its mirror image together; not for
     a network to which mirror images mean something else, as to one that reads digits."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the passes in training; auto takes bfloat16 where it is faster when the finetuning begins. Weights and
-    measurements are float32."""
+    """Precision of the passes in training; auto takes bfloat16 where it is faster when the finetuning begins.
+    Weights and measurements are float32."""
     seed: int = 0
     """Seed of the images' order, of crops and flips, and of dropout."""
 

@@ -150,7 +150,7 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
 
     def _loss(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Of a batch ``(B, C, H, W)`` with its labels ``(B,)``, or of every position that is not ignored."""
+        """Return the loss of a batch ``(B, C, H, W)`` with labels ``(B,)``; positions without a label do not count."""
         # A copy, since a network may write into what it is given, and the teacher is still to see it.
         x = placed(images.to(self._device, copy=True), self._layout)
         with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):

@@ -98,11 +98,11 @@ class QuantizedWeights(nn.Module):
         )
 
     def latent(self) -> list[nn.Parameter]:
-        """What is in units of a step."""
+        """Parameters in units of a step."""
         return [weight.latent for weight in self.weights if isinstance(weight, SteppedWeight)]
 
     def growths(self) -> list[nn.Parameter]:
-        """What scales a whole output channel."""
+        """Parameters that scale a whole output channel."""
         return [weight.growth for weight in self.weights if isinstance(weight, SteppedWeight)]
 
     def shifts(self) -> list[nn.Parameter]:

@@ -4,7 +4,7 @@ from torch import Tensor
 
 
 def bias_correction(weight: Tensor, quantized: Tensor, mean: Tensor) -> Tensor:
-    """What to add to a layer's bias so that its mean output stays the same: ``(W - W_q) E[x]``.
+    """Return the change of a layer's bias that keeps its mean output: ``(W - W_q) E[x]``.
 
     Args:
         weight: ``(O, I / G, kH, kW)`` or ``(O, I)``, before quantization.

@@ -84,7 +84,7 @@ def _permute(columns: Tensor, order: Tensor) -> Tensor:
 
 
 def _prepare(hessian: Tensor) -> tuple[Dense, Tensor, Tensor]:
-    """What depends on the inputs alone.
+    """Preparation that depends on the inputs alone.
 
     Returns:
         feedback: in the order in which inputs are rounded.

@@ -16,7 +16,7 @@ _MOST_BITS_WITHOUT_ZERO = 3
 
 
 def offset(bits: int) -> float:
-    """What turns a code into its level, in steps: 0.5 for 1 to 3 bits, 0 for 4 to 8."""
+    """Return the distance from a code to its level, in steps: 0.5 for 1 to 3 bits, 0 for 4 to 8."""
     return 0.5 if bits <= _MOST_BITS_WITHOUT_ZERO else 0.0
 
 

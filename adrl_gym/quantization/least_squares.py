@@ -96,7 +96,7 @@ class _Samples(NamedTuple):
 
 
 class Inputs:
-    """What one layer gets in the float and in the quantized network.
+    """Inputs of one layer in the float and in the quantized network.
 
     Args:
         floats: ``(P, G, J)``: at ``P`` positions, in each of ``G`` groups, what meets the ``J`` weights of an output
@@ -132,7 +132,7 @@ class Inputs:
         return wanted.reshape(weight.shape), self._whole.hessian(ridge)
 
     def shift(self, weight: Tensor, quantized: Tensor) -> Tensor:
-        """What to add to the bias so that the mean output stays the same: ``W E[x] - W_q E[x_q]``, ``(O,)``."""
+        """Return the change of the bias that keeps the mean output: ``W E[x] - W_q E[x_q]``, ``(O,)``."""
         return _outputs(weight, self._mean) - _outputs(quantized, self._mean_quantized)
 
     def _ridge(self, weight: Tensor) -> float:
@@ -165,6 +165,6 @@ def _moments(x: Tensor, x_q: Tensor, count: int) -> _Moments:
 
 
 def _outputs(weight: Tensor, x: Tensor) -> Tensor:
-    """Of a layer with ``weight`` ``(O, ...)`` for one input ``(G, J)``: ``(O,)``."""
+    """Return the output ``(O,)`` of a layer with ``weight`` ``(O, ...)`` for one input ``(G, J)``."""
     groups, inputs = x.shape
     return (weight.reshape(groups, -1, inputs) @ x[:, :, None]).flatten()

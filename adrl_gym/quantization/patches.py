@@ -45,11 +45,11 @@ def _products(module: nn.Conv2d, columns: Tensor, out: int) -> Tensor:
     groups, channels = columns.shape[:2]
 
     def met(row: int, start: int, count: int) -> Tensor:
-        """What a kernel row meets: ``(G, I/G kW, count B W_out)``."""
+        """Return the values that a kernel row meets: ``(G, I/G kW, count B W_out)``."""
         return columns[:, :, :, _under(module, row, start, count)].flatten(3).flatten(1, 2)
 
     def products(a: int, b: int, start: int, count: int) -> Tensor:
-        """What kernel rows ``a`` and ``b`` meet, multiplied and summed: ``(G, I/G kW, I/G kW)``."""
+        """Return the summed products of what kernel rows ``a`` and ``b`` meet: ``(G, I/G kW, I/G kW)``."""
         one = met(a, start, count)
         return one @ (one if a == b else met(b, start, count)).mT
 

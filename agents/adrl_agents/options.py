@@ -68,9 +68,9 @@ class Options:
     download: Switch = False
     """Download the data set if it is not there (CIFAR-10, CIFAR-100)."""
     images: int = SEARCH_IMAGES
-    """How many images the search measures a configuration on."""
+    """Number of images that the search measures a configuration on."""
     quantizer: Quantizer = _PROBLEM.quantizer
-    """How weights are rounded: error-compensating, to the nearest level, or to a codebook."""
+    """Rounding of weights: error-compensating, to the nearest level, or to a codebook."""
     bias_correction: bool = _PROBLEM.bias_correction
     """Let each layer's bias absorb the mean error of its quantized weights."""
     bits: tuple[int, int] | None = None
@@ -100,7 +100,7 @@ class Options:
     activation_gib: float = _PROBLEM.activation_memory / 2**30
     """Memory for activations that later configurations can begin from, in GiB; 0 keeps none."""
     profile_precision: Precision = _PROBLEM.profile_precision
-    """Of profiling; bfloat16 where the processor has it. What is reported is float32."""
+    """Precision of profiling; bfloat16 where the processor has it. What is reported is float32."""
     output: Path | None = None
     """Folder of this run; without it, runs/<env>-<agent>-<budget>-s<seed>."""
     resume: Switch = False
@@ -229,7 +229,7 @@ class ADRLOptions(ADRLConfig, Options):
         return dataclasses.replace(self, sensitivity="measured", evaluations=limit, profile_images=images)
 
     def check(self) -> None:
-        """As for all agents, and ADRL's own."""
+        """Return the options of all agents, and ADRL's own."""
         super().check()
         self._at_least_one("k", *(["profile_images"] if self.profile_images is not None else []))
         if not self.memoization and self.cache != "none":
@@ -255,12 +255,12 @@ class SearchOptions(Options):
     sensitivity: Sensitivity = "measured"
     """Source of the one-layer table of greedy, ip and local: from gradients (of the score kl), or measured."""
     score: Score = "kl"
-    """What the one-layer table of greedy, ip and local measures: accuracy, agreement, divergence, or loss on labels."""
+    """Score of the one-layer table of greedy, ip and local: accuracy, agreement, divergence, or loss on labels."""
     profile_images: int = 250
-    """How many of the search images that table is measured on."""
+    """Number of search images that table is measured on."""
 
     def check(self) -> None:
-        """As for all agents, and the table's own."""
+        """Return the options of all agents, and the table's own."""
         super().check()
         self._at_least_one("profile_images")
 

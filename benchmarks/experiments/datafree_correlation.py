@@ -40,11 +40,11 @@ class Options:
     data_root: Path | None = None
     """Folder of CIFAR-10; without it, $ADRL_GYM_DATA and the default cache are looked at."""
     quantizer: Literal["gptq", "linear", "kmeans"] = "gptq"
-    """How weights are rounded."""
+    """Rounding of weights."""
     configurations: int = 120
-    """How many random configurations."""
+    """Number of random configurations."""
     test_images: int = 10_000
-    """How many of the test images."""
+    """Number of test images."""
     seed: int = 0
     """Seed of the configurations."""
     results: Path = _RESULTS

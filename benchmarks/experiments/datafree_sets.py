@@ -26,7 +26,7 @@ class Options(Distillation):
     network: Literal["resnet20", "cifarnet"]
     """The network whose shipped checkpoint is distilled."""
     images: int = 1000
-    """How many images."""
+    """Number of images."""
     batch_size: int = 250
     """Images whose statistics are matched together."""
     output: Path = DATAFREE_FOLDER

@@ -50,7 +50,7 @@ class Options:
     data_root: Path | None = None
     """Folder that holds cifar-10-batches-py; without it, $ADRL_GYM_DATA and the default cache are looked at."""
     test_images: int = 10_000
-    """How many of the CIFAR-10 test images to compare on."""
+    """Number of CIFAR-10 test images to compare on."""
     results: Path = _RESULTS
     """Folder of export.csv."""
 
@@ -166,7 +166,7 @@ def _measure(case: _Case, bits: tuple[int, ...], form: str, folder: Path) -> dic
 
 
 def found_bits(network: str) -> tuple[int, ...]:
-    """Of ADRL's search with seed 0, ``gptq`` and 1/16 of the size."""
+    """Return the bits of ADRL's search with seed 0, ``gptq`` and 1/16 of the size."""
     wanted = {"network": network, "agent": "adrl", "quantizer": "gptq", "budget": "0.0625", "seed": "0"}
     with (_RESULTS / "comparison.csv").open(newline="") as file:
         bits = next(row["bits"] for row in csv.DictReader(file) if wanted.items() <= row.items())

@@ -51,7 +51,7 @@ class FinetuneRun:
 
     @property
     def name(self) -> str:
-        """Of the run's folder."""
+        """Name of the run's folder."""
         return f"{self.network}-{QUANTIZER}-{self.budget:g}-{self.agent}-s{self.seed}-{self.start}"
 
 
@@ -89,7 +89,7 @@ class Options:
 
 
 def bits_of(run: FinetuneRun, results: Path) -> tuple[int, ...] | None:
-    """What the search found, if a CSV file of searches has it."""
+    """Return what the search found, if a CSV file of searches has it."""
     wanted = {"network": run.network, "agent": run.agent, "quantizer": QUANTIZER, "seed": str(run.seed), "varied": ""}
     for path in (results / "comparison.csv", results / "runs.csv"):
         if path.exists():
@@ -174,7 +174,7 @@ def _gather(options: Options) -> None:
 
 
 def is_finished(run: FinetuneRun, options: Options) -> bool:
-    """Whether its last epoch is there."""
+    """Return whether its last epoch is there."""
     path = options.runs / run.name / "rows.csv"
     rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
     return bool(rows) and int(rows[-1]["epoch"]) == int(rows[-1]["epochs"]) == options.epochs

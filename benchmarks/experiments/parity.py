@@ -37,7 +37,7 @@ class Options:
     data_root: Path
     """Folder that holds cifar-10-batches-py."""
     configurations: int = 50
-    """Of each network and quantizer."""
+    """Number of configurations of each network and quantizer."""
     together: int = 5
     """Configurations of one network and quantizer before the next one's turn."""
     results: Path = _RESULTS

@@ -31,7 +31,7 @@ class Options:
     data_root: Path
     """Folder that holds cifar-10-batches-py."""
     configurations: int = 20
-    """How many of the search's best configurations."""
+    """Number of the search's best configurations."""
     results: Path = _RESULTS
     """Folder of selection.csv."""
 

@@ -52,9 +52,9 @@ class Options:
     data_root: Path
     """Folder that holds cifar-10-batches-py."""
     cases: tuple[_Case, ...] = get_args(_Case)
-    """What to measure."""
+    """Cases to measure."""
     repeats: int = 3
-    """How often variant and reference alternate."""
+    """Number of turns of variant and reference."""
     results: Path = _RESULTS
     """Folder of speed.csv."""
     before: Path | None = None

@@ -191,7 +191,7 @@ def candidate_cases(problem: QuantProblem, bench: Bench, repeats: int) -> Iterat
 
 
 def forget(problem: QuantProblem) -> None:
-    """As if the problem had just been made."""
+    """Reset it as if the problem had just been made."""
     for source in problem._sources.values():
         source.memo.forget()
         source.engine.forget()

@@ -24,7 +24,7 @@ Key = tuple[str, ...]
 
 
 def key_of(row: Row) -> Key:
-    """What tells a run's rows from another's."""
+    """Return what tells a run's rows from another's."""
     return tuple(row[name] for name in KEY)
 
 
@@ -88,7 +88,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 class Store:
-    """What is known of a suite's runs.
+    """Finished runs of a suite.
 
     Args:
         suite: name of the suite.
@@ -124,7 +124,7 @@ class Store:
         return None if row is None or int(row["episodes"]) < asked else row
 
     def is_done(self, run: Run) -> bool:
-        """Whether nothing is left to do for a run."""
+        """Return whether nothing is left to do for a run."""
         sized = self.sized(run)
         return self.row(run) is not None or (sized is not None and self.result(sized) is not None)
 

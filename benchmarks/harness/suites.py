@@ -91,7 +91,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of the run's folder."""
+        """Name of the run's folder."""
         options = "".join(f"-{key}={value}" for key, value in self.varied.items())
         return f"{self.network}-{self.quantizer}-{self.budget:g}-{self.agent}{options}-s{self.seed}"
 
@@ -102,7 +102,7 @@ class Run:
 
     @property
     def setting(self) -> tuple[Any, ...]:
-        """What runs must share to be compared: network, quantizer, budget, and options but those of length."""
+        """Setting that runs must share to be compared: network, quantizer, budget, and options but those of length."""
         return self.network, self.quantizer, self.budget, self.varied_options
 
     @property

@@ -151,7 +151,7 @@ def _setting(row: Row) -> Key:
 
 
 def _text(columns: dict[str, Any]) -> Row:
-    """As they are written: what is not known is empty."""
+    """Return the values as they are written: what is not known is empty."""
     return {name: "" if value is None or value != value else str(value) for name, value in columns.items()}
 
 

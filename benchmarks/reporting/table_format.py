@@ -1,4 +1,4 @@
-"""What stands in the cells of tables: numbers of rows, and how they are written."""
+"""Cells of tables: numbers of rows, and how they are written."""
 
 import math
 import statistics
@@ -15,13 +15,13 @@ def values(rows: Sequence[Row], column: str) -> list[float]:
 
 
 def median(rows: Sequence[Row], column: str) -> float | None:
-    """Of one column; None where nothing is known."""
+    """Return the numbers of one column; None where nothing is known."""
     found = values(rows, column)
     return statistics.median(found) if found else None
 
 
 def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
-    """As it stands in a table."""
+    """Return it as it stands in a table."""
     return NOT_RUN if value is None else f"{value:{'+' if sign else ''},.{digits}f}"
 
 

@@ -77,7 +77,7 @@ def setting_title(setting: Setting) -> str:
 
 
 def none(agent: str, setting: Setting) -> str:
-    """What stands where an agent has no rows."""
+    """Return the cell of an agent that has no rows."""
     return "–" if agent in ONLY_IN_B and setting != ("resnet20", "B") else NOT_RUN  # noqa: RUF001 - no minus
 
 
@@ -119,7 +119,7 @@ def leads(results: Results) -> str:
 
 
 def measured_again(results: Results) -> str:
-    """How far the accuracies of the comparison image by image are from those that the searches reported."""
+    """Return how far the accuracies of the comparison image by image are from those that the searches reported."""
     problem = ("network", "quantizer", "budget", "varied")
     reported = {(*(run[name] for name in problem), run["bits"]): float(run["test_accuracy"]) for run in results.runs}
     off = {}
@@ -149,7 +149,7 @@ def margins(results: Results) -> str:
 
 
 def learning_speed(results: Results) -> str:
-    """What P-ADRL and HAQ take until the search accuracy is what HAQ ends with."""
+    """Return what P-ADRL and HAQ take until the search accuracy is what HAQ ends with."""
     lines = []
     finetuned = " ".join(f"{key}={value}" for key, value in FINETUNED.items())
     first = results.settings()[0]  # A on ResNet20
@@ -272,7 +272,7 @@ def other_quantizers(results: Results) -> str:
 
 
 def moments(rows: Sequence[Row], reference: Sequence[Row]) -> list[str]:
-    """Of the first rewards: seeds, mean, deviations, and how they are beside those of ``reference``."""
+    """Return statistics of the first rewards: seeds, mean, deviations, and how they compare with ``reference``."""
     means = values(rows, "reward_mean")
     mean, base = median(rows, "reward_mean"), median(reference, "reward_mean")
     return [

@@ -24,8 +24,8 @@ class ExportOptions(RunOptions):
     """Which weights: direct (every layer quantized by itself), refit, finetuned, or auto: those with the best measured
     accuracy on the search images."""
     opset: Opset | None = None
-    """Of the ONNX file: 21, or 25, in which 1 and 2 bits take 2 bits instead of 4. Without it, 25 where a layer has so
-    few bits and the installed onnxruntime reads such a file, else 21."""
+    """Opset of the ONNX file: 21, or 25, in which 1 and 2 bits take 2 bits instead of 4. Without it, 25 where a layer
+    has so few bits and the installed onnxruntime reads such a file, else 21."""
     output: Path | None = None
     """The file; without it, packed.safetensors or network.onnx in the run's folder."""
 

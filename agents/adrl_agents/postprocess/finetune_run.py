@@ -1,4 +1,4 @@
-"""What a finetuning leaves in the folder of its run, and in Weights & Biases."""
+"""Files that a finetuning leaves in the folder of its run."""
 
 import csv
 import dataclasses

@@ -51,7 +51,7 @@ class _Options(Options):
     """Images of the run's one-layer table, if it has measured one."""
 
     def recorded(self) -> dict[str, Any]:
-        """As for all agents, and whose answer it is."""
+        """Return the options of all agents, and whose answer it is."""
         values = super().recorded()
         return {**values, "from": values.pop("source")}
 

@@ -34,7 +34,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a run's folder says of it.
+    """Record of a run, read from its folder.
 
     Attributes:
         folder: its files.
@@ -65,7 +65,7 @@ class LoadedRun:
 
     @property
     def accuracy_name(self) -> str:
-        """What accuracy on the search images is: without labels, agreement with the float network."""
+        """Name of accuracy on the search images: without labels, agreement with the float network."""
         return "agreement with the float network" if self.problem.splits.search.labels is None else "search accuracy"
 
 

@@ -21,7 +21,7 @@ class Best:
 
     @classmethod
     def measured(cls, info: Mapping[str, Any]) -> "Best":
-        """What the environment says of an episode, with its last step."""
+        """Return what the environment says of an episode, with its last step."""
         bits = tuple(int(b) for b in info["bits"])
         return cls(bits, info["accuracy"], info["agreement"], info["kl"], info["size_ratio"])
 

@@ -32,7 +32,7 @@ DAMAGED = (  # what reading a damaged agent.zip raises
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a search stands between two episodes.
+    """Place of a search between two episodes.
 
     Attributes:
         episodes: finished ones.

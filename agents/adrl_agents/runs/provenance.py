@@ -1,4 +1,4 @@
-"""What a result was made with: package versions and the git commit."""
+"""Provenance of a result: package versions and the git commit."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""What a search found and how: bits, metrics and provenance, as JSON on disk."""
+"""Result of a search: bits, metrics and provenance, as JSON on disk."""
 
 import json
 import math

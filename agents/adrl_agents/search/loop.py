@@ -1,4 +1,4 @@
-"""What makes a search go: an agent that learns, or a method that proposes one configuration after the other."""
+"""Loops of a search: an agent that learns, or a method that proposes one configuration after the other."""
 
 from collections.abc import Generator
 from typing import Any, Protocol

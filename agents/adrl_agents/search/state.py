@@ -1,4 +1,4 @@
-"""What a search has found so far."""
+"""State of a search: what it has found so far."""
 
 import dataclasses
 import math
@@ -80,12 +80,12 @@ class SearchState:
 
     @property
     def repeated(self) -> bool:
-        """Whether the last episode was tried before the search was resumed."""
+        """``True`` if the last episode was tried before the search was resumed."""
         return len(self.episodes) <= len(self._earlier)
 
     @property
     def progress(self) -> Progress:
-        """Where the search stands."""
+        """Return the place where the search stands."""
         return Progress(
             episodes=len(self.episodes),
             evaluations=self._before.evaluations + self.problem.evaluations - self._evaluations,
@@ -97,7 +97,7 @@ class SearchState:
 
     @property
     def ended(self) -> bool:
-        """Whether the search is over: a limit of its options is reached, or accuracy has settled.
+        """Return whether the search is over: a limit of its options is reached, or accuracy has settled.
 
         A configuration may take one more evaluation, so the limit of evaluations is one less than it says.
         Settled means that the deviation of the accuracy over the last episodes is small (early termination; ADRL,
