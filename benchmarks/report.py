@@ -17,7 +17,7 @@ from pathlib import Path
 import tyro
 
 import benchmarks.experiments.finetuned as finetuned
-from benchmarks.harness.store import Row, read
+from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.harness.suites import PAPER
 from benchmarks.reporting.network_tables import exceptions_table, networks_table
 from benchmarks.reporting.table_format import markdown
@@ -54,7 +54,7 @@ def cost(rows: list[Row]) -> str:
 
 def comparison_table(results: Path) -> str:
     """Test accuracies of ADRL, HAQ and uniform bits in every setting."""
-    rows = read(results / "comparison.csv")
+    rows = read_rows(results / "comparison.csv")
     lines = []
     for network in ("resnet20", "cifarnet"):
         for quantizer, budget in (("linear", "0.1"), ("gptq", "0.0625")):
@@ -103,7 +103,7 @@ def datafree(results: Path) -> str:
 def export_table(results: Path) -> str:
     """Sizes of exported files, of configurations that fit 1/16 of the weight bits (the float ONNX file is smaller)."""
     lines = []
-    for r in read(results / "export.csv"):
+    for r in read_rows(results / "export.csv"):
         weight_bytes = float(r["float_bytes"]) - float(r["other_bytes"])  # float32, without biases and norms
         if r["network"] not in NAMES or r["quantizer"] != "gptq" or float(r["ideal_bytes"]) > 0.064 * weight_bytes:
             continue
@@ -117,7 +117,7 @@ def export_table(results: Path) -> str:
 def refit_table(results: Path) -> str:
     """Test accuracy of the same bits before and after the refit: mean (lowest to highest) over calibration draws."""
     groups: dict[tuple[str, ...], dict[str, list[Row]]] = {}
-    for r in read(results / "refit.csv"):
+    for r in read_rows(results / "refit.csv"):
         key = tuple(r[name] for name in ("network", "budget", "agent"))
         groups.setdefault(key, {}).setdefault(r["calibration"], []).append(r)
     lines = []
@@ -149,7 +149,7 @@ CASES = {
 
 def speed(results: Path) -> str:
     """Time of the evaluator over that of alternatives, on ResNet20 (or CifarNet alone) with 1,000 images."""
-    lines, rows = [], read(results / "speed.csv")
+    lines, rows = [], read_rows(results / "speed.csv")
     network = "resnet20" if any(r["network"] == "resnet20" for r in rows) else "cifarnet"
     for r in rows:
         if r["case"] in CASES and (r["network"], r["images"]) == (network, "1000"):

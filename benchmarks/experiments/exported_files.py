@@ -8,7 +8,6 @@ Replaces the network's rows of benchmarks/results/export.csv: sizes in bytes, im
 predictions and logits are the same, and for ONNX the milliseconds of one image beside those of the float file.
 """
 
-import csv
 import os
 import tempfile
 import time
@@ -31,6 +30,7 @@ from adrl_gym.datasets import ImageSet, load_splits, own_splits
 from adrl_gym.export import SpeedOptions, compare_speed, load_packed, save_onnx, save_packed
 from adrl_gym.models import find_network, load_network
 from adrl_gym.problem import QuantProblem
+from benchmarks.harness.csv_file import read_rows, write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
 IMAGES = 1000  # of MobileNetV2
@@ -168,8 +168,7 @@ def _measure(case: _Case, bits: tuple[int, ...], form: str, folder: Path) -> dic
 def found_bits(network: str) -> tuple[int, ...]:
     """Return the bits of ADRL's search with seed 0, ``gptq`` and 1/16 of the size."""
     wanted = {"network": network, "agent": "adrl", "quantizer": "gptq", "budget": "0.0625", "seed": "0"}
-    with (_RESULTS / "comparison.csv").open(newline="") as file:
-        bits = next(row["bits"] for row in csv.DictReader(file) if wanted.items() <= row.items())
+    bits = next(row["bits"] for row in read_rows(_RESULTS / "comparison.csv") if wanted.items() <= row.items())
     return tuple(int(b) for b in bits.split())
 
 
@@ -193,13 +192,8 @@ def main(options: Options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = [_measure(*configuration, Path(folder)) for configuration in tqdm(configurations, options.network)]
     output = options.results / "export.csv"
-    if output.exists():
-        with output.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["network"] != options.network] + rows
-    with output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[-1]), lineterminator="\n")  # older rows may lack a column
-        writer.writeheader()
-        writer.writerows(rows)
+    rows = [row for row in read_rows(output) if row["network"] != options.network] + rows
+    write_rows(output, rows)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ makes the run (uniform bits), and then both commits refit and export it, in turn
 at 1 to 8 bits. On a machine that others load too, CPU seconds say more than seconds, best with OMP_NUM_THREADS=1.
 """
 
-import csv
 import os
 import resource
 import statistics
@@ -25,6 +24,7 @@ import tyro
 from PIL import Image
 
 from adrl_agents.runs import git_commit
+from benchmarks.harness.csv_file import read_rows, write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _CLASSES = 10
@@ -139,18 +139,13 @@ def main(options: Options) -> None:
         "refit": ("refit", [str(run), *data]),
         "export": ("export", [str(run), "--format", "packed", "--recipe", "direct", *data]),
     }
-    file, rows = options.results / "lazy.csv", {}
-    if file.exists():
-        with file.open(newline="") as stored:
-            rows = {row["command"]: dict[str, object](row) for row in csv.DictReader(stored)}
+    file = options.results / "lazy.csv"
+    rows = {row["command"]: dict[str, object](row) for row in read_rows(file)}
     for name in options.commands:
         turns = [(_cost(before, *programs[name]), _cost(now, *programs[name])) for _ in range(options.repeats)]
         rows[name] = _row(name, options.quantized_images if name == "quantize" else options.images, turns)
         print(rows[name], flush=True)
-        with file.open("w", newline="") as written:
-            writer = csv.DictWriter(written, rows[name], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows.values())
+        write_rows(file, rows.values())
 
 
 if __name__ == "__main__":

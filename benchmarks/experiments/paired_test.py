@@ -22,7 +22,8 @@ from adrl_gym.evaluation import Engine
 from adrl_gym.layers import find_layers
 from adrl_gym.models import load_network
 from adrl_gym.quantization import quantize_layers
-from benchmarks.harness.store import KEY, Row, read, write
+from benchmarks.harness.csv_file import Row, read_rows
+from benchmarks.harness.store import KEY, write
 from benchmarks.harness.suites import PAPER
 from benchmarks.reporting.tables import COMPARED, Results, Setting, in_setting
 
@@ -91,7 +92,7 @@ def main(options: Options) -> None:
     results, output = Results.load(options.results), options.results / "paired.csv"
     wanted = {setting: pairs(results, setting) for setting in results.settings()}
     asked = [unmeasured(*pair) for of_setting in wanted.values() for pair in of_setting]
-    rows = [row for row in read(output) if compared(row) in asked]
+    rows = [row for row in read_rows(output) if compared(row) in asked]
     known = [compared(row) for row in rows]
     for setting, of_setting in wanted.items():
         left = [pair for pair in of_setting if unmeasured(*pair) not in known]

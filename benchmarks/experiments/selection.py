@@ -6,7 +6,6 @@ Takes the configurations of RUN/episodes.csv with the lowest divergence, measure
 benchmarks/results/selection.csv with what the search had measured of it. Prints Spearman's rank correlations.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from adrl_agents.runs import SearchResult
 from adrl_gym.datasets import load_splits
 from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
+from benchmarks.harness.csv_file import read_rows, write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
 
@@ -46,8 +46,7 @@ def main(options: Options) -> None:
         quantizer=result.options["quantizer"],
         budget=result.options["budget"],
     )
-    with (options.run / "episodes.csv").open(newline="") as file:
-        tried = {row["bits"]: row for row in csv.DictReader(file)}
+    tried = {row["bits"]: row for row in read_rows(options.run / "episodes.csv")}
     best = sorted(tried.values(), key=lambda row: float(row["kl"]))[: options.configurations]
     rows = []
     for row in tqdm(best, "test"):
@@ -56,10 +55,7 @@ def main(options: Options) -> None:
         rows.append(
             {name: row[name] for name in ("bits", "accuracy", "agreement", "kl")} | {"test_accuracy": test.accuracy}
         )
-    with (options.results / "selection.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(options.results / "selection.csv", rows)
     tests = [float(row["test_accuracy"]) for row in rows]
     for name in ("accuracy", "agreement", "kl"):
         print(f"{name}: {spearmanr([float(row[name]) for row in rows], tests).statistic:.2f}")

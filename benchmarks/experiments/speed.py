@@ -8,7 +8,6 @@ the rows give. The searches are whole command lines: with --before, also those o
 to benchmarks/results/speed.csv; those of networks that are not measured in this call stay.
 """
 
-import csv
 import itertools
 import json
 import os
@@ -39,6 +38,7 @@ from benchmarks.experiments.speed_cases import (
     layer_cases,
     row,
 )
+from benchmarks.harness.csv_file import read_rows, write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _COLUMNS = ("network", "images", "case", "variant", "reference", "ratio", "ratio_min", "ratio_max", "peak_mib")
@@ -143,18 +143,9 @@ def peak_mib() -> int:
 def _write(rows: list[SpeedRow], output: Path) -> None:
     """Put the rows in the place of those of the same networks, images and cases."""
     key = ("network", "images", "case")
-    kept: list[SpeedRow] = []
-    if output.exists():
-        with output.open(newline="") as file:
-            kept = list(csv.DictReader(file))
     fresh = {tuple(str(r[k]) for k in key) for r in rows}
-    kept = [r for r in kept if tuple(str(r[k]) for k in key) not in fresh]
-    part = output.with_suffix(".part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*kept, *rows])
-    part.replace(output)
+    kept = [r for r in read_rows(output) if tuple(r[k] for k in key) not in fresh]
+    write_rows(output, [*kept, *rows])
 
 
 def main(options: Options) -> None:

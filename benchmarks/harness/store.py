@@ -4,10 +4,8 @@ A run's folder is not committed and may be gone; its rows stay, and a run that h
 """
 
 import contextlib
-import csv
 import dataclasses
 import fcntl
-import io
 import math
 import os
 import time
@@ -15,11 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from adrl_agents.runs import SearchResult
-from adrl_gym.files import write_whole
+from benchmarks.harness.csv_file import Row, read_rows, write_rows
 from benchmarks.harness.suites import FILES, SUITES, Run, Suite
 
 KEY = ("network", "quantizer", "budget", "varied", "agent", "protocol", "seed")
-Row = dict[str, str]
 Key = tuple[str, ...]
 
 
@@ -41,32 +38,10 @@ def key_columns(run: Run) -> Row:
     }
 
 
-def read(path: Path) -> list[Row]:
-    """All rows of a CSV file; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def write(rows: Sequence[Row], path: Path) -> None:
-    """Replace the CSV whole, its rows in a fixed order; columns that a row lacks stay empty."""
-    if not rows and not path.exists():
-        return
-    text = io.StringIO()
-    columns = list(dict.fromkeys(name for row in rows for name in row)) or csv_header(path)
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    in_order = sorted(rows, key=key_of)
-    writer.writerows(in_order)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text.getvalue().encode())
-
-
-def csv_header(path: Path) -> list[str]:
-    """The names of the columns."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return next(csv.reader(file), [])
+    """Replace the CSV whole, its rows in a fixed order."""
+    in_order: list[Row] = sorted(rows, key=key_of)
+    write_rows(path, in_order)
 
 
 def merged(rows: Iterable[Row], fresh: Sequence[Row], without: Iterable[Key] = ()) -> list[Row]:
@@ -104,7 +79,7 @@ class Store:
 
     def refresh(self) -> None:
         """Read the rows again: another process may have added some."""
-        self._rows = {key_of(row): row for row in read(self.path)}
+        self._rows = {key_of(row): row for row in read_rows(self.path)}
         self._finished: dict[str, SearchResult] = {}
 
     def result(self, run: Run) -> SearchResult | None:

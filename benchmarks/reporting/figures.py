@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from benchmarks.experiments.finetuned import finetunings, groups, mean_curve
-from benchmarks.harness.store import Row
+from benchmarks.harness.csv_file import Row
 from benchmarks.harness.suites import PARETO_AGENTS, ROOT
 from benchmarks.reporting.styles import STYLES, best_at, drawn_agents, of, own_length, read_defaults
 

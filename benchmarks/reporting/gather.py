@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import tyro
 
 from adrl_agents.runs import Episode, SearchResult, load_history
-from benchmarks.harness.store import Key, Row, Store, key_columns, key_of, locked, merged, read, write
+from benchmarks.harness.csv_file import Row, read_rows
+from benchmarks.harness.store import Key, Store, key_columns, key_of, locked, merged, write
 from benchmarks.harness.suites import Run, Suite, results_of
 
 FIRST_EPISODES = 20
@@ -135,12 +136,12 @@ def gather(store: Store, runs: Iterable[Run] | None = None, without: Iterable[Ke
     finished = finished_runs(store, store.suite if runs is None else runs)
     gone = set(without)
     with locked(store.results):
-        rows = merged(read(store.path), [run_row(done) for done in finished], gone)
+        rows = merged(read_rows(store.path), [run_row(done) for done in finished], gone)
         write(rows, store.path)
         if store.path.stem == "runs":
             variance, curves = store.results / "variance.csv", store.results / "curves.csv"
-            write(merged(read(variance), variance_rows(finished), gone), variance)
-            points = merged(read(curves), curve_rows(finished), gone)
+            write(merged(read_rows(variance), variance_rows(finished), gone), variance)
+            points = merged(read_rows(curves), curve_rows(finished), gone)
             write(points, curves)
             write(learning_rows(rows, points), store.results / "learning.csv")
     store.refresh()

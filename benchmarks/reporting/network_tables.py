@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.harness.store import Row, read
+from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.reporting.table_format import markdown
 
 LEAST_SHARE = 0.99  # of a network's weights, in layers that were found
@@ -26,7 +26,7 @@ def networks_table(results: Path) -> str:
             row["quantized_difference"],
             f"{int(row['images']) - int(row['different'])} of {row['images']}",
         ]
-        for row in sorted(read(results / "networks.csv"), key=lambda row: (row["kind"], row["network"]))
+        for row in sorted(read_rows(results / "networks.csv"), key=lambda row: (row["kind"], row["network"]))
     ]
     header = ["network", "kind", "layers", "weights", "in layers", "in parts", "largest difference", "same predictions"]
     return markdown(header, lines)
@@ -36,7 +36,7 @@ def exceptions_table(results: Path) -> str:
     """Return a table of the networks of which less than 99 % is quantized, and why."""
     lines = [
         [row["network"], f"{100 * float(row['share']):.2f} %", f"`{row['left']}`", REASONS[row["network"]]]
-        for row in exceptions(read(results / "networks.csv"))
+        for row in exceptions(read_rows(results / "networks.csv"))
     ]
     return markdown(["network", "in layers", "largest that stay float", "reason"], lines)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adrl_agents.registry import AGENTS
-from benchmarks.harness.store import Row
+from benchmarks.harness.csv_file import Row
 from benchmarks.harness.suites import CONTENDERS
 
 

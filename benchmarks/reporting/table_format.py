@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from benchmarks.harness.store import Row
+from benchmarks.harness.csv_file import Row
 
 NOT_RUN = "not run"
 

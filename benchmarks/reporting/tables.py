@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adrl_gym.evaluation import SCORES
-from benchmarks.harness.store import Row, read
+from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.harness.suites import (
     ABLATIONS,
     ADRL_VARIANTS,
@@ -53,7 +53,7 @@ class Results(NamedTuple):
     @classmethod
     def load(cls, folder: Path) -> "Results":
         """From a folder of CSV files; those that are missing are empty."""
-        return cls(*(read(folder / f"{name}.csv") for name in cls._fields))
+        return cls(*(read_rows(folder / f"{name}.csv") for name in cls._fields))
 
     def settings(self) -> list[Setting]:
         """Network and letter of each setting of the protocol; of the quick suite's results, CifarNet's alone."""

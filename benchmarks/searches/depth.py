@@ -7,7 +7,6 @@ accuracy is told. Writes benchmarks/results/depth.csv, with the evaluations unti
 and until the indicator has no more to propose or its 40 evaluations are spent, and draws figures/depth.png.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from adrl_gym.datasets import ImageSet, Splits
 from adrl_gym.models.resnet import CifarResNet
 from adrl_gym.problem import QuantProblem
 from adrl_gym.sensitivity import Sensitivity
+from benchmarks.harness.csv_file import write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _LAYERS: dict[Sensitivity, tuple[int, ...]] = {"gradient": (20, 56, 110), "measured": (20, 56)}
@@ -92,10 +92,7 @@ def main(options: Options) -> None:
         for layers in depths:
             rows.append(count(layers, sensitivity, options.images))
             print(*rows[-1].values(), flush=True)
-    with (options.results / "depth.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(options.results / "depth.csv", rows)
     draw(rows).savefig(options.results / "figures" / "depth.png", dpi=150)
 
 

@@ -7,7 +7,6 @@ Finished runs are not run again. Accuracy on a few hundred images is noise, so a
 test images stand beside it.
 """
 
-import csv
 import json
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 import tyro
 
 from adrl_agents.runs import SearchResult, load_history
+from benchmarks.harness.csv_file import write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _ROOT = _RESULTS.parents[1]
@@ -71,7 +71,7 @@ def main(options: Options) -> None:
                 _run(_search(options, agent, bits / 32, output))
                 _run(["refit", str(output), "--data-root", str(options.data_root)])
             rows += _rows(options, agent, bits / 32, output)
-            _write(rows, options.results / "imagenet.csv")
+            write_rows(options.results / "imagenet.csv", rows)
 
 
 def _search(options: Options, agent: str, budget: float, output: Path) -> list[str]:
@@ -132,13 +132,6 @@ def _rows(options: Options, agent: str, budget: float, output: Path) -> list[dic
             }
         )
     return rows
-
-
-def _write(rows: list[dict[str, Any]], path: Path) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ recipe and measure the mean over the test images of ADRL's value less the other'
 Below zero ADRL is better, in all of them; an interval that holds zero is luck of the images.
 """
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from tqdm import tqdm
 
 from adrl_agents.postprocess import LoadedRun, Recipe, RunOptions, load_run, quantized_network
 from adrl_gym.evaluation import SCORES, SampleMetrics, sample_metrics
-from adrl_gym.files import write_whole
+from benchmarks.harness.csv_file import write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _RECIPES: tuple[Recipe, ...] = ("direct", "refit")
@@ -87,11 +85,7 @@ def main(options: Options) -> None:
                         "images": len(difference),
                     }
                 )
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_whole(options.results / "imagenet_pairs.csv", text.getvalue().encode())
+        write_rows(options.results / "imagenet_pairs.csv", rows)
 
 
 if __name__ == "__main__":

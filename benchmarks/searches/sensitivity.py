@@ -7,7 +7,6 @@ benchmarks/results/sensitivity.csv: for each bit-width (and for all together, bi
 the layers, the median ratio of the two, and the evaluations that both tables take.
 """
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
 from adrl_gym.quantization import QUANTIZERS
 from adrl_gym.sensitivity import sensitivity_tables
+from benchmarks.harness.csv_file import write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
 
@@ -72,10 +72,7 @@ def main(options: Options) -> None:
             problem = QuantProblem(loaded.network, splits, name=network, quantizer=quantizer, budget=0.1)
             rows += list(compare(problem, options.images))
             print(*rows[-9].values(), flush=True)
-            with (options.results / "sensitivity.csv").open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
+            write_rows(options.results / "sensitivity.csv", rows)
 
 
 if __name__ == "__main__":

@@ -52,9 +52,9 @@ def test_images_are_counted_and_nothing_is_measured_twice(
     few(tmp_path, ("adrl", "greedy"))
     options = paired.Options(data_root=cifar_root, results=tmp_path)
     paired.main(options)
-    (row,) = store.read(tmp_path / "paired.csv")
+    (row,) = store.read_rows(tmp_path / "paired.csv")
     mine, its = (
-        next(float(r["test_accuracy"]) for r in store.read(tmp_path / "runs.csv") if r["agent"] == agent)
+        next(float(r["test_accuracy"]) for r in store.read_rows(tmp_path / "runs.csv") if r["agent"] == agent)
         for agent in ("adrl", "greedy")
     )
     assert (row["agent"], row["protocol"], row["images"]) == ("greedy", "matched", "10000")
