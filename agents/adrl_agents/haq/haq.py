@@ -64,6 +64,8 @@ class HAQ(DDPG):
         self.warmup_episodes = warmup_episodes
         self.sigma = sigma
         self.sigma_decay = sigma_decay
+        if isinstance(env, gym.Env):
+            check_spaces(env, type(self).__name__)  # before Stable-Baselines3 refuses what it cannot scale
         super().__init__(
             policy,
             env,  # type: ignore[arg-type]  # SB3 passes None itself when it loads a model without one
@@ -93,6 +95,8 @@ class HAQ(DDPG):
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Set the environment; refuse wrappers that change actions or observations."""
+        if isinstance(env, gym.Env):
+            check_spaces(env, type(self).__name__)
         super().set_env(env, force_reset)
         assert self.env is not None
         check_spaces(self.env, type(self).__name__)

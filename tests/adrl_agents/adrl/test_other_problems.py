@@ -7,7 +7,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.wrappers import (
+    ClipAction,
     FrameStackObservation,
+    MaxAndSkipObservation,
     NormalizeObservation,
     RecordEpisodeStatistics,
     RescaleAction,
@@ -32,6 +34,8 @@ def make(network: nn.Module, batches: Batches, **changes: Any) -> gym.Env[Any, A
 
 WRAPPED: dict[str, Any] = {
     "RescaleAction": lambda env: RescaleAction(env, np.float32(0), np.float32(1)),
+    "ClipAction": ClipAction,
+    "MaxAndSkipObservation": lambda env: MaxAndSkipObservation(env, 2),
     "NormalizeObservation": NormalizeObservation,
     "RescaleObservation": lambda env: RescaleObservation(env, np.float32(-1), np.float32(1)),
     "FrameStackObservation": lambda env: FrameStackObservation(env, 2),
