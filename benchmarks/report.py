@@ -109,9 +109,10 @@ def export_table(results: Path) -> str:
             continue
         sizes = [f"{float(r[column]) / 1000:,.1f} kB" for column in ("float_bytes", "ideal_bytes", "file_bytes")]
         same = f"{int(r['equal_predictions']):,} of {int(r['images']):,}"
-        lines.append([NAMES[r["network"]], r["format"], *sizes, f"{float(r['factor']):.1f}", same])
+        speed = f"{float(r['speedup']):.2f}" if r["speedup"] else ""
+        lines.append([NAMES[r["network"]], r["format"], *sizes, f"{float(r['factor']):.1f}", same, speed])
     header = ["network", "format", "float file", "weight bits alone", "file", "times smaller", "same predictions"]
-    return markdown(header, lines)
+    return markdown([*header, "speed over float's"], lines)
 
 
 def refit_table(results: Path) -> str:
