@@ -21,10 +21,25 @@ def remembered() -> Iterator[None]:
     if before is signal.default_int_handler:  # or it is ignored on purpose, or someone else's
         signal.signal(signal.SIGINT, _remember)
     try:
-        yield
+        with unmasked():
+            yield
     finally:
         signal.signal(signal.SIGINT, before)
         _pressed = False
+
+
+@contextlib.contextmanager
+def unmasked() -> Iterator[None]:
+    """Raise ``KeyboardInterrupt`` in the place of any error after a Ctrl-C.
+
+    A library that calls back from C may turn the one into another.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _pressed:
+            raise KeyboardInterrupt from error
+        raise
 
 
 def raise_if_pressed() -> None:

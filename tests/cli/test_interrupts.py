@@ -79,6 +79,31 @@ def test_a_ctrl_c_that_python_loses_is_not_lost(
     assert (result.status, result.episodes) == ("interrupted", 2)
 
 
+def test_a_ctrl_c_that_a_library_turns_into_another_error_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn: list[str] = []
+
+    def draw_and_fail(*what: Any) -> Any:
+        drawn.append("curve")
+        try:
+            if len(drawn) == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(60)
+        except KeyboardInterrupt:
+            raise RuntimeError("a callback failed") from None
+        return plots.draw_curve(*what)
+
+    monkeypatch.setattr(recorder, "draw_curve", draw_and_fail)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert run_command("adrl", arguments(tmp_path / "run", episodes=50, evaluations=10**6)) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err.endswith("go on with --resume\ninterrupted\n")
+    assert SearchResult.load(tmp_path / "run" / "result.json").status == "interrupted"
+
+
 def wait_for(path: Path) -> None:
     end = time.monotonic() + 300
     while not path.exists():

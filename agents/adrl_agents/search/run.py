@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from adrl_agents import interrupts
 from adrl_agents.baselines import Proposals
 from adrl_agents.options import Options, spec_of
 from adrl_agents.registry import AGENTS
@@ -89,8 +90,9 @@ def _search(driver: SearchLoop, record: SearchState, folder: RunFolder, env: gym
         print(tracker.where)
     recorder = RunLogger(record, folder, trackers)
     try:
-        driver.run(recorder)
-        result = recorder.save("finished", _test(record, env))
+        with interrupts.unmasked():
+            driver.run(recorder)
+            result = recorder.save("finished", _test(record, env))
     except BaseException as error:
         recorder.close()
         if isinstance(error, KeyboardInterrupt) and record.best is not None:
