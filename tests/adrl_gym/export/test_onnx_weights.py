@@ -67,7 +67,7 @@ def test_loading_folds_the_weights_so_that_it_runs_as_the_float_file(
 
 
 def test_logits_are_those_of_dequantize_linear(mixed: Model, tmp_path: Path) -> None:
-    """As files were before: the same integers and scales, and one node that multiplies them."""
+    """Build the graph of former files: the same integers and scales, and one node that multiplies them."""
     save_onnx(tmp_path / "file", mixed.quantized, mixed.images, opset=21)
     model = onnx.load(tmp_path / "file")
     before = onnx.ModelProto.FromString(model.SerializeToString())

@@ -77,7 +77,7 @@ def test_preprocessing_that_cannot_be(config: dict[str, Any], message: str) -> N
 
 @dataclass
 class Config:
-    """As timm's own, with fields that are not known."""
+    """Configuration like timm's own, with fields that are not known."""
 
     input_size: tuple[int, ...] = (3, 8, 8)
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
