@@ -11,6 +11,12 @@ from adrl_gym.layers.find import (
     shared_weights,
     unquantized,
 )
+from adrl_gym.layers.inputs import (
+    MAX_ACTIVATION_BITS,
+    MIN_ACTIVATION_BITS,
+    ActivationGrid,
+    check_activation_bits,
+)
 from adrl_gym.layers.kinds import (
     Convolution,
     Quantizable,
@@ -28,6 +34,9 @@ from adrl_gym.layers.windows import WindowAttention
 
 __all__ = [
     "FEATURES",
+    "MAX_ACTIVATION_BITS",
+    "MIN_ACTIVATION_BITS",
+    "ActivationGrid",
     "Convolution",
     "LayerSpec",
     "LinearAttention",
@@ -36,6 +45,7 @@ __all__ = [
     "Transposed",
     "WindowAttention",
     "channel_axis",
+    "check_activation_bits",
     "find_layers",
     "formula",
     "is_plain",

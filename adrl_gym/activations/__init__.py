@@ -1,0 +1,15 @@
+"""Calibration of quantized activations: histograms of the layers' inputs, ranges, grids."""
+
+from adrl_gym.activations.calibrate import calibrate_activations, check_activation_range
+from adrl_gym.activations.histogram import ActivationHistogram
+from adrl_gym.activations.ranges import ACTIVATION_RANGES, PERCENTILE, ActivationRange, choose_grid
+
+__all__ = [
+    "ACTIVATION_RANGES",
+    "PERCENTILE",
+    "ActivationHistogram",
+    "ActivationRange",
+    "calibrate_activations",
+    "check_activation_range",
+    "choose_grid",
+]
