@@ -179,9 +179,8 @@ class Engine:
     def _prepare(self, configurations: Sequence[Bits]) -> None:
         """Make the weights that configurations need, before threads ask for them."""
         for layer, widths in enumerate(zip(*configurations, strict=True)):
-            for bits in dict.fromkeys(widths):
-                for there in self._params:
-                    there[layer][bits]
+            for there in self._params:
+                there[layer].prepare(widths)
 
     def _home(self, slice_: int) -> torch.device:
         return self._devices[slice_ % len(self._devices)]

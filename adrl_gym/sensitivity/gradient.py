@@ -35,12 +35,10 @@ class GradientSensitivity:
 
     def __init__(self, problem: QuantProblem, images: int) -> None:
         self._problem, self._images = problem, min(images, problem.images)
-        device = next(problem.network.parameters()).device
+        self._device = next(problem.network.parameters()).device
         image, _ = next(problem.splits.search.batches(1))  # (1, ...)
-        layout = fast_layout(problem.network, image.to(device))
-        threads = torch.get_num_threads() if device.type == "cpu" else 1
-        self._projectors = [Projector(problem, device, layout) for _ in range(threads)]
-        one_image = _COPIES * self._projectors[0].output_bytes(image)
+        self._layout = fast_layout(problem.network, image.to(self._device))
+        one_image = _COPIES * self._projector().output_bytes(image)
         self._slice = max(1, min(problem.slice_size, _MEMORY // one_image))
         self._expected: dict[int, Tensor] = {}  # slice -> the float network's prediction (B, K)
 
@@ -68,17 +66,18 @@ class GradientSensitivity:
         known = np.array([[b in own for b in every] for own in widths.values()])  # (n, widths)
         problem.quantized_params(0, problem.min_bits)  # made before threads ask for them
         passes = self.passes(bits, reach)
-        free, here = list(self._projectors), threading.local()
+        threads = torch.get_num_threads() if self._device.type == "cpu" else 1
+        here = threading.local()
         shown = bar("sensitivity from gradients", self._images, "images")
 
         def changes(job: tuple[int, Tensor]) -> Tensor:
             if not hasattr(here, "projector"):
-                here.projector = free.pop()
+                here.projector = self._projector()
             found = self._changes(here.projector, *job, bits, widths)  # (B, 1 + VECTORS, n * widths)
             shown.update(len(found))
             return found
 
-        with shown, ThreadPoolExecutor(len(free), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with shown, ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             found = torch.cat(list(pool.map(changes, enumerate(self._batches()))))  # (N, 1 + VECTORS, entries)
         problem.charge(passes)
         whole = np.zeros((*found.shape[:2], *known.shape), dtype=np.float32)  # (N, 1 + VECTORS, n, widths)
@@ -90,6 +89,9 @@ class GradientSensitivity:
                 f"no gradient reaches {name} from the logits, or all predictions are certain: give sensitivity measured"
             )
         return Expansion(whole[:, 0], whole[:, 1:], known)
+
+    def _projector(self) -> Projector:
+        return Projector(self._problem, self._device, self._layout)
 
     def _changes(
         self, projector: Projector, place: int, images: Tensor, bits: Bits, widths: dict[int, list[int]]
