@@ -49,11 +49,11 @@ class PlacedParams:
         return self._made[bits]
 
     def _make(self, params: QuantizedParams) -> QuantizedParams:
-        weight, bias = fold_batch_norm(_on_cpu(params), self._norm)
+        weight, bias, grid = fold_batch_norm(_on_cpu(params), self._norm)
         weight = placed(weight.detach().to(self._device, self._dtype), self._layout)
-        return QuantizedParams(weight, None if bias is None else bias.detach().to(self._device, self._dtype))
+        return QuantizedParams(weight, None if bias is None else bias.detach().to(self._device, self._dtype), grid)
 
 
 def _on_cpu(params: QuantizedParams) -> QuantizedParams:
-    weight, bias = params
-    return QuantizedParams(weight.detach().cpu(), None if bias is None else bias.detach().cpu())
+    weight, bias, grid = params
+    return QuantizedParams(weight.detach().cpu(), None if bias is None else bias.detach().cpu(), grid)

@@ -52,7 +52,7 @@ def remove_batch_norms(traced: fx.GraphModule, layers: Sequence[LayerSpec]) -> l
 
 
 def fold_batch_norm(params: QuantizedParams, norm: BatchNorm | None) -> QuantizedParams:
-    """Return the layer's weight and bias with the batch norm in them; computed in float64, float32."""
+    """Return the layer's parameters with the batch norm in weight and bias; computed in float64, float32."""
     if norm is None:
         return params
     assert norm.running_mean is not None
@@ -63,4 +63,4 @@ def fold_batch_norm(params: QuantizedParams, norm: BatchNorm | None) -> Quantize
     bias = -norm.running_mean.double() if params.bias is None else params.bias - norm.running_mean.double()  # (O,)
     bias = bias * scale + norm.bias if norm.affine else bias * scale  # (O,)
     weight = params.weight * scale.view(-1, *[1] * (params.weight.dim() - 1))  # (O, ...)
-    return QuantizedParams(weight.float(), bias.float())
+    return params._replace(weight=weight.float(), bias=bias.float())

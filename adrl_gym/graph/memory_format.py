@@ -6,6 +6,8 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from adrl_gym.layers import float_inputs
+
 SAME = 1e-3  # of the largest logit: the most that rounding explains
 
 
@@ -19,13 +21,14 @@ def alike(logits: Tensor, others: Tensor) -> bool:
 def fast_layout(network: nn.Module, images: Tensor) -> torch.memory_format:
     """Channels last, which is faster, where the network gives the same logits in it; else contiguous.
 
-    What is a view of an activation and what a copy may depend on the layout, and ``view`` may fail in it.
+    What is a view of an activation and what a copy may depend on the layout, and ``view`` may fail in it. Inputs of
+    layers are left float for that: where they are quantized, logits differ by more than rounding.
 
     Args:
         network: in evaluation mode; left alone.
         images: a few, ``(B, ...)``, on the network's device.
     """
-    with torch.inference_mode():
+    with torch.inference_mode(), float_inputs(network):
         expected = network(images.clone(memory_format=torch.contiguous_format))  # (B, K)
         other = to_layout(copy.deepcopy(network), torch.channels_last)
         try:

@@ -11,7 +11,15 @@ from adrl_gym.graph.fold_bn import BatchNorm, fold_batch_norm, remove_batch_norm
 from adrl_gym.graph.functionalize import TraceError, functionalize
 from adrl_gym.graph.memory_format import alike, placed, to_layout
 from adrl_gym.graph.reinplace import reinplace
-from adrl_gym.layers import LayerSpec, LinearAttention, WindowAttention, load_quantized, own_params, quantizable
+from adrl_gym.layers import (
+    LayerSpec,
+    LinearAttention,
+    WindowAttention,
+    float_inputs,
+    load_quantized,
+    own_params,
+    quantizable,
+)
 
 Live = tuple[Any, ...]  # activations ``(B, ...)``, and sizes, that the rest of the network still needs
 
@@ -42,7 +50,7 @@ class Partition(NamedTuple):
 
 
 def partition_network(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor) -> Partition:
-    """Partition a network at its quantizable layers.
+    """Partition a network at its quantizable layers, whose inputs are float in the subgraphs.
 
     Args:
         network: in evaluation mode; copied, never changed.
@@ -103,7 +111,8 @@ class _Tracer(fx.Tracer):
 def _trace(network: nn.Module, layers: Sequence[LayerSpec]) -> fx.GraphModule:
     if any(not layer.name for layer in layers):
         raise TraceError("it is a single layer")
-    network = copy.deepcopy(network)
+    with float_inputs(network):
+        network = copy.deepcopy(network)
     kind = type(network)
 
     def forward(self: nn.Module, x: Tensor) -> Tensor:  # of the images alone: other arguments have their defaults
@@ -123,7 +132,8 @@ def _trace(network: nn.Module, layers: Sequence[LayerSpec]) -> fx.GraphModule:
 @torch.inference_mode()
 def _check_same(subgraphs: Sequence[Subgraph], network: nn.Module, images: Tensor, layout: torch.memory_format) -> None:
     """Tracing sees the operations of one run on no images, so whether it has seen right is tried out."""
-    whole = network(images.clone())  # (B, K)
+    with float_inputs(network):
+        whole = network(images.clone())  # (B, K)
     live: Live = (placed(images.clone(), layout),)
     try:
         for subgraph in copy.deepcopy(list(subgraphs)):

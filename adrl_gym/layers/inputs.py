@@ -4,6 +4,8 @@ The arithmetic is that of ONNX's ``QuantizeLinear`` and ``DequantizeLinear`` in 
 """
 
 import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -133,22 +135,43 @@ def input_grid(module: nn.Module) -> ActivationGrid | None:
     return hook.grid if hook is not None and isinstance(hook.grid, ActivationGrid) else None
 
 
+def input_grids(network: nn.Module) -> dict[str, ActivationGrid]:
+    """Return the name of each module of the network whose input is quantized, and its grid."""
+    found = {name: input_grid(module) for name, module in network.named_modules()}
+    return {name: grid for name, grid in found.items() if grid is not None}
+
+
 def set_input_grid(module: nn.Module, grid: ActivationGrid | None) -> None:
-    """Quantize the module's input on a grid from now on, or leave it float."""
+    """Quantize the module's input on a grid from now on, or leave it float.
+
+    The same holds for other modules that share its hook (``share_input_quantizer``).
+    """
     hook = input_quantizer(module)
-    if hook is None:
-        if grid is None:
-            return
-        hook = share_input_quantizer([module])
-    hook.grid = grid
+    if hook is not None:
+        hook.grid = grid
+    elif grid is not None:
+        share_input_quantizer([module]).grid = grid
 
 
-def share_input_quantizer(modules: list[nn.Module]) -> InputQuantizer:
-    """Let modules that have no such hook quantize their inputs on one grid, which is still to be set."""
+def share_input_quantizer(modules: Iterable[nn.Module]) -> InputQuantizer:
+    """Let modules quantize their inputs on one grid, which is still to be set; none has such a hook yet."""
     hook = InputQuantizer()
     for module in modules:
         module.register_forward_pre_hook(hook, prepend=True, with_kwargs=True)
     return hook
+
+
+@contextmanager
+def float_inputs(network: nn.Module) -> Iterator[None]:
+    """Let all layers of the network get their inputs as they are for a while, also in copies that are made of it."""
+    hooks = {hook: hook.grid for module in network.modules() if (hook := input_quantizer(module)) is not None}
+    try:
+        for hook in hooks:
+            hook.grid = None
+        yield
+    finally:
+        for hook, grid in hooks.items():
+            hook.grid = grid
 
 
 def check_activation_bits(bits: object) -> None:

@@ -5,6 +5,8 @@ from typing import TypeAlias, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adrl_gym.layers.inputs import InputQuantizer
+
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Transposed: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 # Transformers' ``Conv1D``, known by its name alone, counts as a Linear layer whose weight is transposed.
@@ -44,8 +46,9 @@ def channel_axis(module: nn.Module) -> int:
 
 
 def is_plain(module: Quantizable) -> bool:
-    """Return whether it is linear in its weight, with no formula of its own and no hook."""
-    if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+    """Return whether it is linear in its weight, with no formula of its own and no hook but an ``InputQuantizer``."""
+    before = [hook for hook in module._forward_pre_hooks.values() if not isinstance(hook, InputQuantizer)]
+    if module._forward_hooks or before or "forward" in vars(module):
         return False
     own = type(module)
     if is_transposed_linear(module):

@@ -21,10 +21,11 @@ class LayerwiseParams(Sequence[Mapping[int, QuantizedParams]]):
 
     They depend on (layer, bits) alone, so each is made once. ``prepare`` makes those that one configuration needs;
     looking up any other one makes all that a search can ask for, since statistics of the layers' inputs are then
-    collected once for all of them. The statistics are those of the *float* network, on unlabelled images.
+    collected once for all of them. The statistics are those of the network with *float* weights, on unlabelled images.
 
     Args:
-        network: float, in evaluation mode; left alone.
+        network: of float weights, in evaluation mode; left alone. Where its layers' inputs are quantized, so are those
+            that the statistics are of, and the parameters have the same grids.
         layers: its quantizable layers.
         images: ``(N, C, H, W)``.
         quantizer: for all layers.
@@ -109,20 +110,20 @@ class LayerwiseParams(Sequence[Mapping[int, QuantizedParams]]):
     def _quantize(
         self, layer: LayerSpec, bits: Sequence[int], statistics: InputStatistics | None
     ) -> dict[int, QuantizedParams]:
-        weight, bias = own_params(quantizable(self._network, layer))
+        own = own_params(quantizable(self._network, layer))
         axis, plain = layer.channel_axis, layer.name not in (self._measured or {})
         hessian = None
         if statistics is not None and self._quantizer.needs_hessian:
             # Bias correction takes the mean error away, so what is left to minimise is the centred one.
             corrected = self._bias_correction and (plain or self._adds(layer))
             hessian = statistics.covariance if corrected else statistics.hessian
-        rows = weight.movedim(axis, 0)  # (O, ...)
+        rows = own.weight.movedim(axis, 0)  # (O, ...)
         by_rows = self._quantizer.quantize(rows, bits, hessian=hessian, layer=layer.name)
-        quantized = {b: q.movedim(0, axis).contiguous() for b, q in by_rows.items()}
+        quantized = {b: own._replace(weight=q.movedim(0, axis).contiguous()) for b, q in by_rows.items()}
         if statistics is None or not self._bias_correction or not plain or layer.kind == "embedding":
-            return {b: QuantizedParams(q, bias) for b, q in quantized.items()}
+            return quantized
         shifts = {b: correction(rows, q, statistics.mean) for b, q in by_rows.items()}  # (O,) each
-        return {b: _shifted(QuantizedParams(q, bias), shifts[b]) for b, q in quantized.items()}
+        return {b: _shifted(params, shifts[b]) for b, params in quantized.items()}
 
     def _adds(self, layer: LayerSpec) -> bool:
         """Return ``True`` if the layer does not compute with its weight itself, and a bias still corrects it."""
@@ -131,7 +132,7 @@ class LayerwiseParams(Sequence[Mapping[int, QuantizedParams]]):
 
 def _shifted(params: QuantizedParams, shift: Tensor) -> QuantizedParams:
     """The same with ``shift`` ``(O,)`` in the bias."""
-    return QuantizedParams(params.weight, shift if params.bias is None else params.bias + shift)
+    return params._replace(bias=shift if params.bias is None else params.bias + shift)
 
 
 def _relative_error(weight: Tensor, quantized: Tensor) -> float:

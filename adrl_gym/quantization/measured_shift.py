@@ -130,9 +130,9 @@ class _Shifts:
         self, module: Quantizable, inputs: tuple[Any, ...], keywords: dict[str, Any], whole: Tensor, times: int
     ) -> None:
         """Count the difference of the outputs ``(O, P)`` from those with quantized weights so many times."""
-        bias = own_params(module).bias
+        own = own_params(module)
         for bits, weight in self._quantized.items():
-            with _computing_with(module, QuantizedParams(weight, bias)):
+            with _computing_with(module, own._replace(weight=weight)):
                 other = _by_channel(module, module(*inputs, **keywords))  # (O, P)
             difference = times * (whole - other).sum(1)  # (O,)
             self._sums[bits] = self._sums[bits] + difference if bits in self._sums else difference
@@ -219,13 +219,14 @@ def _bias_adds(module: Quantizable, inputs: tuple[Any, ...], keywords: dict[str,
     """Return whether one more in every bias is one more in every output."""
     if not isinstance(y, Tensor) or y.dim() <= spatial_sides(module):
         return False
-    weight, bias = own_params(module)
+    own = own_params(module)
+    bias = own.bias
     channels = y.shape[_channels(module, y)]
     if channels != (len(bias) if bias is not None else getattr(module, "out_channels", channels)):
         return False
     more = y.abs().amax().clamp_min(1.0)
-    raised = torch.full((channels,), float(more), dtype=weight.dtype, device=weight.device)  # (O,)
-    with _computing_with(module, QuantizedParams(weight, raised if bias is None else bias + raised)):
+    raised = own.weight.new_full((channels,), float(more))  # (O,)
+    with _computing_with(module, own._replace(bias=raised if bias is None else bias + raised)):
         other = module(*inputs, **keywords)
     return isinstance(other, Tensor) and other.shape == y.shape and _close(other, y + more)
 

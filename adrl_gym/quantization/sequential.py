@@ -36,10 +36,12 @@ from adrl_gym.layers import (
     Quantizable,
     QuantizedParams,
     Transposed,
+    input_grid,
     layer_input,
     load_quantized,
     own_params,
     quantizable,
+    set_input_grid,
     spatial_sides,
 )
 from adrl_gym.progress import tracked
@@ -69,7 +71,8 @@ class SequentialQuantizer:
     Weights that are used several times are refitted for the inputs of their first use.
 
     Args:
-        network: in evaluation mode; copied, never changed.
+        network: in evaluation mode; copied, never changed. Where its layers' inputs are quantized, those of quantized
+            layers are too, and what is to be reproduced is the network with float inputs.
         layers: its quantizable layers.
         images: ``(N, C, H, W)``, no labels needed.
         quantizer: what rounds.
@@ -117,6 +120,7 @@ class SequentialQuantizer:
         self._measured = measured_layers(network, layers, images[:_COMPARED])  # name -> whether its bias adds
         self._floats = [own_params(module) for module in _modules(self._float, layers)]
         self._modules = _modules(self._quantized, layers)
+        self._grids = [input_grid(quantizable(network, layer)) for layer in layers]
 
     @torch.no_grad()
     def quantize(self, bits: Sequence[int | None], *, progress: bool = False) -> list[QuantizedParams]:
@@ -138,13 +142,13 @@ class SequentialQuantizer:
             floats, float_lives = self._run_float(subgraph, float_lives)
             for index in subgraph.layers:
                 name = self._layers[index].name
+                set_input_grid(self._modules[index], None if bits[index] is None else self._grids[index])
                 if bits[index] is not None and (name in self._measured or self._layers[index].kind == "embedding"):
                     params = self._round(index, bits[index], floats[index])
                     if self._measured.get(name) and self._bias_correction:
                         load_quantized(self._modules[index], params)
                         shift = self._mean(subgraph, index, before) - self._mean(quantized, index, lives)  # (O,)
-                        bias = shift if params.bias is None else params.bias + shift
-                        params = QuantizedParams(params.weight, bias)
+                        params = params._replace(bias=shift if params.bias is None else params.bias + shift)
                 else:
                     wanted = self._take(quantized, index, lives)
                     params = self._refit(index, bits[index], floats[index], wanted)
@@ -161,7 +165,7 @@ class SequentialQuantizer:
 
     def _refit(self, index: int, bits: int | None, x: Tensor, x_q: Tensor) -> QuantizedParams:
         """The layer from its inputs ``(P, G, J)`` in the float and in the quantized network."""
-        layer, (weight, bias) = self._layers[index], self._floats[index]
+        layer, (weight, bias, _) = self._layers[index], self._floats[index]
         if bits is None:
             return self._floats[index]
         inputs = Inputs(x, x_q, centred=self._bias_correction)
@@ -173,12 +177,12 @@ class SequentialQuantizer:
         if self._bias_correction:
             shift = inputs.shift(rows, rounded)  # (O,)
             bias = shift if bias is None else bias + shift
-        return QuantizedParams(rounded.movedim(0, layer.channel_axis).contiguous(), bias)
+        return QuantizedParams(rounded.movedim(0, layer.channel_axis).contiguous(), bias, self._grids[index])
 
     def _round(self, index: int, bits: int | None, x: Tensor) -> QuantizedParams:
         """The float weight rounded for float inputs ``(P, G, J)``: least squares knows no other layer's formula."""
         assert bits is not None
-        layer, module, (weight, bias) = self._layers[index], self._modules[index], self._floats[index]
+        layer, module, (weight, bias, _) = self._layers[index], self._modules[index], self._floats[index]
         rows = weight.movedim(layer.channel_axis, 0)  # (O, ...)
         if isinstance(module, nn.Embedding):
             hessian = torch.eye(layer.inputs, device=weight.device)[None]  # (1, J, J)
@@ -189,7 +193,7 @@ class SequentialQuantizer:
                 x = x - x.mean(0)
             hessian = x.permute(1, 2, 0) @ x.movedim(0, 1) / len(x)  # (G, J, J)
         rounded = self._quantizer.quantize(rows, [bits], hessian=hessian, layer=layer.name)[bits]
-        return QuantizedParams(rounded.movedim(0, layer.channel_axis).contiguous(), bias)
+        return QuantizedParams(rounded.movedim(0, layer.channel_axis).contiguous(), bias, self._grids[index])
 
     def _mean(self, subgraph: Subgraph, index: int, lives: list[Live]) -> Tensor:
         """The layer's mean output ``(O,)`` in a network, in its first use."""
@@ -270,7 +274,8 @@ class SequentialQuantizer:
             weights = self._kept.get((_WEIGHTS, path[:depth]))
             both = [self._kept.get((b, way)) for way in _ways(path[:depth]) for b in range(len(self._batches))]
             if weights is not None and None not in both:
-                params = [QuantizedParams(*pair) for pair in zip(weights[::2], weights[1::2], strict=True)]
+                parts = zip(weights[::3], weights[1::3], weights[2::3], strict=True)
+                params = [QuantizedParams(*part) for part in parts]
                 return depth, params, both[: len(self._batches)], both[len(self._batches) :]
         images = [(batch,) for batch in self._batches]
         return 0, [], images, images

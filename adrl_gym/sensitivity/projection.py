@@ -154,9 +154,9 @@ class Projector:
     def _params(self, layer: int, bits: int | None) -> QuantizedParams:
         if bits is None:
             return self._float[layer]
-        weight, bias = self._problem.quantized_params(layer, bits)
+        weight, bias, grid = self._problem.quantized_params(layer, bits)
         return QuantizedParams(
-            placed(weight.to(self._device), self._layout), None if bias is None else bias.to(self._device)
+            placed(weight.to(self._device), self._layout), None if bias is None else bias.to(self._device), grid
         )
 
     def _run(self, images: Tensor) -> Tensor:

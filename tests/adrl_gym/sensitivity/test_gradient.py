@@ -95,7 +95,7 @@ def test_products_are_those_of_each_images_weight_gradients(mixed: nn.Module, be
     network = copy.deepcopy(mixed)
     for layer, spec in enumerate(problem.layers):
         module = quantizable(network, spec)
-        weight, bias = own_params(module) if begin is None else problem.quantized_params(layer, begin)
+        weight, bias, _ = own_params(module) if begin is None else problem.quantized_params(layer, begin)
         module.weight = nn.Parameter(weight.clone())
         module.bias = nn.Parameter(torch.zeros(spec.out_channels) if bias is None else bias.clone())
     for layer, spec in enumerate(problem.layers):
@@ -105,7 +105,7 @@ def test_products_are_those_of_each_images_weight_gradients(mixed: nn.Module, be
         for (d, i), (column, b) in itertools.product(np.ndindex(2, 4), enumerate(widths[layer])):
             projected = (network(images[i : i + 1])[0] * v[d, i]).sum()
             gradients = torch.autograd.grad(projected, [own_weight, own_bias])
-            weight, bias = problem.quantized_params(layer, b)
+            weight, bias, _ = problem.quantized_params(layer, b)
             changes = weight - own_weight, (torch.zeros(()) if bias is None else bias) - own_bias
             terms = [(g * change.detach()).double() for g, change in zip(gradients, changes, strict=True)]
             rounding = 1e-4 * sum(float(term.abs().sum()) for term in terms)  # float32, of many small terms
