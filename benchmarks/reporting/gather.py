@@ -11,11 +11,12 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tyro
 
 from adrl_agents.runs import Episode, SearchResult, load_history
+from adrl_agents.sweep import as_text, result_columns
 from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.harness.store import Key, Store, key_columns, key_of, locked, merged, write
 from benchmarks.harness.suites import Run, Suite, results_of
@@ -44,26 +45,8 @@ def finished_runs(store: Store, runs: Iterable[Run]) -> list[Done]:
 
 def run_row(done: Done) -> Row:
     """One run's outcome."""
-    result = done.result
-    columns = {
-        "episodes": result.episodes,
-        "evaluations": result.evaluations,
-        "seconds": result.seconds,
-        "search_accuracy": result.search_accuracy,
-        "float_search_accuracy": result.float_search_accuracy,
-        "test_accuracy": result.test_accuracy,
-        "float_test_accuracy": result.float_test_accuracy,
-        "average_bits": result.average_bits,
-        "size_ratio": result.size_ratio,
-        "bits": " ".join(map(str, result.bits.values())),
-        "checkpoint": result.checkpoint[:16],
-        "torch": result.versions["torch"],
-        "commit": result.git_commit,
-        "cpu_seconds": result.cpu_seconds,
-        "memo_hits": result.memo_hits,
-        "memo_misses": result.memo_misses,
-    }
-    return {**key_columns(done.run), **_text(columns)}
+    cache = as_text({name: getattr(done.result, name) for name in ("memo_hits", "memo_misses")})
+    return {**key_columns(done.run), **result_columns(done.result), **cache}
 
 
 def variance_rows(finished: Sequence[Done]) -> list[Row]:
@@ -77,7 +60,7 @@ def variance_rows(finished: Sequence[Done]) -> list[Row]:
                 "reward_mean": round(statistics.mean(rewards), 6),
                 "reward_std": round(statistics.stdev(rewards), 6),
             }
-            rows.append({**key_columns(done.run), **_text(columns)})
+            rows.append({**key_columns(done.run), **as_text(columns)})
     return rows
 
 
@@ -89,7 +72,7 @@ def curve_rows(finished: Sequence[Done]) -> list[Row]:
         for episode in done.episodes:
             if episode.best_accuracy != last or episode is done.episodes[-1]:
                 last = episode.best_accuracy
-                rows.append({**key_columns(done.run), **_text({name: getattr(episode, name) for name in CURVE})})
+                rows.append({**key_columns(done.run), **as_text({name: getattr(episode, name) for name in CURVE})})
     return rows
 
 
@@ -149,11 +132,6 @@ def gather(store: Store, runs: Iterable[Run] | None = None, without: Iterable[Ke
 
 def _setting(row: Row) -> Key:
     return tuple(row[name] for name in ("network", "quantizer", "budget", "varied"))
-
-
-def _text(columns: dict[str, Any]) -> Row:
-    """Return the values as they are written: what is not known is empty."""
-    return {name: "" if value is None or value != value else str(value) for name, value in columns.items()}
 
 
 @dataclass

@@ -203,7 +203,7 @@ def test_a_refit_that_made_it_worse_says_so(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     accuracies = {"search_accuracy": {"direct": 95.3, "refit": 92.6, "float": 100.0}}
-    monkeypatch.setattr(importlib.import_module("adrl_agents.cli.refit"), "_measured", lambda *_: accuracies)
+    monkeypatch.setattr(importlib.import_module("adrl_agents.postprocess.refitted"), "_measured", lambda *_: accuracies)
     assert command(monkeypatch, "refit", run) == 0
     assert capsys.readouterr().out.endswith(
         "note: refitting made it worse (search accuracy 95.30 -> 92.60 (float 100.00)); "

@@ -3,6 +3,7 @@
 from adrl_agents.postprocess.finetune_run import FinetuneFolder
 from adrl_agents.postprocess.finetune_trackers import FinetuneTensorboardLogger, FinetuneTracker, FinetuneWandbLogger
 from adrl_agents.postprocess.new_budget import NewBudgetOptions, answer, refuse_options_of_the_run
+from adrl_agents.postprocess.refitted import RefitOptions, refit_run
 from adrl_agents.postprocess.run import LoadedRun, RunOptions, load_run
 from adrl_agents.postprocess.weights import Recipe, quantized_network, recipe_file
 
@@ -14,10 +15,12 @@ __all__ = [
     "LoadedRun",
     "NewBudgetOptions",
     "Recipe",
+    "RefitOptions",
     "RunOptions",
     "answer",
     "load_run",
     "quantized_network",
     "recipe_file",
+    "refit_run",
     "refuse_options_of_the_run",
 ]

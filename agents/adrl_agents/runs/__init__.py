@@ -2,6 +2,7 @@
 
 from adrl_agents.runs.best import Best, rank
 from adrl_agents.runs.checkpoint import DAMAGED, Progress, load_agent, read_agent, save_agent
+from adrl_agents.runs.csv_file import Row, read_rows, write_rows
 from adrl_agents.runs.folder import LIMITS, RunFolder
 from adrl_agents.runs.history import Episode, load_history
 from adrl_agents.runs.plots import BLUE, GREY, RED, clean, draw_bits, draw_curve, png, title
@@ -18,6 +19,7 @@ __all__ = [
     "Best",
     "Episode",
     "Progress",
+    "Row",
     "RunFolder",
     "SearchResult",
     "Status",
@@ -32,6 +34,8 @@ __all__ = [
     "print_result",
     "rank",
     "read_agent",
+    "read_rows",
     "save_agent",
     "title",
+    "write_rows",
 ]

@@ -1,0 +1,62 @@
+"""The picture of a sweep: accuracy against size."""
+
+import statistics
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from adrl_agents.registry import AGENTS
+from adrl_agents.runs import Row, clean
+from adrl_agents.sweep.table import accuracy_column
+
+_MARKERS = "osD^vPX*<>hdp"  # agents are told apart without colour, too
+
+
+def draw_front(rows: Sequence[Row], name: str) -> Figure:
+    """Draw a line for each agent: the median over seeds at each budget; dashed after the refit.
+
+    Args:
+        rows: of the table of a sweep, one at least.
+        name: of the sweep, for the title.
+    """
+    figure = Figure(figsize=(6.5, 4.6), layout="constrained")
+    axes = figure.subplots()
+    accuracy = accuracy_column(rows)
+    for agent, marker in zip(dict.fromkeys(row["agent"] for row in rows), _MARKERS * len(AGENTS), strict=False):
+        own = [row for row in rows if row["agent"] == agent]
+        look = AGENTS[agent]
+        for column, line, suffix in ((accuracy, "-", ""), (f"refit_{accuracy}", "--", ", refitted")):
+            sizes, medians = _medians(own, column)
+            if sizes:
+                label = f"{look.label}{suffix}"
+                axes.plot(sizes, medians, line, label=label, color=look.colour, marker=marker, lw=1.8, ms=5)
+    axes.axhline(
+        float(rows[0][f"float_{accuracy}"]), color="black", linewidth=1.2, linestyle=":", label="float network"
+    )
+    axes.set_xlabel("size of the weights over their size in 32 bits (%)")
+    axes.set_ylabel(_axis_name(accuracy, rows[0]["data"]))
+    clean(axes)
+    seeds = len({row["seed"] for row in rows})
+    over = f"median over {seeds} seeds" if seeds > 1 else f"seed {rows[0]['seed']}"
+    figure.suptitle(f"{name}: accuracy against size\n{over}", x=0.01, ha="left", fontsize=10)
+    figure.legend(*axes.get_legend_handles_labels(), ncols=3, fontsize=8, frameon=False, loc="outside lower center")
+    return figure
+
+
+def _axis_name(accuracy: str, data: str) -> str:
+    if accuracy == "search_accuracy" and data == "data-free":
+        return "agreement with the float network (%)"
+    return f"{accuracy.replace('_', ' ')} (%)"
+
+
+def _medians(rows: Sequence[Row], column: str) -> tuple[list[float], list[float]]:
+    """Return sizes in percent and medians of a column at each budget, in the order of the budgets."""
+    by_budget: dict[float, list[Row]] = {}
+    for row in rows:
+        if row[column]:
+            by_budget.setdefault(float(row["budget"]), []).append(row)
+    points = [
+        [statistics.median(float(row[name]) for row in found) for name in ("size_ratio", column)]
+        for _, found in sorted(by_budget.items())
+    ]
+    return [100 * size for size, _ in points], [value for _, value in points]

@@ -1,0 +1,97 @@
+"""The options of a sweep, and the searches that they ask for."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import tyro
+
+from adrl_agents.adrl import ADRLConfig
+from adrl_agents.options import ADRLOptions, Options, SB3Options, SearchOptions, Switch
+from adrl_agents.registry import AGENTS
+from adrl_agents.sweep.search_task import SearchTask
+from adrl_gym.errors import AdrlGymError
+
+if TYPE_CHECKING:
+    Agent: TypeAlias = str
+else:  # the choices that tyro offers and checks
+    Agent = Literal[tuple(AGENTS)]
+
+PARETO_BUDGETS = 0.04, 0.05, 0.0625, 0.08, 0.1
+_OWN = "budget", "seed", "output", "resume", "cache", "episodes", "evaluations"  # of each search
+_KINDS: dict[str, type[Options]] = {"adrl": ADRLOptions, "haq": Options, "sb3": SB3Options, "search": SearchOptions}
+_NAMED = {"sb3": "algo", "search": "method"}  # the option that names the agent
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions(Options):
+    """Options of a sweep; those of ``Options`` are of every search."""
+
+    budgets: tuple[float, ...] = PARETO_BUDGETS
+    """Budgets of the searches: largest size of the weights over their size in 32 bits."""
+    agents: tuple[Agent, ...] = ("adrl",)
+    """Agents and methods that search at every budget."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of every agent at every budget."""
+    episodes: int = 0
+    """Bit configurations that a search tries; 0 is each agent's own number."""
+    evaluations: int | None = None
+    """Most passes over all search images that a search may take; without it, each agent's own number."""
+    refit: Switch = False
+    """Refit every network that was found; the table and the picture show it as well."""
+    threads: int = 1
+    """CPU threads of one search. Results of several threads may differ from those of one in the last digits."""
+    adrl: ADRLConfig = field(default_factory=ADRLConfig)
+    """Settings of ADRL."""
+    budget: Annotated[float, tyro.conf.Suppress] = Options.budget
+    seed: Annotated[int, tyro.conf.Suppress] = Options.seed
+    cache: Annotated[str | None, tyro.conf.Suppress] = None
+    resume: Annotated[bool, tyro.conf.Suppress] = True
+    output: Path | None = None
+    """Folder of the sweep; without it, runs/<env>-sweep. The same command goes on where a sweep was stopped."""
+
+    def check(self) -> None:
+        """Refuse impossible values before anything is done; raises ``AdrlGymError``."""
+        for name in ("budgets", "agents", "seeds"):
+            _refuse_repeated(name, getattr(self, name))
+        if self.episodes != 0:
+            self._at_least_one("episodes")
+        self._at_least_one("threads")
+        for task in self.tasks():
+            task.options.check()
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the table, the picture and the runs."""
+        return self.output or Path("runs") / self.run_name("sweep").rpartition("-")[0]
+
+    def tasks(self) -> list[SearchTask]:
+        """Return every search: all seeds and agents of a budget before those of the next one."""
+        grid = [(budget, agent, seed) for budget in self.budgets for agent in self.agents for seed in self.seeds]
+        return [self._task(*point) for point in grid]
+
+    def _task(self, budget: float, agent: str, seed: int) -> SearchTask:
+        command = AGENTS[agent].command
+        kind = _KINDS[command]
+        values: dict[str, Any] = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(Options) if f.name not in _OWN
+        }
+        values |= {"budget": budget, "seed": seed, "wandb_group": self.wandb_group or self.folder.name}
+        values |= {"episodes": self.episodes} if self.episodes else {}
+        values |= {"evaluations": self.evaluations} if self.evaluations is not None else {}
+        if kind is ADRLOptions:
+            values |= {f.name: getattr(self.adrl, f.name) for f in dataclasses.fields(ADRLConfig)}
+        if command in _NAMED:
+            values[_NAMED[command]] = agent
+        options = kind(**values)
+        return SearchTask(f"{options.run_name(agent)}-s{seed}", agent, options, self.refit, self.threads)
+
+
+def _refuse_repeated(name: str, values: Sequence[object]) -> None:
+    if not values:
+        raise AdrlGymError(f"{name} must hold one value at least", parameter=name)
+    for value in values:
+        if values.count(value) > 1:
+            raise AdrlGymError(f"{name} holds {value} twice: give each value once", parameter=name)

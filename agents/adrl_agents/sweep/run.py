@@ -1,0 +1,81 @@
+"""A sweep from options to files."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from adrl_agents import interrupts
+from adrl_agents.runs import Row, png, write_rows
+from adrl_agents.search import make_env
+from adrl_agents.sweep.front import draw_front
+from adrl_agents.sweep.options import SweepOptions
+from adrl_agents.sweep.search_task import SearchTask, perform
+from adrl_agents.sweep.table import printed_table, sweep_rows
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.files import write_whole
+from adrl_gym.progress import bar
+
+TABLE, PICTURE = "sweep.csv", "pareto.png"
+_WIDE = 10_000  # characters
+
+
+def run_sweep(options: SweepOptions) -> list[Row]:
+    """Run every search that is not finished, write the table after each, and the picture at the end.
+
+    Args:
+        options: of the sweep.
+
+    Returns:
+        The rows of the table.
+
+    Raises:
+        AdrlGymError: bad input, or searches that failed; all others are done.
+        KeyboardInterrupt: finished searches are in the folder.
+    """
+    options.check()
+    folder, tasks = options.folder, options.tasks()
+    left = [task for task in tasks if task.result(folder) is None]
+    failed: dict[str, str] = {}
+    if left:
+        make_env(min((task.options for task in left), key=lambda one: one.budget))  # bad input is told before any work
+    try:
+        with bar("sweep", len(tasks), "searches", len(tasks) - len(left)) as shown:
+            for name, error in _one_by_one(left, folder):
+                failed |= {} if error is None else {name: error}
+                _write_table(tasks, folder)
+                shown.update()
+                interrupts.raise_if_pressed()
+    except KeyboardInterrupt:
+        print(f"finished searches are in {folder}; the same command goes on", file=sys.stderr)
+        raise
+    rows = _write_table(tasks, folder)
+    if rows:
+        write_whole(folder / PICTURE, png(draw_front(rows, folder.name)))
+        table, console = printed_table(rows), Console(file=sys.stdout, highlight=False)
+        console.width = max(console.width, Console(width=_WIDE).measure(table).maximum)
+        console.print(table)
+        print(f"written to {folder / TABLE} and {folder / PICTURE}")
+    if failed:
+        told = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        raise AdrlGymError(f"{len(failed)} of {len(tasks)} searches failed, all others are done: {told}")
+    return rows
+
+
+def _one_by_one(tasks: Sequence[SearchTask], folder: Path) -> Iterator[tuple[str, str | None]]:
+    """Run searches in this process; yield the name of each, and what is wrong if it failed."""
+    for task in tasks:
+        error = None
+        try:
+            perform(task, folder)
+        except AdrlGymError as raised:
+            error = str(raised)
+        yield task.name, error
+
+
+def _write_table(tasks: Sequence[SearchTask], folder: Path) -> list[Row]:
+    rows = sweep_rows(tasks, folder)
+    if rows:
+        write_rows(folder / TABLE, rows)
+    return rows
