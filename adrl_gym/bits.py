@@ -5,14 +5,15 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any, overload
 
 from torch import Tensor
 
-from adrl_gym.costs import NONE_KEPT
 from adrl_gym.errors import AdrlGymError
 
 _SCHEMA = 1
+NONE_KEPT: Mapping[int, int] = MappingProxyType({})
 
 Bits = Sequence[int | None]  # a bit-width for every layer; None leaves the layer float
 

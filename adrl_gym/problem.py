@@ -2,17 +2,15 @@
 
 import copy
 import math
-import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from torch import nn
 
-from adrl_gym import costs
-from adrl_gym.bits import BitConfig, Bits, check_bits, check_partly_float, match_keep, natural
+from adrl_gym.bits import BitConfig, Bits, check_bits, check_partly_float, natural
 from adrl_gym.config import ProblemConfig
 from adrl_gym.datasets import Splits, prepared_for
 from adrl_gym.devices import check_device
@@ -30,13 +28,12 @@ from adrl_gym.quantization import (
     SequentialQuantizer,
     find_quantizer,
 )
+from adrl_gym.search_space import SearchSpace
 
-Width = TypeVar("Width", int, int | None)
 ERROR_RATE = 0.05  # that a comparison drops the best candidate; what it saves is in docs/evaluation.md, Ablations
-_RENAMED = {"free": "searchable", "kept": "fixed_bits", "lowest": "min_bits", "highest": "max_bits"}
 
 
-class QuantProblem:
+class QuantProblem(SearchSpace):
     """Interface of every agent and search: measure a bit configuration, fit it to the budget.
 
     Args:
@@ -50,10 +47,7 @@ class QuantProblem:
     Attributes:
         config: the settings.
         network: the float network, with each ``nn.MultiheadAttention`` as Linear layers; not to be changed.
-        layers: all quantizable layers in forward order. A configuration has a bit-width for each of them.
-        fixed_bits: index of each layer that is not searched -> its bits.
-        searchable: indices of the layers that are searched.
-        min_bits, max_bits: range of the searched layers' bits.
+        layers, parameters, fixed_bits, searchable, min_bits, max_bits, budget, limits: see ``SearchSpace``.
         unquantized: one line on weights that stay float; ``None`` if there are none.
         images, images_hash: number of search images, and content hash of them and their labels.
         slice_size, most_evaluations: images that run at a time; limit of ``evaluations`` that a search sets itself.
@@ -73,20 +67,16 @@ class QuantProblem:
         **changes: Any,
     ) -> None:
         self.config = config = (config or ProblemConfig()).replace(**changes)
-        self.min_bits, self.max_bits = config.bits
         devices = check_device(config.device)
         network = prepared_for(network, splits.search, splits.test)
         self.name, self.splits = name, splits
-        self.quantizer, self.budget, self.bias_correction = config.quantizer, config.budget, config.bias_correction
+        self.quantizer, self.bias_correction = config.quantizer, config.bias_correction
         self.calibration, self.checkpoint = config.calibration, content_hash(network.state_dict())
         network = with_linear_attention(network)
         self.images, self.images_hash = len(splits.search), splits.search.hash
-        self.layers = find_layers(network, tuple(splits.search.images.shape[1:]), splits.search.images.dtype)
-        self.parameters = tuple(layer.parameters for layer in self.layers)
+        layers = find_layers(network, tuple(splits.search.images.shape[1:]), splits.search.images.dtype)
+        super().__init__(layers, config)
         self.unquantized = unquantized(network, self.layers)
-        self.fixed_bits = match_keep(config.keep, [layer.name for layer in self.layers])
-        self.searchable = tuple(index for index in range(len(self.layers)) if index not in self.fixed_bits)
-        costs.check_budget(self.budget, self.parameters, self.min_bits, self.fixed_bits)
         if next(network.parameters()).device != devices[0]:
             network = copy.deepcopy(network).to(devices[0])
         self.network = network
@@ -247,33 +237,6 @@ class QuantProblem:
     def quantized_params(self, layer: int, bits: int) -> QuantizedParams:
         """Return a layer's independently quantized weight and bias; the first call quantizes all layers."""
         return self._params[layer][bits]
-
-    def project(self, bits: Sequence[int]) -> tuple[int, ...]:
-        """Apply HAQ's action wall: the nearest configuration below that meets the budget, fixed bits as they are."""
-        return costs.project(bits, self.parameters, self.budget, self.min_bits, self.fixed_bits)
-
-    def with_fixed(self, bits: Sequence[Width]) -> tuple[Width | int, ...]:
-        """Extend bit-widths of the searched layers, ``len(searchable)`` of them, to those of all layers."""
-        whole: dict[int, Width | int] = {**self.fixed_bits, **dict(zip(self.searchable, bits, strict=True))}
-        return tuple(whole[index] for index in range(len(self.layers)))
-
-    def size_ratio(self, bits: Sequence[int]) -> float:
-        """Return weight bits over 32-bit weight bits."""
-        return costs.size_ratio(bits, self.parameters)
-
-    def average_bits(self, bits: Sequence[int]) -> float:
-        """Return the mean bits a weight."""
-        return costs.average_bits(bits, self.parameters)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _RENAMED:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        warnings.warn(f"QuantProblem.{name} is now {_RENAMED[name]}", DeprecationWarning, stacklevel=2)
-        return getattr(self, _RENAMED[name])
-
-    @property
-    def _allowed(self) -> tuple[int, int, int, dict[int, int]]:
-        return len(self.layers), self.min_bits, self.max_bits, self.fixed_bits
 
     def _count(self, images: int | None) -> int:
         """Return the number of search images; ``None`` is all."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adrl_gym.costs import allowed_bits
 from adrl_gym.problem import QuantProblem
 from adrl_gym.sensitivity.knapsack import Knapsack, lagrange_multiplier, solve_exactly
 
@@ -74,7 +73,7 @@ class SensitivityTable:
 def searchable_budget(problem: QuantProblem) -> int:
     """Return the weight bits that the budget leaves to the searched layers, after those at fixed bits."""
     fixed = sum(problem.parameters[index] * b for index, b in problem.fixed_bits.items())
-    return allowed_bits(problem.budget, problem.parameters) - fixed
+    return problem.limits.allowed[0] - fixed
 
 
 def finite(costs: np.ndarray) -> np.ndarray:

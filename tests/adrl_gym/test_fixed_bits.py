@@ -18,7 +18,7 @@ from torch import nn
 from adrl_agents import ADRL, HAQ
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.bits import check_bits, match_keep, parse_keep
-from adrl_gym.costs import project, size_ratio
+from adrl_gym.costs import Limits, size_cost, size_ratio
 from adrl_gym.envs.access import problem_of
 from adrl_gym.sensitivity.table import SensitivityTable
 
@@ -40,12 +40,12 @@ def test_projection_never_touches_what_is_kept(data: st.DataObject) -> None:
     kept = data.draw(st.dictionaries(st.integers(0, layers - 1), st.integers(1, 8)))
     smallest = size_ratio([kept.get(index, 1) for index in range(layers)], parameters)
     budget = data.draw(st.floats(smallest, 0.25)) if smallest < 0.25 else 0.25
-    projected = project(bits, parameters, budget, 1, kept)
+    projected = Limits([(size_cost(parameters), budget)], 1, kept).project(bits)
     assert size_ratio(projected, parameters) <= budget
     assert all(projected[index] == b for index, b in kept.items())
     assert all(1 <= projected[index] <= bits[index] for index in range(layers) if index not in kept)
     with pytest.raises(AdrlGymError, match="no configuration meets"):
-        project(bits, parameters, 0.99 * smallest, 1, kept)
+        Limits([(size_cost(parameters), 0.99 * smallest)], 1, kept)
 
 
 def test_the_environment_steps_over_the_other_layers_alone(tiny: nn.Module, batches: Batches) -> None:

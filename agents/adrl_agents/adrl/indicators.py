@@ -271,7 +271,7 @@ def uniform_rest(problem: QuantProblem, decided: tuple[int, ...]) -> tuple[int, 
     """Complete ``decided`` bits of the first searched layers by the largest bit-width for all others that fits."""
     others = len(problem.searchable) - len(decided)
     for b in range(problem.max_bits, problem.min_bits, -1):
-        if problem.size_ratio(problem.with_fixed((*decided, *[b] * others))) <= problem.budget:
+        if problem.fits(problem.with_fixed((*decided, *[b] * others))):
             return (*decided, *[b] * others)
     return (*decided, *[problem.min_bits] * others)
 

@@ -22,7 +22,7 @@ def exhaustive(problem: QuantProblem, *, episodes: int, evaluations: int | None)
             parameter="method",
         )
     every = itertools.product(widths, repeat=n)
-    fitting = [bits for bits in every if problem.size_ratio(problem.with_fixed(bits)) <= problem.budget]
+    fitting = [bits for bits in every if problem.fits(problem.with_fixed(bits))]
     for name, limit in (("episodes", episodes), ("evaluations", evaluations)):
         if limit is not None and limit < len(fitting):
             raise AdrlGymError(

@@ -127,7 +127,7 @@ def candidates(read: Recorded, profile_images: int | None, env: gym.Env[Any, Any
 
     def sure() -> Iterator[tuple[int, ...]]:
         yield problem.project(read.result.config.for_layers(names))
-        fitting = [bits for bits in tried if problem.size_ratio(bits) <= problem.budget]
+        fitting = [bits for bits in tried if problem.fits(bits)]
         yield from sorted(fitting, key=lambda bits: rank(tried[bits]))[:1]
         yield problem.with_fixed(solved)
         agent = load_trained(read.folder.agent, read.result.agent, env)

@@ -29,6 +29,7 @@ from adrl_agents.runs.result import SearchResult
 from adrl_agents.search.loop import loop_of
 from adrl_agents.search.run import run_search
 from adrl_gym import AdrlGymError, QuantProblem
+from adrl_gym.costs import Limits, size_cost
 from adrl_gym.datasets.own import own_splits
 from adrl_gym.envs.access import problem_of
 from adrl_gym.sensitivity.table import SensitivityTable
@@ -130,7 +131,7 @@ def test_the_loss_is_a_score_of_the_table(tmp_path: Path, problem: QuantProblem,
 
 def test_uniform_bits_come_first_and_then_what_is_left_of_the_budget(problem: QuantProblem) -> None:
     assert found(problem, "uniform") == [(3, 3, 3, 3), problem.project((4, 4, 4, 4))]
-    problem.budget = 3 / 32
+    problem.limits = Limits([(size_cost(problem.parameters), 3 / 32)], problem.min_bits)
     assert found(problem, "uniform") == [(3, 3, 3, 3)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from adrl_agents.runs.history import Episode, history_csv
 from adrl_agents.runs.result import SearchResult
-from adrl_gym.costs import average_bits, project, size_ratio
+from adrl_gym.costs import Limits, average_bits, size_cost, size_ratio
 from benchmarks.harness.store import Store
 from benchmarks.harness.suites import Suite
 from benchmarks.reporting.gather import gather as gather_store
@@ -23,7 +23,7 @@ FLOAT = 91.0
 def finish(run: Any, folder: Path, episodes: int, start: float = 0.0, end: float = 88.0, speed: float = 0.05) -> None:
     """Leave a finished run: accuracy rises from 60 % to ``end`` %, the first evaluations went into a table."""
     generator = np.random.default_rng(zlib.crc32(run.name.encode()))
-    bits = list(project(generator.integers(1, 8, 20).tolist(), PARAMETERS, run.budget, 1))
+    bits = list(Limits([(size_cost(PARAMETERS), run.budget)], 1).project(generator.integers(1, 8, 20).tolist()))
     history, best = [], 0.0
     for count in range(1, episodes + 1):
         accuracy = end - (end - 60) * math.exp(-speed * count) - generator.exponential(8 * math.exp(-speed * count))

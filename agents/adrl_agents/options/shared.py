@@ -1,38 +1,29 @@
-"""The typed options of the command lines: one dataclass for all agents, with the help beside each field."""
+"""Options that all agents share, with the help beside each field."""
 
 import dataclasses
-import importlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
-import gymnasium as gym
 import tyro
-from gymnasium.envs.registration import EnvSpec
 
-from adrl_agents.adrl import ADRLConfig
-from adrl_agents.registry import names
+from adrl_agents.options.environment_ids import DEFAULT_ID, GENERIC_ID, spec_of
 from adrl_gym.bits import check_range, parse_keep
 from adrl_gym.config import ProblemConfig
 from adrl_gym.datasets import SEARCH_IMAGES
-from adrl_gym.devices import check_device as check_device
+from adrl_gym.devices import check_device
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import Precision, Score
+from adrl_gym.evaluation import Precision
 from adrl_gym.quantization import QUANTIZERS, Calibration
-from adrl_gym.sensitivity import Sensitivity
 
 if TYPE_CHECKING:
-    Algo: TypeAlias = str
-    Method: TypeAlias = str
     Quantizer: TypeAlias = str
 else:  # the choices that tyro offers and checks
-    Algo, Method, Quantizer = Literal[names("sb3")], Literal[names("search")], Literal[tuple(QUANTIZERS)]
+    Quantizer = Literal[tuple(QUANTIZERS)]
 
 _PROBLEM = ProblemConfig()  # the home of the defaults
 
-DEFAULT_ID = "adrl_gym/ResNet20-Cifar10-v0"
-GENERIC_ID = "adrl_gym/MixedPrecisionQuant-v0"
 Switch: TypeAlias = Annotated[bool, tyro.conf.FlagCreatePairsOff]  # --resume, without a --no-resume
 
 # Options that say where things lie or what is done beside the search; all others make a run what it is. The algorithm
@@ -209,83 +200,3 @@ def cache_beside(folder: Path) -> Path:
     """Return the default cache file of the runs in the folder above this one."""
     new, old = folder.parent / "cache.sqlite", folder.parent / "memo.sqlite"
     return old if old.exists() and not new.exists() else new
-
-
-@dataclass(frozen=True, kw_only=True)
-class ADRLOptions(ADRLConfig, Options):
-    """Options of ADRL."""
-
-    episodes: int = 40
-    """Bit configurations to try."""
-    evaluations: int | None = 40
-    """Most passes over all search images that the search may take, tables of sensitivity included; None is no limit."""
-
-    def like(self, recorded: dict[str, Any]) -> Self:
-        """Return these options for a run that is resumed; those before gradients measured, without a limit."""
-        if "sensitivity" in recorded:
-            return self
-        limit = None if self.evaluations == ADRLOptions.evaluations else self.evaluations
-        images = recorded.get("profile_images") if self.profile_images is None else self.profile_images
-        return dataclasses.replace(self, sensitivity="measured", evaluations=limit, profile_images=images)
-
-    def check(self) -> None:
-        """Return the options of all agents, and ADRL's own."""
-        super().check()
-        self._at_least_one("k", *(["profile_images"] if self.profile_images is not None else []))
-        if not self.memoization and self.cache != "none":
-            raise AdrlGymError(
-                "memoization is off, but a cache on disk remembers all the same: set cache to none", parameter="cache"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SB3Options(Options):
-    """Options of Stable-Baselines3's own agents."""
-
-    algo: Algo = "ddpg"
-    """Which agent of Stable-Baselines3."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchOptions(Options):
-    """Options of the searches that do not learn."""
-
-    method: Method
-    """Method that chooses configurations; docs/agents.md describes each."""
-    sensitivity: Sensitivity = "measured"
-    """Source of the one-layer table of greedy, ip and local: from gradients (of the score kl), or measured."""
-    score: Score = "kl"
-    """Score of the one-layer table of greedy, ip and local: accuracy, agreement, divergence, or loss on labels."""
-    profile_images: int = 250
-    """Number of search images that table is measured on."""
-
-    def check(self) -> None:
-        """Return the options of all agents, and the table's own."""
-        super().check()
-        self._at_least_one("profile_images")
-
-
-def spec_of(env_id: str) -> EnvSpec:
-    """The specification of a quantization environment; of ``module:id``, the module is imported.
-
-    Raises:
-        AdrlGymError: there is no such environment, or it is of another kind; says which there are.
-    """
-    module, _, name = env_id.rpartition(":")
-    if module.startswith("."):
-        raise AdrlGymError(
-            f"env_id {env_id} begins with a dot: give the whole name of the module, e.g. my_package.module:id",
-            parameter="env_id",
-        )
-    entry_point = gym.spec(GENERIC_ID).entry_point
-    try:
-        if module:
-            importlib.import_module(module)
-        spec = gym.spec(name)
-        if spec.entry_point == entry_point:
-            return spec
-        problem = f"{env_id} is no quantization environment"
-    except (gym.error.Error, ModuleNotFoundError) as error:
-        problem = f"unknown environment {env_id} ({error})"
-    known = sorted(known for known, spec in gym.registry.items() if spec.entry_point == entry_point)
-    raise AdrlGymError(f"{problem}; choose one of {', '.join(known)}, or module:id of your own", parameter="env_id")

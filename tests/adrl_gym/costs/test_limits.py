@@ -1,15 +1,24 @@
 """Sizes of configurations and their projection onto a budget."""
 
 import re
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adrl_gym import AdrlGymError
-from adrl_gym.costs import FLOAT_BITS, allowed_bits, average_bits, project, size_ratio, weight_bits
+from adrl_gym.costs import FLOAT_BITS, Limits, average_bits, size_cost, size_ratio, weight_bits
 
+NONE: dict[int, int] = {}
 LAYERS = st.lists(st.tuples(st.integers(1, 8), st.integers(1, 10**6)), min_size=1, max_size=30)
+
+
+def project(
+    bits: Sequence[int], parameters: Sequence[int], budget: float, min_bits: int, kept: Mapping[int, int] = NONE
+) -> tuple[int, ...]:
+    """Project onto a budget of the size."""
+    return Limits([(size_cost(parameters), budget)], min_bits, kept).project(bits)
 
 
 @given(LAYERS, st.floats(1 / 32, 0.3))
@@ -33,7 +42,7 @@ def test_a_budget_that_is_a_size_ratio_leaves_that_configuration_alone(
     bits, parameters = zip(*layers, strict=True)
     budget = size_ratio(bits, parameters)
     assert project(bits, parameters, budget, min_bits=1) == bits
-    assert allowed_bits(budget, parameters) == weight_bits(bits, parameters)
+    assert size_cost(parameters).allowed(budget) == weight_bits(bits, parameters)
     assert project(bits, parameters, float("inf"), min_bits=1) == bits
     kept = {0: bits[0]}
     smallest = size_ratio([bits[0], *[1] * (len(bits) - 1)], parameters)

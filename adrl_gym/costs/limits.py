@@ -1,0 +1,87 @@
+"""The limits of a budget, and HAQ's action wall, which brings a configuration within them."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from adrl_gym.bits import NONE_KEPT
+from adrl_gym.costs.cost import AdditiveCost
+from adrl_gym.errors import AdrlGymError
+
+
+class Limits:
+    """Largest costs of a network's bit configurations.
+
+    Args:
+        budget: pairs of a cost and the largest share of the float network's that it may be.
+        min_bits: no searched layer goes below.
+        kept: index of a layer -> bits that it has whatever is asked, and that it never gives.
+
+    Attributes:
+        costs: those limited, in the order given.
+        allowed: largest total of each, in its units.
+
+    Raises:
+        AdrlGymError: no configuration meets the budget; says the smallest possible.
+
+    >>> from adrl_gym.costs import size_cost
+    >>> Limits([(size_cost([100, 100]), 0.1)], min_bits=1).project([4, 4])
+    (3, 3)
+    >>> Limits([(size_cost([100, 100]), 0.1)], min_bits=1, kept={1: 4}).project([4, 4])
+    (2, 4)
+    """
+
+    def __init__(
+        self, budget: Sequence[tuple[AdditiveCost, float]], min_bits: int, kept: Mapping[int, int] = NONE_KEPT
+    ) -> None:
+        self.costs = tuple(cost for cost, _ in budget)
+        self.min_bits, self.kept = min_bits, kept
+        for cost, limit in budget:
+            self._check(cost, limit)
+        self.allowed = tuple(cost.allowed(limit) for cost, limit in budget)
+
+    def fits(self, bits: Sequence[int]) -> bool:
+        """Return whether a configuration of all layers is within every limit."""
+        return min(self._left(bits)) >= 0
+
+    def full(self, bits: Sequence[int]) -> bool:
+        """Return whether a configuration of all layers leaves nothing of some limit."""
+        return min(self._left(bits)) <= 0
+
+    def project(self, bits: Sequence[int]) -> tuple[int, ...]:
+        """HAQ's action wall: take bits away until the configuration is within every limit.
+
+        From the last layer backwards every layer gives one bit, round after round, and it stops as soon as the
+        configuration fits. One that fits is left alone. Source: HAQ, section 3.3, and its ``_final_action_wall``.
+
+        Args:
+            bits: bit-width of each layer.
+        """
+        projected = [self.kept.get(index, b) for index, b in enumerate(bits)]
+        left = self._left(projected)
+        while min(left) < 0:
+            for index in reversed(range(len(projected))):
+                if min(left) >= 0:
+                    break
+                b = projected[index]
+                if index not in self.kept and b > self.min_bits:
+                    projected[index] = b - 1
+                    left = [
+                        room + cost.entries[index][b - 1] - cost.entries[index][b - 2]
+                        for room, cost in zip(left, self.costs, strict=True)
+                    ]
+        return tuple(projected)
+
+    def _left(self, bits: Sequence[int]) -> list[int]:
+        """Return the units of each cost that a configuration leaves; negative where it is over the limit."""
+        return [allowed - cost.total(bits) for cost, allowed in zip(self.costs, self.allowed, strict=True)]
+
+    def _check(self, cost: AdditiveCost, limit: float) -> None:
+        smallest = cost.ratio([self.kept.get(index, self.min_bits) for index in range(len(cost.entries))])
+        if not limit >= smallest:
+            how = f"all layers at {self.min_bits} bits"
+            if self.kept:
+                how = f"{len(self.kept)} layers kept at their bits, the others at {self.min_bits}"
+            raise AdrlGymError(
+                f"no configuration meets a budget of {limit:g} times the {cost.whole_name}: "
+                f"the smallest possible is {math.ceil(1e6 * smallest) / 1e6:g} ({how})"  # rounded up: it may be taken
+            )
