@@ -46,7 +46,7 @@ class ProblemConfig:
     cache: str | Path | None = None
     """SQLite file of evaluations, shared by runs and processes; None keeps them in memory alone."""
     activation_memory: int = 2 << 30
-    """Bytes that activations may take which later configurations begin from; 0 keeps none."""
+    """Bytes for quantized weights and for activations that later configurations begin from; these get half at least."""
     profile_precision: Precision = "float32"
     """Precision of profiling; bfloat16 where the processor has it. What is reported is float32."""
 

@@ -99,8 +99,7 @@ class QuantProblem(SearchSpace):
             bias_correction=self.bias_correction,
             sequential=self._sequential if self.calibration == "sequential" else None,
             precision=config.profile_precision,
-            # Sequential calibration keeps activations of its own.
-            activation_memory=config.activation_memory // (2 if self.calibration == "sequential" else 1),
+            activation_memory=self._activation_memory,
             cache=None if config.cache is None else Path(config.cache),
         )
         self.slice_size = self._evaluation.slice_size
@@ -246,6 +245,15 @@ class QuantProblem(SearchSpace):
             raise AdrlGymError(f"images={images!r}: at least 1 search image is needed; leave it out for all")
         return min(natural(images), self.images)
 
+    @property
+    def _activation_memory(self) -> int:
+        """Return the bytes that activations may take beside quantized weights, or those of sequential calibration."""
+        memory = self.config.activation_memory
+        if self.calibration == "sequential":
+            return memory // 2
+        weights = 4 * (self.max_bits - self.min_bits + 1) * sum(self.parameters)
+        return max(memory // 2, memory - weights)
+
     @cached_property
     def _sequential(self) -> SequentialQuantizer:
         return SequentialQuantizer(
@@ -254,5 +262,5 @@ class QuantProblem(SearchSpace):
             self.splits.search.images[:CALIBRATION_IMAGES],
             quantizer=find_quantizer(self.quantizer),
             bias_correction=self.bias_correction,
-            activation_memory=self.config.activation_memory // 2 if self.calibration == "sequential" else 0,
+            activation_memory=self._activation_memory if self.calibration == "sequential" else 0,
         )

@@ -13,6 +13,7 @@ from adrl_gym.bits import Bits
 from adrl_gym.datasets.images import Images
 from adrl_gym.datasets.own import own_splits
 from adrl_gym.evaluation.engine import Engine
+from adrl_gym.graph import ActivationCache
 from adrl_gym.refit import refit
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
@@ -51,6 +52,26 @@ def test_float_layers_are_measured(problem: QuantProblem) -> None:
     assert problem.evaluate(bits).kl == problem.costs([[8, None, None, 2]], "kl").mean()
     with pytest.raises(AdrlGymError, match="layer 1: None bits"):
         problem.quantized((8, None, 2, 2))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("spare", "kept"), [(10**6, 10**6), (0, "half")])
+def test_quantized_weights_share_the_memory_of_activations(
+    tiny: nn.Module, batches: Batches, monkeypatch: pytest.MonkeyPatch, spare: int, kept: int | str
+) -> None:
+    """Activations get what the weights at all bit-widths leave over, and half of it at least."""
+    limits: list[int] = []
+
+    class Kept(ActivationCache):
+        def __init__(self, limit: int) -> None:
+            limits.append(limit)
+            super().__init__(limit)
+
+    monkeypatch.setattr("adrl_gym.evaluation.engine.ActivationCache", Kept)
+    weights = 4 * 3 * sum(m.weight.numel() for m in tiny.modules() if isinstance(m, nn.Conv2d | nn.Linear))
+    QuantProblem(
+        tiny, own_splits(batches), quantizer="linear", bits=(2, 4), activation_memory=weights + spare
+    ).evaluate((2, 2, 2, 2))
+    assert limits[0] == (weights // 2 if kept == "half" else kept)
 
 
 def test_the_float_network_runs_on_the_test_images_once(

@@ -89,7 +89,7 @@ class Options:
     cache: str | None = None
     """File of what was measured before, shared by runs; or none. Without it, cache.sqlite beside the output."""
     activation_gib: float = _PROBLEM.activation_memory / 2**30
-    """Memory for activations that later configurations can begin from, in GiB; 0 keeps none."""
+    """Memory for quantized weights and for activations that later configurations begin from, in GiB; 0 keeps none."""
     profile_precision: Precision = _PROBLEM.profile_precision
     """Precision of profiling; bfloat16 where the processor has it. What is reported is float32."""
     output: Path | None = None
