@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from adrl_gym.quantization.grid import nonzero
+from adrl_gym.quantization.refitting import gains
 from adrl_gym.quantization.shortcuts import Gram, few_samples
 
 RIDGES = (0.01, 0.1, 1.0, 10.0)  # lambda over the mean of the diagonal of ``E[x_q x_q']``
@@ -112,6 +113,7 @@ class Inputs:
         means = [x.mean(0) if centred else torch.zeros_like(x[0]) for x in (floats, quantized)]
         self._mean, self._mean_quantized = means  # (G, J) each
         x, x_q = floats - means[0], quantized - means[1]  # (P, G, J) each
+        self._x, self._x_q = x, x_q
         half = -(-len(x) // 2)
         halves = list(zip(x.split(half), x_q.split(half), strict=True))
         self._halves: Sequence[_Moments | _Samples]
@@ -134,6 +136,11 @@ class Inputs:
     def shift(self, weight: Tensor, quantized: Tensor) -> Tensor:
         """Return the change of the bias that keeps the mean output: ``W E[x] - W_q E[x_q]``, ``(O,)``."""
         return _outputs(weight, self._mean) - _outputs(quantized, self._mean_quantized)
+
+    def gain(self, weight: Tensor, quantized: Tensor) -> Tensor:
+        """Return the factors ``(O,)`` that give outputs the power that those of the float layer have."""
+        powers = [_outputs_at(weight, self._x), _outputs_at(quantized, self._x_q)]  # (G, P, O/G) each
+        return gains(*(y.square().sum(1).flatten() for y in powers))
 
     def _ridge(self, weight: Tensor) -> float:
         """The ridge whose ``W*`` of one half of the inputs does best on the other half (two-fold cross-validation)."""
@@ -162,6 +169,11 @@ def _samples(x: Tensor, x_q: Tensor, count: int) -> _Samples:
 def _moments(x: Tensor, x_q: Tensor, count: int) -> _Moments:
     """Return the moments of ``(P, G, J)`` each, as parts of means over ``count`` positions."""
     return _Moments(*(part.permute(1, 2, 0) @ x_q.movedim(0, 1) / count for part in (x, x_q)))
+
+
+def _outputs_at(weight: Tensor, x: Tensor) -> Tensor:
+    """Return the outputs ``(G, P, O/G)`` of a layer with ``weight`` ``(O, ...)`` for inputs ``(P, G, J)``."""
+    return x.movedim(0, 1) @ weight.reshape(x.shape[1], -1, x.shape[2]).mT
 
 
 def _outputs(weight: Tensor, x: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 A layer that is quantized by itself expects the float network's inputs, and gets those that the quantized layers before
 it make. Here the float and the quantized network run side by side on a few unlabelled images, from one quantizable
 layer to the next. At each, the inputs of both at the same sampled positions say which weights give the float layer's
-outputs best from the quantized network's inputs, in closed form (``quantizers/refit.py``); these weights are rounded.
+outputs best from the quantized network's inputs, in closed form (``least_squares.py``); these weights are rounded.
+Then their codes and scales are improved, and outputs get the float network's variance (``refitting``).
 
 Sources:
     OBC (Frantar, Singh and Alistarh 2022, "Optimal Brain Compression"): layer after layer, each one compressed for the
@@ -22,34 +23,30 @@ import contextlib
 import copy
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.graph import ActivationCache, Live, Subgraph, TraceError, batches, partition_unfolded
+from adrl_gym.graph import ActivationCache, Live, Subgraph, TraceError, alike, batches, partition_unfolded
 from adrl_gym.layers import (
-    Convolution,
     LayerSpec,
     Quantizable,
     QuantizedParams,
-    Transposed,
     input_grid,
     layer_input,
     load_quantized,
     own_params,
     quantizable,
     set_input_grid,
-    spatial_sides,
 )
+from adrl_gym.outputs import by_position
 from adrl_gym.progress import tracked
 from adrl_gym.quantization.base import Quantizer
-from adrl_gym.quantization.hessian import transposed_sums
 from adrl_gym.quantization.least_squares import Inputs
 from adrl_gym.quantization.measured_shift import measured_layers, output_sum
-from adrl_gym.quantization.patches import chosen_patches, output_size, patches_at, positions_of
+from adrl_gym.quantization.refitting import descend, hessian_of, rescale, sampled_inputs, scaled, temperature
 
 Calibration = Literal["independent", "sequential"]  # how bits become a network
 CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
@@ -157,6 +154,7 @@ class SequentialQuantizer:
             if here + 1 < len(path):
                 lives = [quantized.run(*live) for live in lives]
                 self._keep(path[: here + 1], found, float_lives, lives)
+        self._temper(bits, found, torch.cat([logits for (logits,) in float_lives]), lives)
         return found
 
     def forget(self) -> None:
@@ -174,24 +172,40 @@ class SequentialQuantizer:
         rows = weight.movedim(layer.channel_axis, 0)  # (O, ...)
         wanted, hessian = inputs.target(rows)
         rounded = self._quantizer.quantize(wanted, [bits], hessian=hessian, layer=layer.name)[bits]
+        codebook = self._quantizer.codebook
+        if self._quantizer.needs_hessian and not codebook and isinstance(hessian, Tensor):
+            rounded = descend(wanted.flatten(1), rounded.flatten(1), bits, hessian).reshape(rows.shape)
+        rounded = rescale(rounded, inputs.gain(rows, rounded), bits, codebook=codebook, layer=layer.name)
         if self._bias_correction:
             shift = inputs.shift(rows, rounded)  # (O,)
             bias = shift if bias is None else bias + shift
         return QuantizedParams(rounded.movedim(0, layer.channel_axis).contiguous(), bias, self._grids[index])
+
+    def _temper(self, bits: Sequence[int | None], found: list[QuantizedParams], wanted: Tensor, lives: Any) -> None:
+        """Give the last layer the factor that brings the logits nearest to those wanted, all images in a row."""
+        last, modules = self._quantized[-1], self._modules
+        index = last.layers[-1] if last.layers else -1
+        layer, width = self._layers[index], bits[index]
+        tied = sum(module.weight is modules[index].weight for module in modules) > 1
+        if index < 0 or width is None or tied or layer.name in self._measured or layer.kind == "embedding":
+            return
+        before = found[index]
+        logits = [last.run(*live)[0] for live in lives]  # (B, K) each
+        factor = temperature(*(by_position(whole).flatten(0, -2) for whole in (wanted, torch.cat(logits))))
+        after = scaled(before, factor, width, layer, codebook=self._quantizer.codebook)
+        load_quantized(modules[index], after)
+        if alike(last.run(*lives[0])[0], factor * logits[0]):  # not so where a nonlinearity follows
+            found[index] = after
+        else:
+            load_quantized(modules[index], before)
 
     def _round(self, index: int, bits: int | None, x: Tensor) -> QuantizedParams:
         """The float weight rounded for float inputs ``(P, G, J)``: least squares knows no other layer's formula."""
         assert bits is not None
         layer, module, (weight, bias, _) = self._layers[index], self._modules[index], self._floats[index]
         rows = weight.movedim(layer.channel_axis, 0)  # (O, ...)
-        if isinstance(module, nn.Embedding):
-            hessian = torch.eye(layer.inputs, device=weight.device)[None]  # (1, J, J)
-        elif isinstance(module, Transposed):
-            hessian = cast("Tensor", transposed_sums(module, x[:, 0])[0]) / len(x)  # (1, J, J)
-        else:
-            if self._bias_correction and self._measured[layer.name]:
-                x = x - x.mean(0)
-            hessian = x.permute(1, 2, 0) @ x.movedim(0, 1) / len(x)  # (G, J, J)
+        centred = self._bias_correction and self._measured.get(layer.name, False)
+        hessian = hessian_of(module, x, layer.inputs, centred=centred)  # (G, J, J)
         rounded = self._quantizer.quantize(rows, [bits], hessian=hessian, layer=layer.name)[bits]
         return QuantizedParams(rounded.movedim(0, layer.channel_axis).contiguous(), bias, self._grids[index])
 
@@ -249,24 +263,8 @@ class SequentialQuantizer:
 
     def _sample(self, module: Quantizable, x: Tensor, index: int, batch: int) -> Tensor:
         """This batch's share of the positions: ``(P, G, J)``, the same in every network and configuration."""
-        if isinstance(module, nn.Embedding):
-            return torch.zeros(1, 1, 1, device=x.device)  # its inputs are no numbers
-        sides = spatial_sides(module)
-        x = x.reshape(-1, *x.shape[-1 - sides :])  # (B, I, ...) or (B T, I)
-        if isinstance(module, Transposed):
-            x = x.movedim(1, -1).flatten(0, -2)  # (B positions, I)
-        positions: tuple[int, ...] = ()
-        if isinstance(module, nn.Conv2d):
-            positions = output_size(module, x)
-        elif isinstance(module, Convolution):
-            positions = positions_of(module, x)
         share = math.ceil(self._positions * len(self._batches[batch]) / self._images)
-        draw = np.random.default_rng((self._seed, index, batch))
-        available = len(x) * math.prod(positions)
-        chosen = torch.from_numpy(np.sort(draw.permutation(available)[:share])).to(x.device)  # (P,)
-        if isinstance(module, nn.Conv2d):
-            return patches_at(module, x, chosen)  # (P, G, J)
-        return chosen_patches(module, x, chosen) if isinstance(module, Convolution) else x[chosen, None]
+        return sampled_inputs(module, x, share, (self._seed, index, batch))
 
     def _resume(self, path: tuple[tuple[int | None, ...], ...]) -> tuple[int, list[QuantizedParams], Any, Any]:
         """The deepest place on ``path`` that is known: its depth, weights, float and quantized live activations."""

@@ -19,7 +19,7 @@ from adrl_gym.quantization.network import QuantizedNetwork
 from adrl_gym.quantization.patches import output_size, patches_at
 from adrl_gym.quantization.registry import find_quantizer
 from adrl_gym.quantization.sequential import SequentialQuantizer
-from adrl_gym.refit import refit
+from adrl_gym.refit import calibrate, refit
 
 
 class Plain(nn.Module):
@@ -138,6 +138,18 @@ def test_refitted_networks_err_less_than_direct_ones(kind: type[nn.Module], quan
     direct, direct_other, refitted, refitted_other = np.mean(errors, axis=0)
     assert refitted < direct, "on the images that it was refitted on"
     assert refitted_other < direct_other, "on others"
+
+
+def test_it_is_never_further_from_the_float_network_than_independent_quantization(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem = problem_of(make(Plain))
+    bits = mixed(problem)
+    direct, calibrated = problem.quantized(bits), calibrate(problem, bits)
+    assert problem.measure(calibrated).kl < problem.measure(direct).kl
+    assert equal(refit(problem, bits), calibrated)
+    monkeypatch.setattr("adrl_gym.refit.calibrate", lambda problem, bits, **_: problem.quantized([2] * len(bits)))
+    assert equal(refit(problem, bits), direct)
 
 
 def test_with_8_bits_it_stays_the_float_network(tiny: nn.Module) -> None:

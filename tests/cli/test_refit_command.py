@@ -54,7 +54,8 @@ def searched(scripts: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(
-        rf"{folder}/refit.safetensors: search accuracy [\d.]+ -> [\d.]+ \(float [\d.]+\), refitted in [\d.]+ s\n",
+        rf"{folder}/refit.safetensors: search accuracy [\d.]+ -> [\d.]+ \(float [\d.]+\), KL [\d.]+ -> [\d.]+, "
+        r"refitted in [\d.]+ s\n",
         done.stdout,
     )
     return folder
@@ -93,6 +94,7 @@ def test_the_file_holds_the_refitted_network_and_the_report_says_what_it_is(run:
         "float": pytest.approx(result.float_search_accuracy),
     }
     assert report["search_agreement"] == {"direct": pytest.approx(result.search_agreement), "refit": metrics.agreement}
+    assert (report["weights"], report["search_kl"]["refit"]) == ("refit", metrics.kl)
     assert "test_accuracy" not in report, "there are no test images"
     assert report["seconds"] > 0
     assert torch.__version__.startswith(report["versions"]["torch"])
@@ -145,6 +147,7 @@ def test_export_takes_the_best_weights_there_are(
     assert "packed.safetensors (refit weights): " in capsys.readouterr().out
     command(monkeypatch, "refit", run, "--seed", "5")
     (run / "refit.safetensors").rename(run / "finetuned.safetensors")  # whatever made it, it is of these bits
+    (run / "finetune.json").write_text(json.dumps({"search_accuracy": 100.0}))
     assert torch.equal(exported(None), exported("finetuned"))
     assert "packed.safetensors (finetuned weights): " in capsys.readouterr().out
     assert command(monkeypatch, "export", run, "--format", "packed", "--recipe", "refit") == 2
@@ -154,34 +157,56 @@ def test_export_takes_the_best_weights_there_are(
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "taken", "why"),
+    ("accuracies", "divergences", "taken", "why"),
     [
-        ({"direct": 60.0, "refit": 59.975}, "direct", "search accuracy direct 60.00, refit 59.98"),
-        ({"direct": 60.0, "refit": 60.0}, "refit", "search accuracy direct 60.00, refit 60.00"),
         (
-            {"direct": 60.0, "refit": 61.0, "finetuned": 60.5},
+            (60.0, 59.975),
+            (0.08, 0.07),
             "refit",
-            "search accuracy direct 60.00, refit 61.00, finetuned 60.50",
+            "search accuracy direct 60.00, refit 59.98; KL direct 0.0800, refit 0.0700",
         ),
         (
-            {"direct": 60.0, "refit": 61.0, "finetuned": 61.0},
+            (60.0, 60.5),
+            (0.08, 0.09),
+            "direct",
+            "search accuracy direct 60.00, refit 60.50; KL direct 0.0800, refit 0.0900",
+        ),
+        (
+            (60.0, 60.0),
+            (0.08, 0.08),
+            "refit",
+            "search accuracy direct 60.00, refit 60.00; KL direct 0.0800, refit 0.0800",
+        ),
+        (
+            (60.0, 61.0, 60.5),
+            (0.08, 0.07),
+            "refit",
+            "search accuracy direct 60.00, refit 61.00, finetuned 60.50; KL direct 0.0800, refit 0.0700",
+        ),
+        (
+            (60.0, 61.0, 61.0),
+            (0.08, 0.07),
             "finetuned",
-            "search accuracy direct 60.00, refit 61.00, finetuned 61.00",
+            "search accuracy direct 60.00, refit 61.00, finetuned 61.00; KL direct 0.0800, refit 0.0700",
         ),
     ],
 )
-def test_auto_takes_the_weights_with_the_best_measured_accuracy(
+def test_auto_takes_the_weights_nearest_to_float_or_finetuned_ones_of_no_less_accuracy(
     run: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    accuracies: dict[str, float],
+    accuracies: tuple[float, ...],
+    divergences: tuple[float, float],
     taken: str,
     why: str,
 ) -> None:
-    (run / "refit.json").write_text(json.dumps({"search_accuracy": accuracies}))
-    if "finetuned" in accuracies:
+    report = {"search_accuracy": accuracies[:2], "search_kl": divergences}
+    (run / "refit.json").write_text(
+        json.dumps({name: dict(zip(("direct", "refit"), both, strict=True)) for name, both in report.items()})
+    )
+    if len(accuracies) == 3:
         shutil.copy(run / "refit.safetensors", run / "finetuned.safetensors")
-        (run / "finetune.json").write_text(json.dumps({"search_accuracy": accuracies["finetuned"]}))
+        (run / "finetune.json").write_text(json.dumps({"search_accuracy": accuracies[2]}))
     assert command(monkeypatch, "export", run, "--format", "packed") == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"auto takes the {taken} weights: {why}\n")
@@ -195,20 +220,32 @@ def test_weights_without_a_report_are_measured(
     (run / "refit.json").unlink()  # as a command that is killed between the two files leaves them
     assert command(monkeypatch, "export", run, "--format", "packed") == 0
     assert (
-        f"search accuracy direct {measured['direct']:.2f}, refit {measured['refit']:.2f}\n" in capsys.readouterr().out
+        f"search accuracy direct {measured['direct']:.2f}, refit {measured['refit']:.2f}; KL "
+        in capsys.readouterr().out
     )
 
 
-def test_a_refit_that_made_it_worse_says_so(
+def test_a_refit_that_made_it_worse_leaves_the_direct_weights(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    accuracies = {"search_accuracy": {"direct": 95.3, "refit": 92.6, "float": 100.0}}
-    monkeypatch.setattr(importlib.import_module("adrl_agents.postprocess.refitted"), "_measured", lambda *_: accuracies)
-    assert command(monkeypatch, "refit", run) == 0
-    assert capsys.readouterr().out.endswith(
-        "note: refitting made it worse (search accuracy 95.30 -> 92.60 (float 100.00)); "
-        "--recipe auto keeps the direct weights\n"
+    module = importlib.import_module("adrl_agents.postprocess.refitted")
+    monkeypatch.setattr(
+        module, "calibrate", lambda problem, bits, **_: problem.quantized((1,) * len(bits), calibration="independent")
     )
+    assert command(monkeypatch, "refit", run) == 0
+    shown = capsys.readouterr().out
+    assert re.search(
+        r"\nnote: refitting made it worse on the search images \(KL 0.\d+ -> \d.\d+, "
+        r"search accuracy [\d.]+ -> [\d.]+ \(float [\d.]+\)\), so refit.safetensors holds the direct weights\n$",
+        shown,
+    )
+    report = json.loads((run / "refit.json").read_text())
+    assert report["weights"] == "direct"
+    assert report["search_kl"]["refit"] == report["search_kl"]["direct"]
+    there = load_run(RunOptions(run=run))
+    expected = there.problem.quantized(there.bits.bits)
+    loaded = load_packed(run / "refit.safetensors", importlib.import_module("tiny_env").Tiny())
+    assert torch.equal(logits(loaded), logits(expected))
 
 
 def test_weights_of_another_run_are_refused(

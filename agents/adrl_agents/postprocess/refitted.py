@@ -13,7 +13,7 @@ from adrl_gym.evaluation import Metrics, Split
 from adrl_gym.export import save_packed
 from adrl_gym.files import write_whole
 from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS, QuantizedNetwork
-from adrl_gym.refit import refit
+from adrl_gym.refit import calibrate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,9 @@ class RefitOptions(RunOptions):
 def refit_run(options: RefitOptions) -> dict[str, Any]:
     """Write refit.safetensors and refit.json into the folder of a run; return what refit.json says.
 
+    Where the refitted network is further from the float network than the direct one (KL divergence on the search
+    images), the file holds the direct weights instead.
+
     Raises:
         AdrlGymError: impossible options, or no run to go on from (see ``load_run``).
     """
@@ -47,7 +50,7 @@ def refit_run(options: RefitOptions) -> dict[str, Any]:
     problem, bits = run.problem, run.bits.bits
     images = min(options.images, len(problem.splits.search))
     start = time.monotonic()
-    network = refit(
+    refitted = calibrate(
         *(problem, bits),
         images=images,
         positions=options.positions,
@@ -55,13 +58,20 @@ def refit_run(options: RefitOptions) -> dict[str, Any]:
         progress=True,
     )
     seconds = time.monotonic() - start
-    measured = _measured(run, {"direct": problem.quantized(bits, calibration="independent"), "refit": network})
+    direct = problem.quantized(bits, calibration="independent")
+    measured = _measured(run, {"direct": direct, "refit": refitted})
+    divergence = measured["search_kl"]
+    worse = divergence["refit"] > divergence["direct"]
+    made = f"{_change('KL', divergence, digits=4)}, {_change(run.accuracy_name, measured['search_accuracy'])}"
+    if worse:
+        measured = {name: {**values, "refit": values["direct"]} for name, values in measured.items()}
     report = {
         "bits": run.bits.as_dict(),
         "images": images,
         "positions": options.positions,
         "seed": options.seed,
         "seconds": round(seconds, 3),
+        "weights": "direct" if worse else "refit",
         **measured,
         "data": problem.splits.name,
         "quantizer": problem.quantizer,
@@ -73,19 +83,21 @@ def refit_run(options: RefitOptions) -> dict[str, Any]:
     file = recipe_file(run, "refit")
     text = file.with_suffix(".json")
     text.unlink(missing_ok=True)  # whatever happens, no report stands beside weights that it does not describe
-    save_packed(file, network)
+    save_packed(file, direct if worse else refitted)
     write_whole(text, (json.dumps(report, indent=2) + "\n").encode())
-    search, test = measured["search_accuracy"], measured.get("test_accuracy")
-    shown = _shown(run.accuracy_name, search) if test is None else _shown("test accuracy", test)
+    split = "test" if "test_accuracy" in measured else "search"
+    name = "test accuracy" if split == "test" else run.accuracy_name
+    shown = f"{_change(name, measured[f'{split}_accuracy'])}, {_change('KL', measured[f'{split}_kl'], digits=4)}"
     print(f"{file}: {shown}, refitted in {seconds:.1f} s")
-    if search["refit"] < search["direct"]:
-        made_worse = _shown(run.accuracy_name, search)
-        print(f"note: refitting made it worse ({made_worse}); --recipe auto keeps the direct weights")
+    if worse:
+        print(f"note: refitting made it worse on the search images ({made}), so {file.name} holds the direct weights")
     return report
 
 
-def _shown(name: str, accuracy: dict[str, float]) -> str:
-    return f"{name} {accuracy['direct']:.2f} -> {accuracy['refit']:.2f} (float {accuracy['float']:.2f})"
+def _change(name: str, values: dict[str, float], digits: int = 2) -> str:
+    """Return the value before and after, and that of the float network where it has one."""
+    whole = f" (float {values['float']:.{digits}f})" if "float" in values else ""
+    return f"{name} {values['direct']:.{digits}f} -> {values['refit']:.{digits}f}{whole}"
 
 
 def _measured(run: LoadedRun, networks: dict[str, QuantizedNetwork]) -> dict[str, dict[str, float]]:

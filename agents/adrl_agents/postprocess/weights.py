@@ -1,6 +1,7 @@
 """The quantized network of a run: as the search made it, refitted, or finetuned."""
 
 import json
+import math
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,6 +24,13 @@ class Quantized(NamedTuple):
     why: str = ""
 
 
+class _Measured(NamedTuple):
+    """Accuracy in percent (agreement, without labels) and KL divergence on the search images; nan of finetuned ones."""
+
+    accuracy: float
+    kl: float
+
+
 def recipe_file(run: LoadedRun, recipe: Recipe) -> Path:
     """The packed file in the run's folder that holds the network of a recipe other than ``direct``."""
     return run.folder.path / f"{recipe}.safetensors"
@@ -36,9 +44,8 @@ def quantized_network(
     Args:
         run: a search that is over.
         recipe: ``direct``, every layer quantized by itself; ``refit`` or ``finetuned``, as adrl-gym refit and
-            adrl-gym finetune left it in the run's folder; ``auto``, that of ``among`` with the highest accuracy on
-            the search images (agreement, without labels). A run that was searched with the recipe ``refit`` needs no
-            file for it.
+            adrl-gym finetune left it in the run's folder; ``auto``, the best of ``among`` on the search images, as
+            ``_best`` says. A run that was searched with the recipe ``refit`` needs no file for it.
         among: what ``auto`` chooses from, as far as it is there.
 
     Raises:
@@ -49,10 +56,24 @@ def quantized_network(
     there: list[Recipe] = [made for made in among if _is_there(run, made)]
     if len(there) == 1:
         return Quantized(_network(run, there[0]), there[0])
-    accuracies = {made: _accuracy(run, made) for made in there}
-    best = max(there, key=accuracies.__getitem__)
-    told = ", ".join(f"{made} {accuracies[made]:.2f}" for made in reversed(there))
-    return Quantized(_network(run, best), best, f"auto takes the {best} weights: {run.accuracy_name} {told}")
+    measured = {made: _measured(run, made) for made in there}
+    best = _best(measured)
+    told = ", ".join(f"{made} {measured[made].accuracy:.2f}" for made in reversed(there))
+    nats = ", ".join(f"{made} {measured[made].kl:.4f}" for made in reversed(there) if made != "finetuned")
+    return Quantized(_network(run, best), best, f"auto takes the {best} weights: {run.accuracy_name} {told}; KL {nats}")
+
+
+def _best(measured: dict[Recipe, _Measured]) -> Recipe:
+    """Return the finetuned weights unless others have a higher accuracy; of these others those of lower KL divergence.
+
+    Direct and refitted weights both imitate the float network, and their divergence from it is the surer measure.
+    Finetuned ones may have learned something else from the labels.
+    """
+    rest: list[Recipe] = [made for made in measured if made != "finetuned"]  # refit first: it wins a tie
+    closest = min(rest, key=lambda made: measured[made].kl)
+    if "finetuned" in measured and measured["finetuned"].accuracy >= measured[closest].accuracy:
+        return "finetuned"
+    return closest
 
 
 def _is_there(run: LoadedRun, made: Recipe) -> bool:
@@ -71,30 +92,37 @@ def _network(run: LoadedRun, made: Recipe) -> QuantizedNetwork:
     return run.problem.quantized(run.bits.bits)
 
 
-def _accuracy(run: LoadedRun, made: Recipe) -> float:
-    """On the search images, in percent: as it was reported, or measured where no report says it.
+def _measured(run: LoadedRun, made: Recipe) -> _Measured:
+    """On the search images: as it was reported, or measured where no report says it.
 
     All reports are of the same images: those of the search.
     """
     if recipe_file(run, made).exists():
         _check(recipe_file(run, made), run, _COMMANDS[made])
     reported = _reported(run, made)
-    accuracy = run.problem.measure(_network(run, made)).accuracy if reported is None else reported
-    return round(accuracy, 6)  # as result.json has it, or there would be no ties
+    if reported is None:
+        metrics = run.problem.measure(_network(run, made))
+        reported = _Measured(metrics.accuracy, metrics.kl)
+    return _Measured(round(reported.accuracy, 6), round(reported.kl, 9))  # as result.json has it, or no ties
 
 
-def _reported(run: LoadedRun, made: Recipe) -> float | None:
+def _reported(run: LoadedRun, made: Recipe) -> _Measured | None:
     path = run.folder.path
     try:
         if made == "finetuned":
-            return float(json.loads((path / "finetune.json").read_text())["search_accuracy"])
+            report = json.loads((path / "finetune.json").read_text())
+            return _Measured(float(report["search_accuracy"]), math.nan)
         if recipe_file(run, "refit").exists():
-            return float(json.loads((path / "refit.json").read_text())["search_accuracy"][made])
+            report = json.loads((path / "refit.json").read_text())
+            return _Measured(float(report["search_accuracy"][made]), float(report["search_kl"][made]))
     except (OSError, ValueError, KeyError, TypeError):
         return None  # a command that was killed leaves weights without their report
     # The search measured its own recipe, but with --finetune-images after a moment of training.
     finetuned = run.result.options.get("finetune_images", 0) > 0
-    return run.result.search_accuracy if made == _OWN[run.problem.calibration] and not finetuned else None
+    if made != _OWN[run.problem.calibration] or finetuned:
+        return None
+    kl = run.result.search_kl
+    return None if kl is None else _Measured(run.result.search_accuracy, kl)
 
 
 def _check(file: Path, run: LoadedRun, command: str) -> None:
