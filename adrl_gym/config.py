@@ -1,17 +1,16 @@
 """The settings of a quantization problem: one home for each default."""
 
 import dataclasses
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from adrl_gym.bits import check_range
+from adrl_gym.costs import Budget, plain_budget
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Precision
 from adrl_gym.quantization import CALIBRATIONS, Calibration, find_quantizer
@@ -28,8 +27,11 @@ class ProblemConfig:
         AdrlGymError: an impossible value.
     """
 
-    budget: float = 0.0625
-    """Largest size of the weights over their size in 32 bits; 0.0625 is 16 times smaller."""
+    budget: Budget = 0.0625
+    """Largest size of the weights over their size in 32 bits; 0.0625 is 16 times smaller. Or several limits, each a
+    share of the float network's: ``{"size": 0.125, "latency": 0.5}``; kinds are those of ``costs.KINDS``."""
+    cost_table: str | Path | None = None
+    """CSV file of what layers take on one's own hardware; budgets of latency and energy need it."""
     quantizer: str = "gptq"
     """Rounding of the weights: error-compensating, to the nearest level, or to a codebook."""
     bits: tuple[int, int] = (1, 8)
@@ -52,9 +54,7 @@ class ProblemConfig:
 
     def __post_init__(self) -> None:
         check_range(self.bits)
-        budget: object = self.budget
-        if not isinstance(budget, Real) or math.isnan(budget):
-            raise AdrlGymError(f"budget={self.budget!r}: a number is needed, for example 0.0625 for 16 times smaller")
+        object.__setattr__(self, "budget", plain_budget(self.budget))
         if self.calibration not in CALIBRATIONS:
             raise AdrlGymError(f"unknown calibration {self.calibration!r}: choose one of {', '.join(CALIBRATIONS)}")
         find_quantizer(self.quantizer)

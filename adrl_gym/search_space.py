@@ -30,7 +30,7 @@ class SearchSpace:
         limits: of the budget, for these layers.
 
     Raises:
-        AdrlGymError: an impossible budget; fixed layers that there are not.
+        AdrlGymError: an impossible budget; a table that lacks layers; fixed layers that there are not.
     """
 
     def __init__(self, layers: tuple[LayerSpec, ...], config: ProblemConfig) -> None:
@@ -40,7 +40,13 @@ class SearchSpace:
         self.fixed_bits = match_keep(config.keep, [layer.name for layer in layers])
         self.searchable = tuple(index for index in range(len(layers)) if index not in self.fixed_bits)
         self.budget = config.budget
-        self.limits = costs.Limits([(costs.size_cost(self.parameters), self.budget)], self.min_bits, self.fixed_bits)
+        table = None if config.cost_table is None else costs.CostTable.load(config.cost_table)
+        activation_bits = [costs.FLOAT_BITS] * len(layers)
+        limits = [
+            (costs.cost_of(kind, layers, activation_bits, table), limit)
+            for kind, limit in costs.limits_of(config.budget).items()
+        ]
+        self.limits = costs.Limits(limits, self.min_bits, self.fixed_bits)
 
     def fits(self, bits: Sequence[int]) -> bool:
         """Return whether a configuration of all layers is within the budget."""
@@ -54,6 +60,10 @@ class SearchSpace:
         """Extend bit-widths of the searched layers, ``len(searchable)`` of them, to those of all layers."""
         whole: dict[int, Width | int] = {**self.fixed_bits, **dict(zip(self.searchable, bits, strict=True))}
         return tuple(whole[index] for index in range(len(self.layers)))
+
+    def cost_ratios(self, bits: Sequence[int]) -> dict[str, float]:
+        """Return, for each kind that the budget limits, a configuration's cost over the float network's."""
+        return self.limits.ratios(bits)
 
     def size_ratio(self, bits: Sequence[int]) -> float:
         """Return weight bits over 32-bit weight bits."""

@@ -1,7 +1,40 @@
 """Costs of bit configurations, and the budget that limits them."""
 
+from adrl_gym.costs.budget import (
+    KINDS,
+    Budget,
+    budget_name,
+    check_shares,
+    limits_of,
+    parse_budget,
+    plain_budget,
+    told_ratios,
+)
 from adrl_gym.costs.cost import AdditiveCost
+from adrl_gym.costs.kinds import cost_of
 from adrl_gym.costs.limits import Limits
 from adrl_gym.costs.size import FLOAT_BITS, average_bits, size_cost, size_ratio, weight_bits
+from adrl_gym.costs.table import TABLE_COLUMNS, TABLE_SCHEMA, CostTable, TableRow
 
-__all__ = ["FLOAT_BITS", "AdditiveCost", "Limits", "average_bits", "size_cost", "size_ratio", "weight_bits"]
+__all__ = [
+    "FLOAT_BITS",
+    "KINDS",
+    "TABLE_COLUMNS",
+    "TABLE_SCHEMA",
+    "AdditiveCost",
+    "Budget",
+    "CostTable",
+    "Limits",
+    "TableRow",
+    "average_bits",
+    "budget_name",
+    "check_shares",
+    "cost_of",
+    "limits_of",
+    "parse_budget",
+    "plain_budget",
+    "size_cost",
+    "size_ratio",
+    "told_ratios",
+    "weight_bits",
+]

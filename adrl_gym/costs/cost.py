@@ -5,18 +5,17 @@ from dataclasses import dataclass
 
 WIDTHS = range(1, 9)  # bit-widths that an entry is needed for
 
-#: The float network's whole that each kind is a share of, as messages call it.
-_WHOLES = {"size": "32-bit size"}
-
 
 @dataclass(frozen=True)
 class AdditiveCost:
-    """AdditiveCost of a network's bit configurations, in whole units, so that sums and comparisons are exact.
+    """Cost of a network's bit configurations, in whole units, so that sums and comparisons are exact.
 
     Attributes:
-        kind: ``size``.
+        kind: a key of ``KINDS``.
         entries: for each layer, its cost at 1 to 8 bits; it never falls from one bit-width to the next.
         whole: cost of the float network.
+        rest: cost that no layer's bit-width changes.
+        condition: words for messages on what the entries assume, for example ``activations of 8 bits``.
 
     >>> cost = AdditiveCost("size", ((100, 200, 300), (10, 20, 30)), whole=3520)
     >>> cost.total([2, 1])
@@ -26,15 +25,12 @@ class AdditiveCost:
     kind: str
     entries: tuple[tuple[int, ...], ...]
     whole: int
-
-    @property
-    def whole_name(self) -> str:
-        """What a limit is a share of, for messages."""
-        return _WHOLES[self.kind]
+    rest: int = 0
+    condition: str = ""
 
     def total(self, bits: Sequence[int]) -> int:
         """Return the cost of a configuration of all layers, in units."""
-        return sum(entry[b - 1] for entry, b in zip(self.entries, bits, strict=True))
+        return self.rest + sum(entry[b - 1] for entry, b in zip(self.entries, bits, strict=True))
 
     def ratio(self, bits: Sequence[int]) -> float:
         """Return the cost of a configuration of all layers over that of the float network."""
@@ -46,7 +42,8 @@ class AdditiveCost:
         >>> AdditiveCost("size", ((100, 200), (10, 20)), whole=3520).allowed(0.0625)
         220
         """
-        limit = min(limit, 1.0)  # nothing is larger
+        most = self.rest + sum(entry[-1] for entry in self.entries)
+        limit = min(limit, max(1.0, most / self.whole))  # nothing is larger
         allowed = int(limit * self.whole)
         while allowed / self.whole > limit:
             allowed -= 1

@@ -3,7 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from adrl_gym.bits import NONE_KEPT
+from adrl_gym.costs.budget import KINDS
 from adrl_gym.costs.cost import AdditiveCost
 from adrl_gym.errors import AdrlGymError
 
@@ -35,13 +38,31 @@ class Limits:
     ) -> None:
         self.costs = tuple(cost for cost, _ in budget)
         self.min_bits, self.kept = min_bits, kept
-        for cost, limit in budget:
-            self._check(cost, limit)
+        if impossible := [text for cost, limit in budget if (text := self._impossible(cost, limit))]:
+            raise AdrlGymError(f"no configuration meets {', and none '.join(impossible)}", parameter="budget")
         self.allowed = tuple(cost.allowed(limit) for cost, limit in budget)
 
     def fits(self, bits: Sequence[int]) -> bool:
         """Return whether a configuration of all layers is within every limit."""
         return min(self._left(bits)) >= 0
+
+    def ratios(self, bits: Sequence[int]) -> dict[str, float]:
+        """Return, for each kind that is limited, the cost of a configuration over the float network's."""
+        return {cost.kind: cost.ratio(bits) for cost in self.costs}
+
+    def capacity(self, layers: Sequence[int], max_bits: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what some layers' bits take of each limit, and what the others at their kept bits leave of it.
+
+        Args:
+            layers: indices of all that are not kept.
+            max_bits: the largest bit-width asked for.
+
+        Returns:
+            int64 ``(limits, n, widths)`` and ``(limits,)``, both in the costs' units.
+        """
+        taken = [[cost.entries[index][self.min_bits - 1 : max_bits] for index in layers] for cost in self.costs]
+        fixed = [cost.rest + sum(cost.entries[index][b - 1] for index, b in self.kept.items()) for cost in self.costs]
+        return np.array(taken, np.int64), np.array(self.allowed, np.int64) - np.array(fixed, np.int64)
 
     def full(self, bits: Sequence[int]) -> bool:
         """Return whether a configuration of all layers leaves nothing of some limit."""
@@ -75,13 +96,16 @@ class Limits:
         """Return the units of each cost that a configuration leaves; negative where it is over the limit."""
         return [allowed - cost.total(bits) for cost, allowed in zip(self.costs, self.allowed, strict=True)]
 
-    def _check(self, cost: AdditiveCost, limit: float) -> None:
+    def _impossible(self, cost: AdditiveCost, limit: float) -> str | None:
+        """Return words on a limit that no configuration meets; ``None`` for one that some does."""
         smallest = cost.ratio([self.kept.get(index, self.min_bits) for index in range(len(cost.entries))])
-        if not limit >= smallest:
-            how = f"all layers at {self.min_bits} bits"
-            if self.kept:
-                how = f"{len(self.kept)} layers kept at their bits, the others at {self.min_bits}"
-            raise AdrlGymError(
-                f"no configuration meets a budget of {limit:g} times the {cost.whole_name}: "
-                f"the smallest possible is {math.ceil(1e6 * smallest) / 1e6:g} ({how})"  # rounded up: it may be taken
-            )
+        if limit >= smallest:
+            return None
+        how = f"all layers at {self.min_bits} bits"
+        if self.kept:
+            how = f"{len(self.kept)} layers kept at their bits, the others at {self.min_bits}"
+        return (
+            f"a budget of {limit:g} times the {KINDS[cost.kind]}: the smallest possible is "
+            f"{math.ceil(1e6 * smallest) / 1e6:g} "  # rounded up: it may be taken
+            f"({how}{f', {cost.condition}' if cost.condition else ''})"
+        )

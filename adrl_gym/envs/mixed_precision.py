@@ -25,7 +25,7 @@ PREVIOUS_ACTION = 9  # the observation's last feature; only this one changes fro
 
 
 class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
-    """Choose the bit-width of every layer of a network that is not kept at one, under a budget of model size.
+    """Choose the bit-width of every layer of a network that is not kept at one, under a budget of size or other costs.
 
     ## Action Space
     ``Box(-1, 1, (1,), float32)``: ``u = (a + 1) / 2`` is HAQ's action in [0, 1] and means
@@ -61,7 +61,8 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
     ``terminated`` on the last layer, never ``truncated``. The configuration is then projected onto the budget by HAQ's
     action wall, and measured. ``info`` of that step: ``bits`` of all layers (as measured, after the wall),
     ``chosen_bits`` (as the actions said, before it), ``accuracy``, ``agreement`` (percent), ``kl`` (nats),
-    ``size_ratio``, ``average_bits``, ``evaluations`` (passes over all search images so far), ``memo_hits``.
+    ``size_ratio``, ``average_bits``, ``cost_ratios`` (kind that the budget limits -> share of the float network's),
+    ``evaluations`` (passes over all search images so far), ``memo_hits``.
 
     ## Vectorised Environments
     ``gymnasium.make_vec(id, n, vectorization_mode="sync", ...)`` as any other. In processes of their own, they have to
@@ -84,8 +85,11 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
     download, weights: leave to download the data set, and a file of weights; for data and a network given by name.
     images: how many search images.
     config: settings of the problem; see ``ProblemConfig``.
-    budget, quantizer, bits, bias_correction, calibration, keep, device, cache, activation_memory, profile_precision:
-        the settings that differ from ``config``, as keywords.
+    budget: largest share of the 32-bit size, for example 0.0625; or kind of cost (``size``, ``bitops``, ``latency``,
+        ``energy``, ``memory``) -> largest share of the float network's: ``{"size": 0.125, "bitops": 0.1}``.
+    cost_table: CSV file for ``latency`` and ``energy``, as ``adrl-gym latency-table`` writes it.
+    quantizer, bits, bias_correction, calibration, keep, device, cache, activation_memory, profile_precision:
+        the other settings that differ from ``config``, as keywords.
     action_type: ``continuous`` or ``discrete``.
     render_mode: ``ansi`` (a text table) or ``rgb_array`` (the same as a picture).
     progress: show a bar while the layers are quantized.
@@ -190,6 +194,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
             "kl": metrics.kl,
             "size_ratio": problem.size_ratio(projected),
             "average_bits": problem.average_bits(projected),
+            "cost_ratios": problem.cost_ratios(projected),
             "evaluations": problem.evaluations,
             "memo_hits": problem.memo_hits,
         }

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from adrl_gym.costs import limits_of, told_ratios
 from adrl_gym.problem import QuantProblem
 
 COLUMN, ROW, _MARGIN = 22, 20, 44  # pixels
@@ -57,8 +58,10 @@ def _shown(chosen: Sequence[int], last: dict[str, Any], problem: QuantProblem) -
 
 def _summary(last: dict[str, Any], problem: QuantProblem) -> str:
     if not last:
-        return f"no configuration measured yet; budget {problem.budget:g} of the 32-bit size"
+        return f"no configuration measured yet; budget {told_ratios(limits_of(problem.budget))}"
+    others = {kind: ratio for kind, ratio in last["cost_ratios"].items() if kind != "size"}
     return (
         f"accuracy {last['accuracy']:.2f} % (float {problem.float_search.accuracy:.2f} %), "
         f"size {last['size_ratio']:.4f} of 32-bit, {last['average_bits']:.2f} bits a weight"
+        f"{', ' if others else ''}{told_ratios(others)}"
     )

@@ -33,6 +33,7 @@ class LayerSpec:
         uses: how often one forward pass uses the weights.
         shared: paths of other modules that hold the very same weights.
         channel_axis: axis of the weight that counts output channels (an embedding's entries).
+        input_shape, output_shape: of one image, for example ``(C, H, W)``, at the first use.
     """
 
     name: str
@@ -49,6 +50,14 @@ class LayerSpec:
     uses: int = 1
     shared: tuple[str, ...] = ()
     channel_axis: int = 0
+    input_shape: tuple[int, ...] = ()
+    output_shape: tuple[int, ...] = ()
+
+    @property
+    def signature(self) -> str:
+        """All that one use of the layer costs on some hardware depends on, beside the bits; for lookup tables."""
+        weight, x, y = ("x".join(map(str, s)) for s in (self.weight_shape, self.input_shape, self.output_shape))
+        return f"{self.kind} {weight} stride {self.stride} groups {self.groups} input {x} output {y}"
 
     @property
     def inputs(self) -> int:
@@ -190,6 +199,8 @@ def _describe(name: str, module: Quantizable, x: Tensor, y: Tensor) -> LayerSpec
             input_size=x.shape[-side],
             groups=module.groups,
             channel_axis=axis,
+            input_shape=tuple(x.shape[1:]),
+            output_shape=tuple(y.shape[1:]),
         )
     embedding = isinstance(module, nn.Embedding)
     # Once for every position of (B, ..., O); looking an entry up counts as its copy.
@@ -206,7 +217,17 @@ def _describe(name: str, module: Quantizable, x: Tensor, y: Tensor) -> LayerSpec
         input_size=1,
         groups=1,
         channel_axis=axis,
+        input_shape=tuple(x.shape[1:]),
+        output_shape=tuple(y.shape[1:]),
     )
+
+
+def peak_activations(layers: Sequence[LayerSpec]) -> int:
+    """Return the most elements that one layer holds for one image, input and output together.
+
+    Other branches, which a residual connection keeps at the same time, are not counted.
+    """
+    return max(math.prod(layer.input_shape) + math.prod(layer.output_shape) for layer in layers)
 
 
 def layer_features(layers: tuple[LayerSpec, ...]) -> np.ndarray:

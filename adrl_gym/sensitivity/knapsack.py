@@ -1,4 +1,4 @@
-"""The multiple-choice knapsack: one bit-width a layer, least summed cost, size within the budget."""
+"""The multiple-choice knapsack: one bit-width a layer, least summed cost, within the budget."""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 _MOST_UNITS = 1 << 16  # resolution of sizes, where the layers' own common divisor would need a finer one
+_MOST_COEFFICIENT = 1e9  # of sizes that HiGHS sees
 _SCALE = 1e3  # largest cost that HiGHS sees, so that its absolute tolerance of 1e-6 has no effect
 
 
@@ -19,26 +20,26 @@ class Knapsack:
 
     Args:
         costs: ``(n, widths)``, cost of giving one layer alone a bit-width; lower is better.
-        parameters: weights of each layer.
-        allowed: weight bits that the budget allows.
+        sizes: ``(n, widths)``, integers that never fall along the widths: what it takes of the budget.
+        allowed: largest summed size.
         min_bits: the smallest bit-width, that of ``costs[:, 0]``.
 
     >>> costs = np.array([[9.0, 1.0, 0.0], [3.0, 2.0, 0.0]])  # two layers, 1 to 3 bits
-    >>> Knapsack(costs, [10, 10], allowed=40, min_bits=1).complete(())
+    >>> sizes = np.array([[10, 20, 30], [10, 20, 30]])
+    >>> Knapsack(costs, sizes, allowed=40, min_bits=1).complete(())
     (2, 2)
-    >>> Knapsack(costs, [10, 10], allowed=40, min_bits=1).complete((1,))
+    >>> Knapsack(costs, sizes, allowed=40, min_bits=1).complete((1,))
     (1, 3)
-    >>> Knapsack(costs, [10, 10], allowed=40, min_bits=1).least_costs((), [1, 2, 3])
+    >>> Knapsack(costs, sizes, allowed=40, min_bits=1).least_costs((), [1, 2, 3])
     [9.0, 3.0, 3.0]
     """
 
-    def __init__(self, costs: np.ndarray, parameters: Sequence[int], allowed: int, min_bits: int) -> None:
+    def __init__(self, costs: np.ndarray, sizes: np.ndarray, allowed: int, min_bits: int) -> None:
         layers, widths = costs.shape
-        unit = max(math.gcd(*parameters), math.ceil(allowed / _MOST_UNITS))
-        bits = np.arange(min_bits, min_bits + widths)
+        unit = max(int(np.gcd.reduce(sizes, axis=None)), math.ceil(allowed / _MOST_UNITS), 1)
         self.min_bits = min_bits
         # Rounded up where the unit is coarser than a layer: a completion never breaks the budget.
-        self._sizes = -(-np.outer(parameters, bits) // unit)  # (n, widths)
+        self._sizes = -(-sizes // unit)  # (n, widths)
         self._capacity = allowed // unit
         # least[i, c]: the smallest cost of the layers from i on within size c; choice[i, c]: the width that gives it.
         self._costs = costs
@@ -78,53 +79,75 @@ class Knapsack:
         return tuple(bits)
 
 
-def solve_exactly(costs: np.ndarray, sizes: np.ndarray, allowed: int) -> np.ndarray:
-    """Return the columns ``(n,)`` of least summed cost within the budget, by integer programming (HiGHS).
+def solve_exactly(costs: np.ndarray, sizes: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Return the columns ``(n,)`` of least summed cost within every limit, by integer programming (HiGHS).
 
-    One answer at a time, but exact for sizes of any resolution. At a tie its answer may differ from ``Knapsack``'s.
+    One answer at a time, but for sizes of any resolution. It keeps every limit, and its cost is the least up to HiGHS's
+    tolerances (1e-9 of the dearest entry). At a tie its answer may differ from ``Knapsack``'s.
 
     Args:
         costs: ``(n, widths)``, finite.
-        sizes: ``(n, widths)``, integers.
-        allowed: largest summed size; column 0 of all layers must fit.
+        sizes: ``(limits, n, widths)``, integers.
+        allowed: ``(limits,)``, largest summed sizes; column 0 of all layers must fit.
 
-    >>> solve_exactly(np.array([[9.0, 1.0, 0.0], [3.0, 1.5, 0.0]]), np.array([[10, 20, 30], [10, 20, 30]]), 40)
+    >>> solve_exactly(np.array([[9.0, 1.0, 0.0], [3.0, 1.5, 0.0]]), np.array([[[10, 20, 30], [10, 20, 30]]]), [40])
     array([1, 1])
     """
     n, widths = costs.shape
     above_least = costs - costs.min(axis=1, keepdims=True)  # (n, widths)
     one_width_a_layer = np.kron(np.eye(n), np.ones((1, widths)))  # (n, n * widths)
-    unit = np.gcd.reduce(sizes, axis=None)
-    solved = milp(
-        above_least.reshape(-1) * (_SCALE / max(above_least.max(), 1e-300)),
-        constraints=[
-            LinearConstraint(one_width_a_layer, 1, 1),
-            LinearConstraint(sizes.reshape(1, -1) // unit, ub=allowed // unit),
-        ],
-        integrality=np.ones(n * widths, dtype=int),
-        bounds=Bounds(0, 1),
-        options={"mip_rel_gap": 0},
-    )
-    assert solved.x is not None, solved.message
-    return solved.x.reshape(n, widths).argmax(axis=1)
+    units = [max(int(np.gcd.reduce(of_limit, axis=None)), 1) for of_limit in sizes]
+    taken = np.stack([of_limit.reshape(-1) // unit for of_limit, unit in zip(sizes, units, strict=True)])
+    most = np.array([limit // unit for limit, unit in zip(allowed, units, strict=True)])  # (limits,)
+    scales = np.maximum(taken.max(axis=1) / _MOST_COEFFICIENT, 1)  # (limits,)
+    upper = most.copy()  # (limits,)
+    while True:
+        solved = milp(
+            above_least.reshape(-1) * (_SCALE / max(above_least.max(), 1e-300)),
+            constraints=[
+                LinearConstraint(one_width_a_layer, 1, 1),
+                LinearConstraint(taken / scales[:, None], ub=upper / scales),
+            ],
+            integrality=np.ones(n * widths, dtype=int),
+            bounds=Bounds(0, 1),
+            options={"mip_rel_gap": 0},
+        )
+        assert solved.x is not None, solved.message
+        columns = solved.x.reshape(n, widths).argmax(axis=1)
+        over = taken[:, np.arange(n) * widths + columns].sum(axis=1) - most  # (limits,)
+        if (over <= 0).all():
+            return columns
+        upper -= np.maximum(over, 0)  # HiGHS lets a large sum pass by its tolerance
 
 
-def lagrange_multiplier(costs: np.ndarray, parameters: Sequence[int], allowed: int, min_bits: int) -> float:
-    """Return the Lagrange multiplier of the size constraint: the cost that one weight bit is worth at the budget.
+def combined_sizes(sizes: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Return one size for all limits, ``(n, widths)``: each counts by what it is of its limit, in the first one's unit.
+
+    >>> combined_sizes(np.array([[[10, 20]], [[1, 4]]]), np.array([40, 8]))
+    array([[15., 40.]])
+    """
+    combined: np.ndarray = sizes[0]
+    for of_limit, limit in zip(sizes[1:], allowed[1:], strict=True):
+        combined = combined + of_limit * (max(int(allowed[0]), 1) / max(int(limit), 1))
+    return combined
+
+
+def lagrange_multiplier(costs: np.ndarray, sizes: np.ndarray, allowed: np.ndarray) -> float:
+    """Return the Lagrange multiplier of the size constraint: the cost that one unit of it is worth at the budget.
 
     Found by bisection: the smallest multiplier at which the layers, each choosing its bits by cost + multiplier * size
-    alone, stay within ``allowed`` weight bits. Arguments as for ``Knapsack``.
+    alone, stay within every limit. Several limits share it, by ``combined_sizes``. Arguments as for ``solve_exactly``.
     """
-    sizes = np.outer(parameters, np.arange(min_bits, min_bits + costs.shape[1]))  # (n, widths)
+    layers, combined = np.arange(len(costs)), combined_sizes(sizes, allowed)
 
-    def size_at(multiplier: float) -> int:
-        chosen = (costs + multiplier * sizes).argmin(axis=1)  # (n,)
-        return int(sizes[np.arange(len(sizes)), chosen].sum())
+    def breaks(multiplier: float) -> bool:
+        chosen = (costs + multiplier * combined).argmin(axis=1)  # (n,)
+        return bool((sizes[:, layers, chosen].sum(axis=1) > allowed).any())
 
     low, high = 0.0, 1e-12
-    while size_at(high) > allowed and high < 1e12:
+    while breaks(high) and high < 1e12:
         low, high = high, 2 * high
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if size_at(middle) > allowed else (low, middle)
+        low, high = (middle, high) if breaks(middle) else (low, middle)
     return high

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from adrl_gym.problem import QuantProblem
-from adrl_gym.sensitivity.knapsack import Knapsack, lagrange_multiplier, solve_exactly
+from adrl_gym.sensitivity.frontier import FrontierKnapsack
+from adrl_gym.sensitivity.knapsack import Knapsack, combined_sizes, lagrange_multiplier, solve_exactly
 
 
 class SensitivityTable:
@@ -16,38 +17,43 @@ class SensitivityTable:
 
     Args:
         costs: ``(n, widths)``, lower is better; infinite or undefined ones become a large number.
-        parameters: weights of each searched layer.
-        allowed: weight bits that the budget leaves to the searched layers.
+        sizes: ``(limits, n, widths)``, integers; what each bit-width takes of each limit of the budget.
+        allowed: what the budget leaves to the searched layers of each limit.
         min_bits: the bit-width of column 0.
 
     Attributes:
         costs: ``(n, widths)``, finite.
-        sizes: ``(n, widths)``, integers; weight bits of the layer at that bit-width.
-        allowed, min_bits: as given.
+        sizes, min_bits: as given.
+        allowed: int64 ``(limits,)``.
+        combined: ``(n, widths)``, one size for all limits, see ``combined_sizes``.
         knapsack: completions and cost-to-go, for the many questions of an episode.
 
-    >>> table = SensitivityTable(np.array([[9.0, 1.0, 0.0], [3.0, 1.5, 0.0]]), [10, 10], allowed=40, min_bits=1)
-    >>> table.solve()
+    >>> sizes = np.array([[[10, 20, 30], [10, 20, 30]]])
+    >>> SensitivityTable(np.array([[9.0, 1.0, 0.0], [3.0, 1.5, 0.0]]), sizes, allowed=[40], min_bits=1).solve()
     (2, 2)
     """
 
-    def __init__(self, costs: np.ndarray, parameters: Sequence[int], allowed: int, min_bits: int) -> None:
+    def __init__(self, costs: np.ndarray, sizes: np.ndarray, allowed: Sequence[int], min_bits: int) -> None:
         self.costs = finite(costs)
-        self.allowed, self.min_bits = allowed, min_bits
-        self.sizes = np.outer(parameters, np.arange(min_bits, min_bits + costs.shape[1]))  # (n, widths)
-        self.knapsack = Knapsack(self.costs, parameters, allowed, min_bits)
-        self._multiplier = lagrange_multiplier(self.costs, parameters, allowed, min_bits)
+        self.allowed, self.min_bits = np.array(allowed, np.int64), min_bits
+        self.sizes, self.combined = sizes, combined_sizes(sizes, self.allowed)
+        self.knapsack: Knapsack | FrontierKnapsack
+        if len(sizes) == 1:
+            self.knapsack = Knapsack(self.costs, sizes[0], int(self.allowed[0]), min_bits)
+        else:
+            self.knapsack = FrontierKnapsack(self.costs, sizes, self.allowed, min_bits)
+        self._multiplier = lagrange_multiplier(self.costs, sizes, self.allowed)
 
     @classmethod
     def of(cls, problem: QuantProblem, costs: np.ndarray) -> "SensitivityTable":
         """Return the table of a problem's searched layers, from costs ``(n, widths)``."""
-        parameters = [problem.parameters[index] for index in problem.searchable]
-        return cls(costs, parameters, searchable_budget(problem), problem.min_bits)
+        sizes, allowed = problem.limits.capacity(problem.searchable, problem.max_bits)
+        return cls(costs, sizes, allowed.tolist(), problem.min_bits)
 
     @property
     def priced(self) -> np.ndarray:
         """Cost plus size at the budget's Lagrange multiplier, ``(n, widths)``, for states that hide what is left."""
-        return self.costs + self._multiplier * self.sizes
+        return self.costs + self._multiplier * self.combined
 
     def solve(self) -> tuple[int, ...]:
         """Return the bit-widths of least summed cost within the budget, exactly (see ``solve_exactly``)."""
@@ -65,15 +71,10 @@ class SensitivityTable:
         """Return the summed cost of columns ``(n,)``."""
         return float(self.costs[np.arange(len(columns)), columns].sum())
 
-    def size(self, columns: np.ndarray) -> int:
-        """Return the weight bits of columns ``(n,)``."""
-        return int(self.sizes[np.arange(len(columns)), columns].sum())
-
-
-def searchable_budget(problem: QuantProblem) -> int:
-    """Return the weight bits that the budget leaves to the searched layers, after those at fixed bits."""
-    fixed = sum(problem.parameters[index] * b for index, b in problem.fixed_bits.items())
-    return problem.limits.allowed[0] - fixed
+    def size(self, columns: np.ndarray) -> np.ndarray:
+        """Return what columns ``(n,)`` take of each limit, ``(limits,)``."""
+        taken: np.ndarray = self.sizes[:, np.arange(len(columns)), columns].sum(axis=1)
+        return taken
 
 
 def finite(costs: np.ndarray) -> np.ndarray:

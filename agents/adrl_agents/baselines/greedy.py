@@ -17,31 +17,33 @@ def greedy(problem: QuantProblem, **settings: Unpack[TableSettings]) -> Proposal
 
 
 def allocate(table: SensitivityTable) -> np.ndarray:
-    """Return columns ``(n,)``: take bits away one by one, where that costs least per weight bit saved.
+    """Return columns ``(n,)``: take bits away one by one, where that costs least for what it saves of the budget.
 
-    Once the size fits, the rest of the budget goes to the bits that gain the most per weight bit.
+    Once the configuration fits, the rest of the budget goes to the bits that gain the most for what they take.
     Source: greedy bit allocation (Gersho and Gray, "Vector Quantization and Signal Compression", 1992, chapter 8), from
     above as in Pandey et al., "A Practical Mixed Precision Algorithm for Post-Training Quantization", 2023.
 
     >>> costs = np.array([[9.0, 1.0, 0.0], [3.0, 2.0, 0.0]])
-    >>> allocate(SensitivityTable(costs, [10, 10], allowed=40, min_bits=1))
+    >>> sizes = np.array([[[10, 20, 30], [10, 20, 30]]])
+    >>> allocate(SensitivityTable(costs, sizes, allowed=[40], min_bits=1))
     array([1, 1])
     """
     layers = np.arange(len(table.costs))
     columns = np.full(len(layers), table.costs.shape[1] - 1)  # (n,)
     for step in (-1, 1):
         while True:
-            left = table.allowed - table.size(columns)
-            if step < 0 and left >= 0:
+            left = table.allowed - table.size(columns)  # (limits,)
+            if step < 0 and (left >= 0).all():
                 break
             after = np.clip(columns + step, 0, table.costs.shape[1] - 1)  # (n,)
-            bits = step * (table.sizes[layers, after] - table.sizes[layers, columns])  # (n,) saved, or spent
-            possible = (bits > 0) & (bits <= left if step > 0 else True)  # (n,)
+            change = table.sizes[:, layers, after] - table.sizes[:, layers, columns]  # (limits, n)
+            possible = (after != columns) & ((step < 0) | (change <= left[:, None])).all(axis=0)  # (n,)
             cost = table.costs[layers, after] - table.costs[layers, columns]  # (n,) added; below 0 is a gain
             worth = possible if step < 0 else possible & (cost < 0)  # (n,)
             if not worth.any():
                 break
-            # Down: the least cost for each bit saved. Up: the most gain for each bit spent. Both have the least rate.
-            rate = np.where(worth, cost / np.maximum(bits, 1), np.inf)  # (n,)
+            # Down: the least cost for what is saved. Up: the most gain for what is spent. Both have the least rate.
+            amount = step * (table.combined[layers, after] - table.combined[layers, columns])  # (n,)
+            rate = np.where(worth, cost / np.maximum(amount, 1), np.inf)  # (n,)
             columns[rate.argmin()] += step
     return columns

@@ -39,7 +39,8 @@ def local(problem: QuantProblem, **settings: Unpack[TableSettings]) -> Proposals
 def neighbours(table: SensitivityTable, columns: np.ndarray) -> Iterator[np.ndarray]:
     """Yield columns with one bit more in one layer, and fewer in one other where the budget asks.
 
-    >>> table = SensitivityTable(np.zeros((2, 3)), [10, 5], allowed=30, min_bits=1)
+    >>> sizes = np.array([[[10, 20, 30], [5, 10, 15]]])
+    >>> table = SensitivityTable(np.zeros((2, 3)), sizes, allowed=[30], min_bits=1)
     >>> [table.bits(columns) for columns in neighbours(table, np.array([1, 1]))]
     [(1, 3)]
     """
@@ -49,12 +50,13 @@ def neighbours(table: SensitivityTable, columns: np.ndarray) -> Iterator[np.ndar
             continue
         raised = columns.copy()  # (n,)
         raised[up] += 1
-        over = table.size(raised) - table.allowed
-        if over <= 0:
+        over = table.size(raised) - table.allowed  # (limits,)
+        if (over <= 0).all():
             yield raised
             continue
         for down in range(n):
-            fits = np.flatnonzero(table.sizes[down] <= table.sizes[down, raised[down]] - over)  # columns of down
+            most = table.sizes[:, down, raised[down]] - over  # (limits,)
+            fits = np.flatnonzero((table.sizes[:, down] <= most[:, None]).all(axis=0))  # columns of down
             if down != up and len(fits):
                 swapped = raised.copy()  # (n,)
                 swapped[down] = fits[-1]

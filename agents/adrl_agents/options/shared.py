@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 import tyro
 
+from adrl_agents.options.budget import BudgetOption
 from adrl_agents.options.environment_ids import DEFAULT_ID, GENERIC_ID, spec_of
 from adrl_gym.bits import check_range, parse_keep
 from adrl_gym.config import ProblemConfig
+from adrl_gym.costs import budget_name, check_shares
 from adrl_gym.datasets import SEARCH_IMAGES
 from adrl_gym.devices import check_device
 from adrl_gym.errors import AdrlGymError
@@ -44,8 +46,10 @@ class Options:
     """Your own network instead: torchvision:NAME, timm:NAME or FILE.py:FACTORY, a function without arguments."""
     keep: tuple[str, ...] = ()
     """Layers kept at fixed bits instead of searched: PATTERN=BITS ..., for example conv1=8 fc=8."""
-    budget: float = _PROBLEM.budget
-    """Largest size of the weights over their size in 32 bits; 0.0625 is 16 times smaller."""
+    budget: BudgetOption = _PROBLEM.budget
+    """Largest share of the 32-bit size, 0.0625 is 16 times smaller; or of other costs: size=0.125 latency=0.5 ..."""
+    cost_table: Path | None = None
+    """CSV file of what layers take on your hardware (adrl-gym latency-table), for budgets of latency and energy."""
     data: str = "auto"
     """Images to search on: cifar10, cifar100, imagenet, data-free, a FILE.npz of adrl-gym distill, or auto (found)."""
     data_root: Path | None = None
@@ -108,11 +112,7 @@ class Options:
     def check(self) -> None:
         """Refuse impossible values before anything is done; raises ``AdrlGymError``."""
         self._at_least_one("episodes", "images", *(["evaluations"] if self.evaluations is not None else []))
-        if not self.budget <= 1:
-            raise AdrlGymError(
-                f"budget must be in (0, 1], got {self.budget:g}: give the share of the 32-bit size, e.g. 0.0625",
-                parameter="budget",
-            )
+        check_shares(self.budget)
         if self.bits is not None:
             check_range(self.bits)
         if self.finetune_images != 0:
@@ -158,7 +158,7 @@ class Options:
         env = self.env_id.rpartition("/")[2].rpartition(":")[2].rpartition("-v")[0]
         if self.network is not None:
             env = self.network.rpartition(":")[2].replace("/", "-")
-        return f"{env}-{agent}-{self.budget:g}"
+        return f"{env}-{agent}-{budget_name(self.budget).replace('=', '').replace(' ', '-')}"
 
     def like(self, recorded: dict[str, Any]) -> Self:
         """Return these options as a run that is resumed needs them, from what it recorded."""

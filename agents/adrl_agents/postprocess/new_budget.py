@@ -10,7 +10,7 @@ import gymnasium as gym
 import tyro
 
 from adrl_agents.baselines import Proposals, neighbours
-from adrl_agents.options import Options, SearchOptions, Switch, cache_beside
+from adrl_agents.options import BudgetOption, Options, SearchOptions, Switch, cache_beside
 from adrl_agents.postprocess.run import Recorded, RunOptions, check_problem, read_run
 from adrl_agents.postprocess.trained import decide, load_trained
 from adrl_agents.registry import AGENTS
@@ -29,8 +29,10 @@ class NewBudgetOptions(RunOptions):
 
     run: tyro.conf.Positional[Path]
     """Folder of a run of any agent or method; its agent.zip, where there is one, is loaded as --resume does."""
-    budget: float
-    """Largest size of the weights over their size in 32 bits, in place of the run's."""
+    budget: BudgetOption
+    """Largest size of the weights over their size in 32 bits, or KIND=SHARE ..., in place of the run's."""
+    cost_table: Path | None = None
+    """CSV file of what each layer takes on your hardware, in place of the run's."""
     episodes: int = 12
     """Bit configurations to measure at most, the most promising ones."""
     cache: str | None = None
@@ -165,6 +167,7 @@ def _wanted(options: NewBudgetOptions, read: Recorded, agent: str) -> _Options:
         **{
             **values,
             "budget": options.budget,
+            "cost_table": options.cost_table or read.options.cost_table,
             "episodes": options.episodes,
             "evaluations": None,
             "tolerance": 0.0,  # settled or not: everything that was chosen is measured

@@ -1,6 +1,7 @@
 """From a run's folder back to its result and its problem: what all commands that go on from a run have in common."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from adrl_agents.options import Options
 from adrl_agents.runs import RunFolder, SearchResult
 from adrl_agents.search import check_images, make_env
 from adrl_gym.bits import BitConfig
-from adrl_gym.costs import size_ratio
+from adrl_gym.costs import KINDS, budget_name, limits_of, size_ratio
 from adrl_gym.datasets import DATA
 from adrl_gym.envs import problem_of
 from adrl_gym.errors import AdrlGymError
@@ -93,7 +94,7 @@ def read_run(options: RunOptions) -> Recorded:
     folder = RunFolder(options.run)
     result = SearchResult.load(folder.result)
     recorded = _recorded(result, options, folder)
-    _check_budget(result, recorded.budget, folder)
+    _check_budget(result, recorded, folder)
     return Recorded(folder, result, recorded)
 
 
@@ -117,6 +118,8 @@ def _recorded(result: SearchResult, options: RunOptions, folder: RunFolder) -> O
     }
     weights = options.weights or values.get("weights")
     values |= {"data_root": options.data_root, "device": options.device, "weights": weights and Path(weights)}
+    if "cost_table" in values:
+        values["cost_table"] = Path(values["cost_table"])
     values |= {"cache": "none", "keep": tuple(f"{name}={bits}" for name, bits in values.get("keep", {}).items())}
     if values.get("data", "auto") == "auto" and result.data in DATA:
         values["data"] = result.data  # auto may find other images now
@@ -128,9 +131,12 @@ def _recorded(result: SearchResult, options: RunOptions, folder: RunFolder) -> O
     return recorded
 
 
-def _check_budget(result: SearchResult, budget: float, folder: RunFolder) -> None:
-    if size_ratio(result.config.bits, result.parameters) > budget:
-        raise AdrlGymError(
-            f"the bits in {folder.result} break its own budget: they make {result.size_ratio:g} of the 32-bit size, "
-            f"and --budget {budget:g} allows less; take the result of an intact run"
-        )
+def _check_budget(result: SearchResult, options: Options, folder: RunFolder) -> None:
+    ratios = {**(result.cost_ratios or {}), "size": size_ratio(result.config.bits, result.parameters)}
+    for kind, limit in limits_of(options.budget).items():
+        if not ratios.get(kind, math.inf) <= limit:
+            raise AdrlGymError(
+                f"the bits in {folder.result} break its own budget: they make {ratios.get(kind, math.inf):g} of the "
+                f"{KINDS[kind]}, and --budget {budget_name(options.budget)} allows less; "
+                "take the result of an intact run"
+            )

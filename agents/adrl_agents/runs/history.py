@@ -29,6 +29,8 @@ class Episode:
         bits: bit-width of each layer in forward order, separated by spaces.
         cpu_seconds: as ``seconds``, of the processor's time that the search used, whatever else ran on the machine; nan
             in a history of a version that did not measure it.
+        cost_ratios: costs that the budget limits over the float network's, as ``size=0.0625``, separated by spaces;
+            empty in a history of a version that knew the size alone.
     """
 
     episode: int
@@ -42,6 +44,7 @@ class Episode:
     average_bits: float
     bits: str
     cpu_seconds: float = math.nan
+    cost_ratios: str = ""
 
     @property
     def size_ratio(self) -> float:

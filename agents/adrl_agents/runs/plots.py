@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from adrl_agents.runs.history import Episode
 from adrl_agents.runs.result import SearchResult
 from adrl_agents.runs.summary import accuracy
-from adrl_gym.costs import FLOAT_BITS
+from adrl_gym.costs import FLOAT_BITS, limits_of, told_ratios
 
 # Told apart by the colour-blind too (Paul Tol's bright scheme).
 BLUE, CYAN, RED, GREY = "#4477AA", "#66CCEE", "#EE6677", "#999999"
@@ -24,7 +24,7 @@ _COLOURS = {"convolution": BLUE, "1 x 1 convolution": CYAN, "linear": RED}
 def draw_bits(result: SearchResult) -> Figure:
     """Bit-width of every layer, and below it the share of the weights that the layer holds."""
     layers, bits, parameters = list(result.bits), list(result.bits.values()), result.parameters
-    budget = FLOAT_BITS * result.options["budget"]  # bits a weight
+    limit = limits_of(result.options["budget"]).get("size")
     kinds = [_kind(shape) for shape in result.shapes.values()]
     at = range(len(layers))
     figure = Figure(figsize=(max(7.0, 2.2 + 0.32 * len(layers)), 5.0), layout="constrained")
@@ -32,8 +32,12 @@ def draw_bits(result: SearchResult) -> Figure:
 
     bars = top.bar(at, bits, color=[_COLOURS[kind] for kind in kinds], width=0.8)
     top.bar_label(bars, padding=2, fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6})
-    line = top.axhline(budget, color="black", linewidth=1, linestyle="--", label=f"budget: {budget:.3g} bits a weight")
-    top.set_ylim(0, max(*bits, budget) + 0.6)
+    lines = []
+    if limit is not None:
+        budget = FLOAT_BITS * limit  # bits a weight
+        label = f"budget: {budget:.3g} bits a weight"
+        lines = [top.axhline(budget, color="black", linewidth=1, linestyle="--", label=label)]
+    top.set_ylim(0, max(*bits, FLOAT_BITS * (limit or 0)) + 0.6)
     top.yaxis.set_major_locator(MaxNLocator(integer=True))
     top.set_ylabel("bits")
 
@@ -46,8 +50,10 @@ def draw_bits(result: SearchResult) -> Figure:
     clean(top)
     clean(bottom)
     patches = [Patch(color=colour, label=kind) for kind, colour in _COLOURS.items() if kind in kinds]
-    figure.legend(handles=[*patches, line], ncols=4, fontsize=8, frameon=False, loc="outside lower center")
+    figure.legend(handles=[*patches, *lines], ncols=4, fontsize=8, frameon=False, loc="outside lower center")
     size = f"{result.average_bits:.2f} bits a weight, {1 / result.size_ratio:.1f} times smaller than 32 bits"
+    if others := {kind: ratio for kind, ratio in (result.cost_ratios or {}).items() if kind != "size"}:
+        size += f", {told_ratios(others)}"
     title(figure, result, f"{size}\n{accuracy(result)}")
     return figure
 

@@ -40,6 +40,7 @@ class SearchResult(BaseModel):
         shapes: layer name to shape of the weights, in forward order.
         size_ratio: weight bits over 32-bit weight bits.
         average_bits: bits a weight.
+        cost_ratios: kind of cost that the budget limits -> share of the float network's; None where that is the size.
         float_search_accuracy, search_accuracy, search_agreement: on the search images.
         search_kl: divergence from the float network in nats; None where it is not finite.
         float_test_accuracy, test_accuracy, test_agreement, test_kl, test_loss: on the test images; None before the
@@ -77,6 +78,7 @@ class SearchResult(BaseModel):
     search_accuracy: Percent
     search_agreement: Percent
     search_kl: Amount | None = None
+    cost_ratios: dict[str, Amount] | None = None
     data: str
     data_source: str
     episodes: Count

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adrl_agents.runs.result import SearchResult
+from adrl_gym.costs import told_ratios
 
 LEAST_NAME = 8  # characters of a layer's name that even a narrow terminal shows
 _COLUMNS = ("", "layer", "shape", "parameters")  # beside the bits; a narrow terminal goes without the last ones
@@ -69,11 +70,12 @@ def shortened(name: str, width: int | None) -> str:
 
 
 def totals(result: SearchResult) -> str:
-    """One line: size, accuracy, cost."""
+    """One line: size, what else the budget limits, accuracy, cost."""
+    others = {kind: ratio for kind, ratio in (result.cost_ratios or {}).items() if kind != "size"}
     return (
         f"{len(result.bits)} layers, {sum(result.parameters):,} weights: "
         f"{result.average_bits:.3f} bits a weight, {1 / result.size_ratio:.1f} times smaller than 32 bits; "
-        f"{accuracy(result)}; "
+        f"{told_ratios(others)}{'; ' if others else ''}{accuracy(result)}; "
         f"{result.episodes} episodes, {result.evaluations:,.0f} evaluations, {result.seconds:.0f} s"
     )
 

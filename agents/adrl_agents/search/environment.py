@@ -16,6 +16,7 @@ def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[
     """The environment of these options, and the seconds that it took to make it."""
     keywords: dict[str, Any] = {
         "budget": options.budget,
+        "cost_table": options.cost_table,
         "quantizer": options.quantizer,
         "bias_correction": options.bias_correction,
         "calibration": options.calibration,

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adrl_agents.options import Options
@@ -134,6 +134,7 @@ class SearchState:
             agreement=_percent(measured.agreement),
             kl=round(measured.kl, 8),
             average_bits=round(info["average_bits"], 6),
+            cost_ratios=" ".join(f"{kind}={ratio:.6g}" for kind, ratio in info["cost_ratios"].items()),
             bits=bits,
             cpu_seconds=round(progress.cpu_seconds, 3),
         )
@@ -167,6 +168,7 @@ class SearchState:
             shapes=dict(zip(names, (list(layer.weight_shape) for layer in problem.layers), strict=True)),
             size_ratio=problem.size_ratio(best.bits),
             average_bits=problem.average_bits(best.bits),
+            cost_ratios=problem.cost_ratios(best.bits) if isinstance(problem.budget, Mapping) else None,
             float_search_accuracy=_percent(problem.float_search.accuracy),
             search_accuracy=_percent(best.accuracy),
             search_agreement=_percent(best.agreement),

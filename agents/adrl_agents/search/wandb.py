@@ -8,6 +8,7 @@ from typing import Any
 
 from adrl_agents.runs import Episode, RunFolder, SearchResult
 from adrl_agents.search.state import SearchState
+from adrl_gym.costs import budget_name
 from adrl_gym.errors import AdrlGymError
 
 METRICS = ("reward", "accuracy", "best_accuracy", "agreement", "kl", "average_bits", "seconds")
@@ -43,7 +44,7 @@ class WandbLogger:
                 record.agent,
                 problem.name,
                 options.quantizer,
-                f"budget {options.budget:g}",
+                f"budget {budget_name(options.budget)}",
                 problem.splits.name,
                 f"commit {record.commit[:12]}" if record.commit else "no commit",
             ],
@@ -87,6 +88,7 @@ class WandbLogger:
             "search_accuracy",
             "size_ratio",
             "average_bits",
+            "cost_ratios",
             "status",
         )
         self._run.summary.update({name: getattr(result, name) for name in summary})

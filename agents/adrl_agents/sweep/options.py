@@ -12,6 +12,7 @@ from adrl_agents.adrl import ADRLConfig
 from adrl_agents.options import ADRLOptions, Options, SB3Options, SearchOptions, Switch
 from adrl_agents.registry import AGENTS
 from adrl_agents.sweep.search_task import SearchTask
+from adrl_gym.costs import Budget
 from adrl_gym.errors import AdrlGymError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class SweepOptions(Options):
     """CPU threads of one search. Results of several threads may differ from those of one in the last digits."""
     adrl: ADRLConfig = field(default_factory=ADRLConfig)
     """Settings of ADRL."""
-    budget: Annotated[float, tyro.conf.Suppress] = Options.budget
+    budget: Annotated[Budget, tyro.conf.Suppress] = Options.budget
     seed: Annotated[int, tyro.conf.Suppress] = Options.seed
     cache: Annotated[str | None, tyro.conf.Suppress] = None
     resume: Annotated[bool, tyro.conf.Suppress] = True

@@ -13,6 +13,7 @@ from adrl_agents.sweep.front import draw_front
 from adrl_agents.sweep.options import SweepOptions
 from adrl_agents.sweep.search_task import SearchTask, perform
 from adrl_agents.sweep.table import printed_table, sweep_rows
+from adrl_gym.costs import limits_of
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.files import write_whole
 from adrl_gym.progress import bar
@@ -39,7 +40,8 @@ def run_sweep(options: SweepOptions) -> list[Row]:
     left = [task for task in tasks if task.result(folder) is None]
     failed: dict[str, str] = {}
     if left:
-        make_env(min((task.options for task in left), key=lambda one: one.budget))  # bad input is told before any work
+        tightest = min((task.options for task in left), key=lambda one: min(limits_of(one.budget).values()))
+        make_env(tightest)  # bad input is told before any work
     try:
         with bar("sweep", len(tasks), "searches", len(tasks) - len(left)) as shown:
             for name, error in _one_by_one(left, folder):

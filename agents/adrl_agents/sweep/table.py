@@ -12,6 +12,7 @@ from rich.text import Text
 from adrl_agents.registry import AGENTS
 from adrl_agents.runs import Row, SearchResult
 from adrl_agents.sweep.search_task import SearchTask
+from adrl_gym.costs import budget_name
 
 _REFIT = "search_accuracy", "test_accuracy"  # measurements of the refitted network that have a column
 
@@ -53,7 +54,7 @@ def sweep_rows(tasks: Iterable[SearchTask], folder: Path) -> list[Row]:
     for task in tasks:
         result = task.result(folder)
         if result is not None:
-            key = {"agent": task.agent, "budget": f"{task.options.budget:g}", "seed": task.options.seed}
+            key = {"agent": task.agent, "budget": budget_name(task.options.budget), "seed": task.options.seed}
             images = {"data": result.data, "images_hash": (result.images_hash or "")[:16]}
             rows.append({**as_text({"run": task.name, **key, **images}), **result_columns(result)})
             rows[-1] |= _refit_columns(task.refitted(folder))

@@ -61,7 +61,8 @@ def test_the_rest_is_completed_with_one_bit_width(env: gym.Env[np.ndarray, Any])
         assert whole[: len(decided)] == decided
         assert len(set(whole[len(decided) :])) == 1
         larger = (*decided, *[whole[-1] + 1] * (4 - len(decided)))
-        assert problem.size_ratio(whole) <= problem.budget < problem.size_ratio(larger)
+        assert problem.fits(whole)
+        assert not problem.fits(larger)
     indicator = ProfilingIndicator("completed", "kl", 300, early_termination=False, completion="uniform")
     expected = [-problem.evaluate(problem.project(uniform_rest(problem, (3, b)))).kl for b in (2, 3, 4)]
     assert indicator(problem, (3,), [2, 3, 4]) == pytest.approx(expected)
@@ -100,7 +101,7 @@ def test_price_of_size_meets_the_budget(env: gym.Env[np.ndarray, Any]) -> None:
     problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
     table = SensitivityTable.of(problem, problem.distances)
     chosen = [int(b) + problem.min_bits for b in table.priced.argmin(1)]
-    assert problem.size_ratio(chosen) <= problem.budget
+    assert problem.fits(chosen)
     assert table.knapsack.cost_to_go(()) == pytest.approx(
         sum(problem.distances[i, b - 2] for i, b in enumerate(table.knapsack.complete(())))
     )
@@ -111,6 +112,6 @@ def test_distance_indicator_prefers_near_weights_within_the_budget(env: gym.Env[
     problem: QuantProblem = env.unwrapped.problem  # type: ignore[attr-defined]
     for decided in itertools.product([2, 3, 4], repeat=3):  # at the last layer the rest costs nothing
         scores = np.array(DistanceIndicator()(problem, decided, [2, 3, 4]))
-        fits = np.array([problem.size_ratio((*decided, b)) <= problem.budget for b in (2, 3, 4)])
+        fits = np.array([problem.fits((*decided, b)) for b in (2, 3, 4)])
         np.testing.assert_allclose(scores, np.where(fits, -problem.distances[3], -np.inf))
     assert (np.diff(problem.distances, axis=1) <= 0).all()

@@ -79,7 +79,7 @@ def test_a_loaded_agent_forgets_what_it_knew_of_another_problem(
     assert loaded.indicator._identity == problem.identity
     best = loaded.indicator._best
     assert best is not None
-    assert problem.size_ratio(best) <= problem.budget
+    assert problem.fits(best)
 
 
 def test_a_loaded_agent_keeps_what_it_knew_of_the_same_problem(

@@ -97,7 +97,7 @@ def rank(problem: QuantProblem, bits: tuple[int, ...]) -> tuple[float, float]:
 
 
 def test_exhaustive_search_tries_all_that_fits(problem: QuantProblem) -> None:
-    fitting = {bits for bits in itertools.product((2, 3, 4), repeat=4) if problem.size_ratio(bits) <= problem.budget}
+    fitting = {bits for bits in itertools.product((2, 3, 4), repeat=4) if problem.fits(bits)}
     configurations = found(problem, "exhaustive")
     assert 10 < len(configurations) == len(fitting) < 81
     assert set(configurations) == fitting

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from adrl_agents.baselines.greedy import allocate
 from adrl_agents.baselines.local import neighbours
 from adrl_gym.sensitivity.table import SensitivityTable
+from size_tables import size_table
 
 pytestmark = pytest.mark.usefixtures("scripts")
 
@@ -24,7 +25,7 @@ def random_table(seed: int, layers: int, widths: int, share: float) -> Sensitivi
     parameters = generator.integers(1, 50, layers)
     allowed = parameters.sum() * (1 + share * (widths - 1))
     costs = generator.random((layers, widths)) / np.arange(1, 1 + widths)
-    return SensitivityTable(costs, parameters.tolist(), int(allowed), 1)
+    return size_table(costs, parameters.tolist(), int(allowed))
 
 
 TABLES = st.builds(random_table, st.integers(0, 10**6), st.integers(1, 4), st.integers(2, 4), st.floats(0, 1))

@@ -218,11 +218,11 @@ def test_the_minimum_is_better_than_the_incumbent_and_keeps_the_budget(mixed: nn
     surrogate = GradientSurrogate(problem, expansion, bits)
     table = surrogate.table(0.0)
     answer = table.knapsack.complete(())
-    assert problem.size_ratio(answer) <= problem.budget
+    assert problem.fits(answer)
     near = [
         columns
         for columns in map(np.array, itertools.product(*[range(max(0, c - 2), min(8, c + 3)) for c in own]))
-        if problem.size_ratio((columns + 1).tolist()) <= problem.budget
+        if problem.fits((columns + 1).tolist())
     ]
     values = [expansion.change(columns) for columns in near]
     found = expansion.change(np.array(answer) - 1)
@@ -231,7 +231,7 @@ def test_the_minimum_is_better_than_the_incumbent_and_keeps_the_budget(mixed: nn
     with torch.random.fork_rng():
         torch.manual_seed(0)
         drawn = [surrogate.draw().knapsack.complete(()) for _ in range(5)]
-    assert all(problem.size_ratio(bits) <= problem.budget for bits in drawn)
+    assert all(problem.fits(bits) for bits in drawn)
 
 
 def test_a_search_stays_within_its_evaluations(tiny: nn.Module) -> None:

@@ -90,7 +90,7 @@ def test_proposals_come_to_an_end_and_none_comes_twice(problem: QuantProblem) ->
     while indicator.propose(problem):
         bits = indicator.answer(problem)
         assert bits not in tried
-        assert problem.size_ratio(bits) <= problem.budget
+        assert problem.fits(bits)
         tried.append(bits)
         indicator.update(problem, bits)
         assert len(tried) < 100
@@ -109,7 +109,7 @@ def test_thompson_samples_are_new_and_leave_the_table_as_it_was(problem: QuantPr
         assert indicator.thompson_sample(problem)
     drawn = indicator.answer(problem)
     assert indicator._tried - tried == {drawn}
-    assert problem.size_ratio(drawn) <= problem.budget
+    assert problem.fits(drawn)
     assert indicator(problem, (), range(1, 9)) != known
     indicator.update(problem, indicator._best or ())
     assert indicator(problem, (), range(1, 9)) == known

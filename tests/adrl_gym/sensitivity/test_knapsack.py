@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from adrl_gym.sensitivity import SensitivityTable
 from adrl_gym.sensitivity.knapsack import Knapsack, lagrange_multiplier
+from size_tables import size_table, weight_sizes
 
 
 @settings(deadline=None, max_examples=60)
@@ -18,7 +19,7 @@ def test_completion_is_the_best_by_exhaustion(seed: int, layers: int, lowest: in
     costs = random.random((layers, 3))
     allowed = int(share * lowest * sum(parameters))
     decided = tuple(int(b) for b in random.integers(lowest, lowest + 3, random.integers(0, layers)))
-    completed = Knapsack(costs, parameters, allowed, lowest).complete(decided)
+    completed = Knapsack(costs, weight_sizes(parameters, 3, lowest)[0], allowed, lowest).complete(decided)
     assert completed[: len(decided)] == decided
     best = np.inf
     for rest in itertools.product(range(lowest, lowest + 3), repeat=layers - len(decided)):
@@ -36,7 +37,7 @@ def test_completion_equals_highs_on_the_sizes_of_resnet20() -> None:
     parameters = [432, *[2304] * 6, 4608, *[9216] * 5, 18432, *[36864] * 5, 640]
     costs = np.sort(random.random((20, 8)), axis=1)[:, ::-1] * np.array(parameters)[:, None]
     for budget in (0.0625, 0.1):
-        table = SensitivityTable(costs, parameters, int(budget * 32 * sum(parameters)), 1)
+        table = size_table(costs, parameters, int(budget * 32 * sum(parameters)))
         assert table.knapsack.complete(()) == table.solve()
 
 
@@ -64,7 +65,7 @@ def _fine_table(seed: int) -> SensitivityTable:
     parameters[0] = 1_000_003  # a prime
     costs = np.sort(random.random((5, 4)), axis=1)[:, ::-1]
     filling = random.integers(2, 5, 5)
-    return SensitivityTable(costs, parameters, int(filling @ parameters), 1)
+    return size_table(costs, parameters, int(filling @ parameters))
 
 
 def _fitting_costs(table: SensitivityTable) -> list[float]:
@@ -77,7 +78,7 @@ def test_a_coarse_unit_never_breaks_the_budget() -> None:
     parameters = [1_000_003, 7, 2_345_677]  # no common divisor: sizes are counted in coarser units
     costs = np.array([[3.0, 2.0, 1.0]] * 3)
     allowed = int(2.1 * sum(parameters))
-    bits = Knapsack(costs, parameters, allowed, 1).complete(())
+    bits = Knapsack(costs, weight_sizes(parameters, 3)[0], allowed, 1).complete(())
     assert sum(b * p for b, p in zip(bits, parameters, strict=True)) <= allowed
     assert max(bits) > 1
 
@@ -87,7 +88,7 @@ def test_the_lagrange_multiplier_is_the_least_that_keeps_the_budget() -> None:
     costs = np.sort(random.random((10, 4)), axis=1)[:, ::-1]
     parameters = random.integers(1, 100, 10).tolist()
     sizes = np.outer(parameters, np.arange(1, 5))
-    allowed = 2.5 * sum(parameters)
-    least = lagrange_multiplier(costs, parameters, allowed, 1)
+    allowed = int(2.5 * sum(parameters))
+    least = lagrange_multiplier(costs, sizes[None], np.array([allowed]))
     taken = [int(sizes[np.arange(10), (costs + p * sizes).argmin(1)].sum()) for p in (least, least * 0.999)]
     assert taken[0] <= allowed < taken[1]
