@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from adrl_gym.activations import ActivationRange, Activations, check_activation_range, check_activations
 from adrl_gym.bits import check_range
 from adrl_gym.costs import Budget, plain_budget
 from adrl_gym.errors import AdrlGymError
@@ -41,6 +42,10 @@ class ProblemConfig:
     calibration: Calibration = "independent"
     """Calibration of the weights: independent quantizes each layer by itself; sequential goes layer after layer,
     against the inputs that the quantized layers before really deliver (some seconds a configuration)."""
+    activations: Activations = "float"
+    """Bits of every layer's input, 2 to 8, on grids calibrated on the search images; the first layer's has 8."""
+    activation_range: ActivationRange = "mse"
+    """Choice of the inputs' ranges: least squared error, all but 0.01 % of the values at either end, or all values."""
     keep: Mapping[str, int] = field(default_factory=dict)
     """Layers at fixed bits: pattern of layer names -> bits; they count in the size and may be outside ``bits``."""
     device: str | torch.device = "auto"
@@ -58,6 +63,13 @@ class ProblemConfig:
         if self.calibration not in CALIBRATIONS:
             raise AdrlGymError(f"unknown calibration {self.calibration!r}: choose one of {', '.join(CALIBRATIONS)}")
         find_quantizer(self.quantizer)
+        check_activations(self.activations)
+        check_activation_range(self.activation_range)
+
+    @property
+    def input_precision(self) -> str:
+        """All settings that quantized inputs depend on, in one line; ``float`` where they are float."""
+        return "float" if self.activations == "float" else f"{self.activations} bits {self.activation_range}"
 
     def replace(self, **changes: Any) -> "ProblemConfig":
         """Return a copy with some values changed; keywords of earlier versions are translated with a warning."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from adrl_gym.activations import with_quantized_inputs
 from adrl_gym.bits import BitConfig, Bits, check_bits, check_partly_float, natural
 from adrl_gym.config import ProblemConfig
 from adrl_gym.datasets import Splits, prepared_for
@@ -47,6 +48,7 @@ class QuantProblem(SearchSpace):
     Attributes:
         config: the settings.
         network: the float network, with each ``nn.MultiheadAttention`` as Linear layers; not to be changed.
+        calibrated: the same with quantized inputs of its layers, unless activations are float; not to be changed.
         layers, parameters, fixed_bits, searchable, min_bits, max_bits, budget, limits: see ``SearchSpace``.
         unquantized: one line on weights that stay float; ``None`` if there are none.
         images, images_hash: number of search images, and content hash of them and their labels.
@@ -79,9 +81,15 @@ class QuantProblem(SearchSpace):
         self.unquantized = unquantized(network, self.layers)
         if next(network.parameters()).device != devices[0]:
             network = copy.deepcopy(network).to(devices[0])
-        self.network = network
-        self._params = LayerwiseParams(
+        self.network, self.calibrated = with_quantized_inputs(
             network,
+            self.layers,
+            splits.search.images[:CALIBRATION_IMAGES],
+            bits=config.activations,
+            method=config.activation_range,
+        )
+        self._params = LayerwiseParams(
+            self.calibrated,
             self.layers,
             splits.search.images,
             quantizer=find_quantizer(self.quantizer),
@@ -90,13 +98,14 @@ class QuantProblem(SearchSpace):
             progress=progress,
         )
         self._evaluation = EvaluationSession(
-            network,
+            self.network,
             self.layers,
             self._params,
             splits,
             devices,
             quantizer=self.quantizer,
             bias_correction=self.bias_correction,
+            input_precision=config.input_precision,
             sequential=self._sequential if self.calibration == "sequential" else None,
             precision=config.profile_precision,
             activation_memory=self._activation_memory,
@@ -257,7 +266,7 @@ class QuantProblem(SearchSpace):
     @cached_property
     def _sequential(self) -> SequentialQuantizer:
         return SequentialQuantizer(
-            self.network,
+            self.calibrated,
             self.layers,
             self.splits.search.images[:CALIBRATION_IMAGES],
             quantizer=find_quantizer(self.quantizer),

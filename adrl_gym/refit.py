@@ -71,7 +71,7 @@ def calibrate(
     whole = check_bits(bits, len(problem.layers), problem.min_bits, problem.max_bits, problem.fixed_bits)
     chosen = images if isinstance(images, Tensor) else problem.splits.search.images[: max(0, images)]
     quantizer = SequentialQuantizer(
-        problem.network,
+        problem.calibrated,
         problem.layers,
         chosen,
         quantizer=find_quantizer(problem.quantizer),

@@ -2,6 +2,7 @@
 
 from adrl_gym.activations.calibrate import calibrate_activations, check_activation_range
 from adrl_gym.activations.histogram import ActivationHistogram
+from adrl_gym.activations.network import Activations, InputPrecisions, check_activations, with_quantized_inputs
 from adrl_gym.activations.ranges import ACTIVATION_RANGES, PERCENTILE, ActivationRange, choose_grid
 
 __all__ = [
@@ -9,7 +10,11 @@ __all__ = [
     "PERCENTILE",
     "ActivationHistogram",
     "ActivationRange",
+    "Activations",
+    "InputPrecisions",
     "calibrate_activations",
     "check_activation_range",
+    "check_activations",
     "choose_grid",
+    "with_quantized_inputs",
 ]

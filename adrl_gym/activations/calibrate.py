@@ -31,7 +31,8 @@ def calibrate_activations(
         method: of choosing the ranges; see ``choose_grid``.
 
     Returns:
-        The grid of each layer; ``None`` for an embedding, whose inputs are no numbers to round.
+        The grid of each layer; ``None`` for an embedding, whose inputs are no numbers to round, and for layers that
+        share its weight.
 
     Raises:
         AdrlGymError: no images, another bit-width or method, and inputs that are constant, or not finite, or that
@@ -77,10 +78,13 @@ def _collect(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor) ->
     found: list[_Seen | None] = []
     handles = []
     for index, layer in enumerate(layers):
+        if layer.kind == "embedding":
+            found.append(None)
+            continue
+        own = _Seen(first=index == 0)
+        found.append(own)
         modules = [network.get_submodule(name) for name in dict.fromkeys((layer.name, *layer.shared))]
         reading = [module for module in modules if not isinstance(module, nn.Embedding)]
-        own = _Seen(first=index == 0)
-        found.append(own if reading else None)
         handles += [module.register_forward_pre_hook(hook(own), with_kwargs=True) for module in reading]
     try:
         for batch in batches(images, _BATCH):

@@ -26,17 +26,20 @@ def fingerprint(
     bias_correction: bool,
     precision: str = "float32",
     recipe: str = "direct",
+    input_precision: str = "float",
 ) -> str:
     """Hash of all that a configuration's outcomes depend on; 64 hexadecimal digits.
 
     The weights, the structure and some answers of the network, its layers, the search images and their labels, the
-    quantizer and its correction, the precision, the recipe with its settings, and the revision of this package's
-    arithmetic. The budget and the device are no part.
+    quantizer and its correction, the precision, the recipe with its settings, the settings of quantized inputs, and
+    the revision of this package's arithmetic. The budget and the device are no part.
     """
     digest = hashlib.sha256()
     what = [REVISION, repr(network), [layer.name for layer in layers], quantizer, bias_correction, precision]
     if recipe != "direct":
         what.append(recipe)
+    if input_precision != "float":
+        what.append(f"inputs {input_precision}")
     digest.update(json.dumps(what).encode())
     digest.update(content_hash({**dict(network.named_buffers()), **network.state_dict()}).encode())
     digest.update(json.dumps(_answers(network, next(images.batches(FIRST))[0])).encode())

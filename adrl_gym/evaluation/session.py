@@ -47,7 +47,7 @@ class EvaluationSession:
         params: of every layer, bit-width -> quantized weights; looked up when they are first needed.
         splits: search images and, where there are any, test images.
         devices: where it runs.
-        quantizer, bias_correction: how ``params`` are made, for the cache.
+        quantizer, bias_correction, input_precision: how ``params`` are made, for the cache.
         sequential: calibrates whole configurations instead, where ``evaluate`` and ``logits`` are to be of those.
         precision: of ``profile``.
         activation_memory: bytes of activations that later configurations begin from.
@@ -68,6 +68,7 @@ class EvaluationSession:
         *,
         quantizer: str,
         bias_correction: bool,
+        input_precision: str,
         sequential: SequentialQuantizer | None,
         precision: Precision,
         activation_memory: int,
@@ -91,6 +92,7 @@ class EvaluationSession:
                 bias_correction=bias_correction,
                 precision=of,
                 recipe=recipe,
+                input_precision=input_precision,
             )
             return CachedEvaluator(evaluator, ResultCache(cache, known), len(splits.search))
 

@@ -20,6 +20,7 @@ from adrl_gym.datasets import Images, check_fit
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Metrics, Precision, check_native, sample_metrics
 from adrl_gym.files import write_whole
+from adrl_gym.layers import ActivationGrid, input_grids, set_input_grid
 from adrl_gym.models import content_hash
 from adrl_gym.qat.loader import Feed
 from adrl_gym.qat.settings import Finetuning
@@ -225,7 +226,7 @@ def _precision(settings: Finetuning, device: torch.device) -> Precision:
 def _key(
     network: nn.Module, start: nn.Module, train: Images, search: Images, test: Images | None, settings: Finetuning
 ) -> str:
-    """Return a hash of the weights, the images and the settings as given, without what was measured of this machine.
+    """Return a hash of the weights, inputs' grids, images and settings as given, without what this machine measured.
 
     Of images that may be many, all labels and the first batch stand for the rest.
     """
@@ -238,7 +239,13 @@ def _key(
         None if test is None else _content(test, settings.batch_size),
     ]
     made_of = [content_hash(network.state_dict()), content_hash(start.state_dict()), images, own]
+    if grids := _grids(start):
+        made_of.append(grids)
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+
+
+def _grids(network: nn.Module) -> dict[str, tuple[int, float, int]]:
+    return {name: dataclasses.astuple(grid) for name, grid in input_grids(network).items()}
 
 
 def _content(images: Images, count: int) -> list[int | str]:
@@ -253,7 +260,8 @@ def _save(state: Path | None, key: str, precision: Precision, trainer: Trainer, 
         return
     content = io.BytesIO()
     epochs = [dataclasses.asdict(epoch) for epoch in done.epochs]
-    best = {"state": done.network.network.state_dict(), "epoch": done.best.epoch}
+    trained = done.network.network
+    best = {"state": trained.state_dict(), "grids": _grids(trained), "epoch": done.best.epoch}
     there = {"key": key, "precision": precision, "trainer": trainer.state_dict(), "best": best, "epochs": epochs}
     torch.save(there, content)
     write_whole(state, content.getvalue())
@@ -277,6 +285,8 @@ def _restore(state: Path, there: dict[str, Any], trainer: Trainer, start: Quanti
         trainer.load_state_dict(there["trainer"])
         network = copy.deepcopy(start.network).cpu().eval().requires_grad_(False)
         network.load_state_dict(there["best"]["state"])
+        for name, grid in there["best"].get("grids", {}).items():  # version 0.1 wrote none
+            set_input_grid(network.get_submodule(name), ActivationGrid(*grid))
         epochs = [Epoch(**row) for row in there["epochs"]]
         return _Done(start.with_network(network), epochs[there["best"]["epoch"]], epochs)
 

@@ -17,6 +17,7 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import DTYPES, Precision
 from adrl_gym.graph import fast_layout, placed
 from adrl_gym.outputs import IGNORED, by_position
+from adrl_gym.qat.inputs import LearnedGrids, end_training
 from adrl_gym.qat.loader import Feed
 from adrl_gym.qat.settings import Finetuning
 from adrl_gym.qat.teacher import FloatTeacher
@@ -37,8 +38,9 @@ class Trainer:
 
     The loss is the divergence of its predictions from the float network's on the same crops and, where labels are
     known, for a smaller part their cross-entropy to these (Hinton et al. 2015); without distillation the latter alone.
-    Everything is trained: latent weights and steps, biases, and the scales and shifts of norms. Batch norms keep their
-    statistics, as in the network that is measured: the quantized weights and biases were made for these.
+    Everything is trained: latent weights and steps, the scales of quantized inputs, biases, and the scales and shifts
+    of norms. Batch norms keep their statistics, as in the network that is measured: the quantized weights and biases
+    were made for these.
 
     What comes out is not the network of the last step, but the exponential moving average of latent weights and all
     else that is trained (Polyak and Juditsky 1992).
@@ -68,7 +70,8 @@ class Trainer:
         self._start = start
         self._weights = QuantizedWeights(start).to(device)
         self._network = copy.deepcopy(start.network).to(device).requires_grad_(True)
-        self._trained = nn.ModuleList([self._network, self._weights])
+        grids = LearnedGrids(self._network).to(device)
+        self._trained = nn.ModuleList([self._network, self._weights, grids])
         horizon = max(1.0, min(_HORIZON, _HORIZON_SHARE * settings.epochs * len(feed)))
         self._average = AveragedModel(self._trained, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / horizon))
         self._teacher, self._feed, self._settings = teacher, feed, settings
@@ -78,7 +81,8 @@ class Trainer:
         replaced = set(self._weights.names)
         others = [parameter for name, parameter in self._network.named_parameters() if name not in replaced]
         weights = self._weights
-        groups = {1.0: [*others, *weights.shifts()], _LATENT: weights.latent(), _STEPS: weights.growths()}
+        scales = [*weights.growths(), *grids.parameters()]
+        groups = {1.0: [*others, *weights.shifts()], _LATENT: weights.latent(), _STEPS: scales}
         self._shares = list(groups)
         self._optimizer = torch.optim.Adam([{"params": group} for group in groups.values()])
 
@@ -129,10 +133,11 @@ class Trainer:
     @torch.no_grad()
     def network(self) -> QuantizedNetwork:
         """Return the quantized network as it is now, averaged: a copy on the CPU, in evaluation mode."""
-        average, weights = cast(nn.ModuleList, self._average.module)
+        average, weights, _ = cast(nn.ModuleList, self._average.module)
         network = copy.deepcopy(average).requires_grad_(False)
         for name, weight in weights().items():
             network.get_parameter(name).data = weight.contiguous()  # also where another module shares it
+        end_training(network)
         return self._start.with_network(network.cpu().eval().to(memory_format=torch.contiguous_format))
 
     def state_dict(self) -> dict[str, Any]:

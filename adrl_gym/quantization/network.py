@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from adrl_gym.bits import BitConfig
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.layers import Quantizable, channel_axis, is_quantizable
+from adrl_gym.layers import ActivationGrid, Quantizable, channel_axis, input_grids, is_quantizable
 from adrl_gym.quantization.codes import CodedWeight, encode, parameter_name
 from adrl_gym.quantization.registry import find_quantizer
 
@@ -33,7 +33,7 @@ class QuantizedNetwork:
     """A network whose layers compute with quantized weights; calling it gives its logits.
 
     Attributes:
-        network: on the CPU, in evaluation mode.
+        network: on the CPU, in evaluation mode; it quantizes the inputs that have a grid itself.
         bits: bit-width of each quantized layer; other layers are float.
         origin: its quantizer, name and float checkpoint.
     """
@@ -50,6 +50,11 @@ class QuantizedNetwork:
     def state_dict(self) -> dict[str, Tensor]:
         """Return the network's state dict."""
         return self.network.state_dict()
+
+    @property
+    def input_grids(self) -> dict[str, ActivationGrid]:
+        """Name of each module whose input is quantized -> the grid; empty where activations are float."""
+        return input_grids(self.network)
 
     @property
     def codebook(self) -> bool:

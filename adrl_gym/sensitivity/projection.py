@@ -99,7 +99,7 @@ class Projector:
             for module, params in zip(self._modules, own, strict=True):
                 load_quantized(module, params)
             calls, gradients = self._gradients(images, vectors)
-            return self._products(calls, gradients, own, widths)
+            return self._products(calls, gradients, widths)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as reason:  # an operation without a derivative, or values that were overwritten
@@ -130,7 +130,6 @@ class Projector:
         self,
         calls: list[_Call],
         gradients: Sequence[Sequence[Tensor | None]],
-        own: Sequence[QuantizedParams],
         widths: Mapping[int, Sequence[int]],
     ) -> dict[int, Tensor]:
         found: dict[int, Tensor] = {}
@@ -141,12 +140,15 @@ class Projector:
             if any(gradient is None for gradient in reached):
                 raise NotDifferentiableError(_no_gradient(self._network, self._problem.layers[layer].name))
             gradient = torch.stack([g.flatten(1) for g in reached if g is not None], 1)  # (B, D, F)
-            errors = []
+            errors, before = [], own_params(module)
             with torch.no_grad():
                 for b in widths[layer]:
-                    load_quantized(module, self._params(layer, b))
+                    params = self._params(layer, b)
+                    if module is not self._modules[layer]:  # it shares the weight alone
+                        params = params._replace(bias=before.bias)
+                    load_quantized(module, params)
                     errors.append((module(x) - output).flatten(1))  # (B, F)
-                load_quantized(module, own[layer])
+                load_quantized(module, before)
                 product = gradient @ torch.stack(errors, 2)  # (B, D, widths)
             found[layer] = found[layer] + product if layer in found else product  # used more than once
         return found

@@ -10,6 +10,7 @@ import tyro
 
 from adrl_agents.options.budget import BudgetOption
 from adrl_agents.options.environment_ids import DEFAULT_ID, GENERIC_ID, spec_of
+from adrl_gym.activations import ActivationRange, Activations, check_activations
 from adrl_gym.bits import check_range, parse_keep
 from adrl_gym.config import ProblemConfig
 from adrl_gym.costs import budget_name, check_shares
@@ -72,6 +73,10 @@ class Options:
     """Smallest and largest bit-width to search; without them, those of the environment, 1 and 8."""
     calibration: Calibration = _PROBLEM.calibration
     """Quantization of the layers: each by itself, or in sequence, against quantized inputs (some seconds each)."""
+    activations: Activations = _PROBLEM.activations
+    """Bits of every layer's input, 2 to 8, on grids calibrated on the search images; the first layer's has 8."""
+    activation_range: ActivationRange = _PROBLEM.activation_range
+    """Choice of the inputs' ranges: least squared error, all but 0.01 % of the values at either end, or all values."""
     finetune_images: int = 0
     """Finetune on so many training images before a configuration is measured, as HAQ does; 0 for none (much faster)."""
     weights: Path | None = None
@@ -115,6 +120,7 @@ class Options:
         check_shares(self.budget)
         if self.bits is not None:
             check_range(self.bits)
+        check_activations(self.activations)
         if self.finetune_images != 0:
             self._at_least_one("finetune_images")
         if self.seed < 0:
@@ -154,11 +160,15 @@ class Options:
         return self.env_id if self.network is None else GENERIC_ID
 
     def run_name(self, agent: str) -> str:
-        """``<env>-<agent>-<budget>``, for folders and groups; one's own network stands for its environment."""
+        """``<env>-<agent>-<budget>``, for folders and groups; one's own network stands for its environment.
+
+        Behind it stand the bits of activations, unless they are float.
+        """
         env = self.env_id.rpartition("/")[2].rpartition(":")[2].rpartition("-v")[0]
         if self.network is not None:
             env = self.network.rpartition(":")[2].replace("/", "-")
-        return f"{env}-{agent}-{budget_name(self.budget).replace('=', '').replace(' ', '-')}"
+        inputs = "" if self.activations == "float" else f"-a{self.activations}"
+        return f"{env}-{agent}-{budget_name(self.budget).replace('=', '').replace(' ', '-')}{inputs}"
 
     def like(self, recorded: dict[str, Any]) -> Self:
         """Return these options as a run that is resumed needs them, from what it recorded."""
@@ -171,8 +181,9 @@ class Options:
     def recorded(self) -> dict[str, Any]:
         """Return the options that make the run what it is, as JSON values, without those that are unset."""
         values = {**dataclasses.asdict(self), "env_id": self.environment, "keep": parse_keep(self.keep)}
-        if self.calibration == _PROBLEM.calibration:
-            del values["calibration"]  # what runs did before there was a choice
+        for name in ("calibration", "activations", "activation_range"):
+            if values[name] == getattr(_PROBLEM, name):
+                del values[name]  # what runs did before there was a choice
         values = {k: v for k, v in values.items() if k not in _ASIDE and v not in (None, {}, ())}
         return {k: json_value(v) for k, v in values.items()}
 

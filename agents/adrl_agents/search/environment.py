@@ -20,6 +20,8 @@ def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[
         "quantizer": options.quantizer,
         "bias_correction": options.bias_correction,
         "calibration": options.calibration,
+        "activations": options.activations,
+        "activation_range": options.activation_range,
         "images": options.images,
         "keep": parse_keep(options.keep),
         "device": options.device,
