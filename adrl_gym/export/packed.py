@@ -1,6 +1,7 @@
 """The packed file: every layer's weights at their own bit-width, in one safetensors file (docs/packed-format.md)."""
 
 import copy
+import dataclasses
 import hashlib
 import json
 import zlib
@@ -18,11 +19,12 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.bitpack import pack, packed_size, unpack
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
-from adrl_gym.layers import is_quantizable, with_linear_attention
+from adrl_gym.layers import ActivationGrid, is_quantizable, set_input_grid, with_linear_attention
 from adrl_gym.models import content_hash, fill, read_safetensors
 from adrl_gym.quantization import CodedWeight, Origin, QuantizedNetwork, find_quantizer, parameter_name
 
 VERSION = 1
+_QUANTIZED_INPUTS = 2  # version of files that hold grids of inputs, which readers of version 1 would pass over
 _KIND = "packed file"
 _METADATA = "adrl_gym"
 _DTYPES = {
@@ -49,11 +51,13 @@ class Packed(NamedTuple):
         origin: quantizer, name and float checkpoint of the network.
         bits: bit-width of each quantized layer.
         state: state dict of the quantized network.
+        grids: of each module whose input is quantized.
     """
 
     origin: Origin
     bits: BitConfig
     state: dict[str, Tensor]
+    grids: dict[str, ActivationGrid]
 
 
 def save_packed(file: str | Path, quantized: QuantizedNetwork) -> ExportSizes:
@@ -77,6 +81,9 @@ def save_packed(file: str | Path, quantized: QuantizedNetwork) -> ExportSizes:
         "quantizer": origin.quantizer,
         "bits": bits.as_dict(),
     }
+    if grids := quantized.input_grids:
+        metadata["version"] = _QUANTIZED_INPUTS
+        metadata["inputs"] = {name: dataclasses.asdict(grid) for name, grid in grids.items()}
     metadata["content_hash"] = _hash(metadata, tensors)
     # One key, because safetensors writes several in random order: the same network gives the same file.
     content = save(tensors, {_METADATA: json.dumps(metadata, separators=(",", ":"))})
@@ -91,7 +98,7 @@ def save_packed(file: str | Path, quantized: QuantizedNetwork) -> ExportSizes:
 
 
 def load_packed(file: str | Path, network: nn.Module) -> nn.Module:
-    """The quantized network of a packed file: the very weights that were exported, as float32.
+    """The quantized network of a packed file: the very weights that were exported, as float32, and grids of inputs.
 
     Args:
         file: as ``save_packed`` has written it.
@@ -124,6 +131,8 @@ def load_packed(file: str | Path, network: nn.Module) -> nn.Module:
         if module is not None and is_quantizable(module) and bias is not None and module.bias is None:
             module.bias = nn.Parameter(torch.zeros_like(bias))  # of the bias correction
     fill(network, packed.state, f"{_KIND} {file}")
+    for name, grid in packed.grids.items():
+        set_input_grid(network.get_submodule(name), grid)
     return network
 
 
@@ -139,15 +148,18 @@ def read_packed(file: str | Path) -> Packed:
         version, expected = metadata["version"], metadata.pop("content_hash")
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise AdrlGymError(f"{file} is no packed file: give one that adrl-gym export has written") from error
-    if version != VERSION:
-        raise AdrlGymError(f"{_KIND} {file} is of version {version}, and this adrl-gym reads version {VERSION}")
+    if version not in (VERSION, _QUANTIZED_INPUTS):
+        raise AdrlGymError(
+            f"{_KIND} {file} is of version {version}, and this adrl-gym reads {VERSION} and {_QUANTIZED_INPUTS}"
+        )
     if expected != _hash(metadata, tensors):
         raise AdrlGymError(f"{_KIND} {file} does not match the hash stored in it: fetch an intact copy")
     try:
         bits = BitConfig.from_dict(metadata["bits"])
         state = _state(tensors, bits, find_quantizer(metadata["quantizer"]).codebook)
         origin = Origin(metadata["quantizer"], metadata["network"], metadata["checkpoint"])
-        return Packed(origin, bits, state)
+        grids = {name: ActivationGrid(**grid) for name, grid in metadata.get("inputs", {}).items()}
+        return Packed(origin, bits, state, grids)
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError, zlib.error) as error:
         raise AdrlGymError(f"{_KIND} {file} contradicts itself ({error!r}): export it again") from error
 

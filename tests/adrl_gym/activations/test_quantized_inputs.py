@@ -1,16 +1,20 @@
 """Problems, engines, calibration and gradients with quantized inputs of the layers."""
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.config import ProblemConfig
 from adrl_gym.datasets import Splits
+from adrl_gym.export import load_packed, read_packed, save_packed
 from adrl_gym.layers import input_grids, own_params, quantizable
 from adrl_gym.refit import refit
 from adrl_gym.sensitivity import GradientSensitivity, measure_sensitivity
@@ -124,3 +128,18 @@ def test_other_bits_of_activations_are_refused(value: Any, message: str) -> None
         ProblemConfig(activations=value)
     with pytest.raises(AdrlGymError, match="unknown activation_range 'best'"):
         ProblemConfig(activation_range="best")  # type: ignore[arg-type]
+
+
+def test_packed_files_hold_the_grids(tmp_path: Path) -> None:
+    quantized = problem(made(), activations=4).quantized((4, 4, 4))
+    save_packed(tmp_path / "file", quantized)
+    assert read_packed(tmp_path / "file").grids == quantized.input_grids
+    loaded = load_packed(tmp_path / "file", made())
+    assert input_grids(loaded) == quantized.input_grids
+    images = smooth(20, 5)
+    assert torch.equal(loaded(images), quantized(images))
+    save_packed(tmp_path / "plain", problem(made()).quantized((4, 4, 4)))
+    with safe_open(tmp_path / "plain", "pt") as file:
+        metadata = json.loads(file.metadata()["adrl_gym"])
+    assert metadata["version"] == 1
+    assert "inputs" not in metadata

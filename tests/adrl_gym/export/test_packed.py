@@ -225,8 +225,8 @@ def test_other_files_are_refused(file: Path) -> None:
         save_file(tensors, file, content)
         with pytest.raises(AdrlGymError, match=r"is no packed file: give one that adrl-gym export has written"):
             read_packed(file)
-    save_file(tensors, file, {"adrl_gym": json.dumps({"version": 2, "content_hash": ""})})
-    with pytest.raises(AdrlGymError, match="is of version 2, and this adrl-gym reads version 1"):
+    save_file(tensors, file, {"adrl_gym": json.dumps({"version": 3, "content_hash": ""})})
+    with pytest.raises(AdrlGymError, match="is of version 3, and this adrl-gym reads 1 and 2"):
         read_packed(file)
 
 
