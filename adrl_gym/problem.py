@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from adrl_gym.activations import with_quantized_inputs
+from adrl_gym.activations import activation_bits, with_quantized_inputs
 from adrl_gym.bits import BitConfig, Bits, check_bits, check_partly_float, natural
 from adrl_gym.config import ProblemConfig
 from adrl_gym.datasets import Splits, prepared_for
@@ -77,17 +77,17 @@ class QuantProblem(SearchSpace):
         network = with_linear_attention(network)
         self.images, self.images_hash = len(splits.search), splits.search.hash
         layers = find_layers(network, tuple(splits.search.images.shape[1:]), splits.search.images.dtype)
-        super().__init__(layers, config)
-        self.unquantized = unquantized(network, self.layers)
         if next(network.parameters()).device != devices[0]:
             network = copy.deepcopy(network).to(devices[0])
         self.network, self.calibrated = with_quantized_inputs(
             network,
-            self.layers,
+            layers,
             splits.search.images[:CALIBRATION_IMAGES],
             bits=config.activations,
             method=config.activation_range,
         )
+        super().__init__(layers, config, activation_bits(self.calibrated, layers))
+        self.unquantized = unquantized(network, layers)
         self._params = LayerwiseParams(
             self.calibrated,
             self.layers,

@@ -19,6 +19,7 @@ class SearchSpace:
     Args:
         layers: all quantizable layers in forward order. A configuration has a bit-width for each of them.
         config: for the range of bits, the fixed layers and the budget.
+        activation_bits: of each layer's input, 32 where it is float; without them, all are.
 
     Attributes:
         layers: as given.
@@ -33,7 +34,9 @@ class SearchSpace:
         AdrlGymError: an impossible budget; a table that lacks layers; fixed layers that there are not.
     """
 
-    def __init__(self, layers: tuple[LayerSpec, ...], config: ProblemConfig) -> None:
+    def __init__(
+        self, layers: tuple[LayerSpec, ...], config: ProblemConfig, activation_bits: Sequence[int] | None = None
+    ) -> None:
         self.layers = layers
         self.min_bits, self.max_bits = config.bits
         self.parameters = tuple(layer.parameters for layer in layers)
@@ -41,7 +44,7 @@ class SearchSpace:
         self.searchable = tuple(index for index in range(len(layers)) if index not in self.fixed_bits)
         self.budget = config.budget
         table = None if config.cost_table is None else costs.CostTable.load(config.cost_table)
-        activation_bits = [costs.FLOAT_BITS] * len(layers)
+        activation_bits = [costs.FLOAT_BITS] * len(layers) if activation_bits is None else activation_bits
         limits = [
             (costs.cost_of(kind, layers, activation_bits, table), limit)
             for kind, limit in costs.limits_of(config.budget).items()

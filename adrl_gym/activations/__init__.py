@@ -2,7 +2,13 @@
 
 from adrl_gym.activations.calibrate import calibrate_activations, check_activation_range
 from adrl_gym.activations.histogram import ActivationHistogram
-from adrl_gym.activations.network import Activations, InputPrecisions, check_activations, with_quantized_inputs
+from adrl_gym.activations.network import (
+    Activations,
+    InputPrecisions,
+    activation_bits,
+    check_activations,
+    with_quantized_inputs,
+)
 from adrl_gym.activations.ranges import ACTIVATION_RANGES, PERCENTILE, ActivationRange, choose_grid
 
 __all__ = [
@@ -12,6 +18,7 @@ __all__ = [
     "ActivationRange",
     "Activations",
     "InputPrecisions",
+    "activation_bits",
     "calibrate_activations",
     "check_activation_range",
     "check_activations",

@@ -8,7 +8,15 @@ from torch import Tensor, nn
 
 from adrl_gym.activations.calibrate import calibrate_activations
 from adrl_gym.activations.ranges import ActivationRange
-from adrl_gym.layers import LayerSpec, check_activation_bits, quantizable, set_input_grid, share_input_quantizer
+from adrl_gym.costs import FLOAT_BITS
+from adrl_gym.layers import (
+    LayerSpec,
+    check_activation_bits,
+    input_grid,
+    quantizable,
+    set_input_grid,
+    share_input_quantizer,
+)
 
 Activations = Literal["float"] | int  # bits of the layers' inputs
 
@@ -59,3 +67,9 @@ def with_quantized_inputs(
     for layer, grid in zip(layers, grids, strict=True):
         set_input_grid(quantizable(quantized, layer), grid)
     return InputPrecisions(network, quantized)
+
+
+def activation_bits(network: nn.Module, layers: Sequence[LayerSpec]) -> list[int]:
+    """Return the bits of each layer's input; 32 where it is float."""
+    grids = [input_grid(quantizable(network, layer)) for layer in layers]
+    return [FLOAT_BITS if grid is None else grid.bits for grid in grids]

@@ -39,7 +39,7 @@ def made(kind: type[Normed] = Normed) -> nn.Module:
 
 def problem(network: nn.Module, **changes: Any) -> QuantProblem:
     splits = Splits(labelled(network, smooth(200, 1)), labelled(network, smooth(200, 2)), "random")
-    return QuantProblem(network, splits, budget=1.0, **changes)
+    return QuantProblem(network, splits, **{"budget": 1.0, **changes})
 
 
 def by_hand(quantized: QuantProblem, bits: tuple[int | None, ...], x: Tensor) -> Tensor:
@@ -143,3 +143,12 @@ def test_packed_files_hold_the_grids(tmp_path: Path) -> None:
         metadata = json.loads(file.metadata()["adrl_gym"])
     assert metadata["version"] == 1
     assert "inputs" not in metadata
+
+
+def test_costs_count_the_bits_of_activations() -> None:
+    network = made()
+    floats, quantized = (problem(network, budget={"bitops": 0.5}, activations=bits) for bits in ("float", 4))
+    macs = [layer.macs for layer in floats.layers]
+    expected = 4 * (8 * macs[0] + 4 * macs[1] + 4 * macs[2]) / (32 * 32 * sum(macs))
+    found = [one.limits.ratios((4, 4, 4))["bitops"] for one in (floats, quantized)]
+    assert found == pytest.approx([4 / 32, expected])

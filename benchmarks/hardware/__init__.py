@@ -1,0 +1,1 @@
+"""Measurements of networks that runtimes accelerate: quantized activations, latency, speed."""
