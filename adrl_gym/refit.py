@@ -15,15 +15,18 @@ from adrl_gym.quantization import (
     find_quantizer,
 )
 
-__all__ = ["calibrate", "refit"]
+__all__ = ["MOST_IMAGES", "calibrate", "calibration_size", "refit"]
+
+MOST_IMAGES = 1024  # by default; 4 times as many as in a search, where each configuration pays for them
+_VALUES = 2**22  # of all images together, by default, but for ``CALIBRATION_IMAGES``: activations must fit in memory
 
 
 def refit(
     problem: QuantProblem,
     bits: Sequence[int],
     *,
-    images: int | Tensor = CALIBRATION_IMAGES,
-    positions: int = POSITIONS,
+    images: int | Tensor | None = None,
+    positions: int | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> QuantizedNetwork:
@@ -44,8 +47,8 @@ def calibrate(
     problem: QuantProblem,
     bits: Sequence[int],
     *,
-    images: int | Tensor = CALIBRATION_IMAGES,
-    positions: int = POSITIONS,
+    images: int | Tensor | None = None,
+    positions: int | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> QuantizedNetwork:
@@ -57,8 +60,8 @@ def calibrate(
         problem: network, quantizer and search images.
         bits: of all layers, fixed ones included.
         images: how many of the search images, the first ones, to refit on (all, if there are fewer); or the images
-            themselves, ``(N, C, H, W)`` as the network takes them.
-        positions: inputs sampled for each layer, over all images.
+            themselves, ``(N, C, H, W)`` as the network takes them. By default as many as ``calibration_size`` says.
+        positions: inputs sampled for each layer, over all images; likewise.
         seed: of the sampling.
         progress: show a bar.
 
@@ -69,7 +72,11 @@ def calibrate(
         AdrlGymError: bits that do not fit, no images, a network that torch.fx cannot trace.
     """
     whole = check_bits(bits, len(problem.layers), problem.min_bits, problem.max_bits, problem.fixed_bits)
-    chosen = images if isinstance(images, Tensor) else problem.splits.search.images[: max(0, images)]
+    if isinstance(images, Tensor):
+        chosen, positions = images, _positions(len(images), positions)
+    else:
+        count, positions = calibration_size(problem, images, positions)
+        chosen = problem.splits.search.images[:count]
     quantizer = SequentialQuantizer(
         problem.calibrated,
         problem.layers,
@@ -81,3 +88,20 @@ def calibrate(
     )
     params = quantizer.quantize(whole, progress=progress)
     return problem.quantized_network(whole, quantized_copy(problem.network, problem.layers, params))
+
+
+def calibration_size(problem: QuantProblem, images: int | None = None, positions: int | None = None) -> tuple[int, int]:
+    """Return how many images a refit takes, and how many positions in all; ``None`` is the default.
+
+    By default all search images, but at most ``MOST_IMAGES``, and fewer where they are large, down to 256; at least 32
+    positions an image. More images tell more of layers with many inputs (benchmarks/results/refit_ablation.csv).
+    """
+    if images is None:
+        values = problem.splits.search.images[0].numel()
+        images = max(CALIBRATION_IMAGES, min(MOST_IMAGES, _VALUES // values))
+    count = min(max(0, images), problem.images)
+    return count, _positions(count, positions)
+
+
+def _positions(images: int, positions: int | None) -> int:
+    return max(POSITIONS, POSITIONS // CALIBRATION_IMAGES * images) if positions is None else positions

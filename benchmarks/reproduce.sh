@@ -40,6 +40,7 @@ full() {
         "$python" -m benchmarks.run --suite $suite --data-root "$data" # runs.csv learning.csv variance.csv curves.csv
     done                                                               # comparison.csv
     "$python" -m benchmarks.experiments.refits --data-root "$data"     # refit.csv
+    "$python" -m benchmarks.searches.refit_ablation --data-root "$data" # refit_ablation.csv
     "$python" -m benchmarks.experiments.finetuning --data-root "$data" # finetune.csv
     once selection-run "$python" agents/train_adrl.py --env-id adrl_gym/CifarNet-Cifar10-v0 --data cifar10 \
         --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --cache none \

@@ -3,7 +3,7 @@
     python -m benchmarks.experiments.refits --data-root D
 
 Takes the bits that ADRL and uniform quantization have in the committed tables of searches (seed 0, ``gptq``), refits
-them on 256 images, and measures all 10,000 test images. Calibration images are drawn three times, from the 5,000 of
+them on 1,024 images, and measures all 10,000 test images. Calibration images are drawn three times, from the 5,000 of
 the search split and from the data-free set, never from the test images. A row of ``benchmarks/results/refit.csv`` is
 written after each; a second call goes on with what is left.
 """
@@ -30,12 +30,14 @@ from adrl_gym.evaluation import whole_logits
 from adrl_gym.layers import find_layers, quantized_copy
 from adrl_gym.models import load_network
 from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS, SequentialQuantizer, find_quantizer
+from adrl_gym.refit import MOST_IMAGES
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _SEARCHES = ("comparison.csv", "runs.csv")
 BUDGETS = {"resnet20": ("0.0625", "0.05", "0.04"), "cifarnet": ("0.0625",)}
 _AGENTS = ("adrl", "uniform")
 DRAWS = 3
+_PLACES = POSITIONS // CALIBRATION_IMAGES * MOST_IMAGES  # as many as a refit takes by default
 IMAGE_SOURCES = ("cifar10", "data-free")
 _KEY = ("network", "agent", "quantizer", "budget", "seed", "bits", "calibration", "draw")
 COLUMNS = (
@@ -80,13 +82,13 @@ def cifar10(data_root: Path, split: str) -> ImageSet:
 
 
 def calibration_images(network: str, calibration: str, draw: int, data_root: Path) -> Tensor:
-    """``(CALIBRATION_IMAGES, 3, 32, 32)``, drawn without replacement."""
+    """``(MOST_IMAGES, 3, 32, 32)``, drawn without replacement."""
     there = (
         cifar10(data_root, "search").images
         if calibration == "cifar10"
         else load_splits(network, "data-free").search.images
     )
-    chosen = np.random.default_rng(draw).permutation(len(there))[:CALIBRATION_IMAGES]
+    chosen = np.random.default_rng(draw).permutation(len(there))[:MOST_IMAGES]
     return there[torch.from_numpy(chosen)]
 
 
@@ -100,7 +102,9 @@ def _measure(row: dict[str, str], calibration: str, draw: int, data_root: Path) 
     start, cpu_start = time.perf_counter(), time.process_time()
     network = loaded.network.eval()
     layers = find_layers(network, tuple(images.shape[1:]))
-    refitter = SequentialQuantizer(network, layers, images, quantizer=find_quantizer(row["quantizer"]), seed=draw)
+    refitter = SequentialQuantizer(
+        *(network, layers, images), quantizer=find_quantizer(row["quantizer"]), positions=_PLACES, seed=draw
+    )
     refitted = quantized_copy(network, layers, refitter.quantize([int(b) for b in row["bits"].split()]))
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     logits = whole_logits(refitted, (batch for batch, _ in test.batches(50)))  # (N, K)
@@ -110,7 +114,7 @@ def _measure(row: dict[str, str], calibration: str, draw: int, data_root: Path) 
         "calibration": calibration,
         "draw": str(draw),
         "images": len(images),
-        "positions": POSITIONS,
+        "positions": _PLACES,
         "direct_test_accuracy": row["test_accuracy"],
         "test_accuracy": round(100 * float((logits.argmax(1) == test.labels).double().mean()), 4),
         "float_test_accuracy": row["float_test_accuracy"],

@@ -122,7 +122,7 @@ def test_any_problem_gives_the_weights_of_either_calibration(problem: QuantProbl
     bits, x = (8, 2, 3, 2), batches[0][0]
     direct, refitted = problem.quantized(bits), problem.quantized(bits, calibration="sequential")
     assert torch.equal(direct(x), problem.quantized(bits, calibration="independent")(x))
-    assert torch.equal(refitted(x), refit(problem, bits)(x))
+    assert torch.equal(refitted(x), refit(problem, bits, images=256)(x))
     assert not torch.equal(direct(x), refitted(x))
     with pytest.raises(AdrlGymError, match="unknown calibration 'finetuned': choose one of independent, sequential"):
         problem.quantized(bits, calibration="finetuned")  # type: ignore[arg-type]

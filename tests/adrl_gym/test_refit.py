@@ -1,6 +1,7 @@
 """Refit: less output error with the same bits, whatever the network; as a function, a command and a calibration."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from adrl_gym.quantization.network import QuantizedNetwork
 from adrl_gym.quantization.patches import output_size, patches_at
 from adrl_gym.quantization.registry import find_quantizer
 from adrl_gym.quantization.sequential import SequentialQuantizer
-from adrl_gym.refit import calibrate, refit
+from adrl_gym.refit import calibrate, calibration_size, refit
 
 
 class Plain(nn.Module):
@@ -150,6 +151,18 @@ def test_it_is_never_further_from_the_float_network_than_independent_quantizatio
     assert equal(refit(problem, bits), calibrated)
     monkeypatch.setattr("adrl_gym.refit.calibrate", lambda problem, bits, **_: problem.quantized([2] * len(bits)))
     assert equal(refit(problem, bits), direct)
+
+
+@pytest.mark.parametrize(
+    ("side", "count", "expected"),
+    [(8, 2000, (1024, 32768)), (8, 100, (100, 8192)), (64, 400, (341, 10912)), (224, 300, (256, 8192))],
+)
+def test_by_default_it_takes_more_images_where_they_are_small(side: int, count: int, expected: tuple[int, int]) -> None:
+    problem = SimpleNamespace(
+        images=count, splits=SimpleNamespace(search=ImageSet(torch.zeros(1, 3, side, side), None))
+    )
+    assert calibration_size(problem) == expected  # type: ignore[arg-type]
+    assert calibration_size(problem, 50, 70) == (50, 70)  # type: ignore[arg-type]
 
 
 def test_with_8_bits_it_stays_the_float_network(tiny: nn.Module) -> None:

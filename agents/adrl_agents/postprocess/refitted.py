@@ -12,26 +12,28 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Metrics, Split
 from adrl_gym.export import save_packed
 from adrl_gym.files import write_whole
-from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS, QuantizedNetwork
-from adrl_gym.refit import calibrate
+from adrl_gym.quantization import QuantizedNetwork
+from adrl_gym.refit import calibrate, calibration_size
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefitOptions(RunOptions):
     """Options of the refit."""
 
-    images: int = CALIBRATION_IMAGES
-    """Number of search images to refit on, all if there are fewer; their labels are not needed."""
-    positions: int = POSITIONS
-    """Inputs sampled for each layer, over all images."""
+    images: int | None = None
+    """Number of search images to refit on, all if there are fewer; without it up to 1,024, fewer where they are large.
+    Their labels are not needed."""
+    positions: int | None = None
+    """Inputs sampled for each layer, over all images; without it 32 for each image, at least 8,192."""
     seed: int = 0
     """Seed of the sampling."""
 
     def check(self) -> None:
         """Refuse impossible values before anything is done; raises ``AdrlGymError``."""
         for name in ("images", "positions"):
-            if getattr(self, name) < 1:
-                raise AdrlGymError(f"{name} must be at least 1, got {getattr(self, name)}", parameter=name)
+            asked = getattr(self, name)
+            if asked is not None and asked < 1:
+                raise AdrlGymError(f"{name} must be at least 1, got {asked}", parameter=name)
         if self.seed < 0:
             raise AdrlGymError(f"seed must be at least 0, got {self.seed}", parameter="seed")
 
@@ -48,12 +50,12 @@ def refit_run(options: RefitOptions) -> dict[str, Any]:
     options.check()
     run = load_run(options)
     problem, bits = run.problem, run.bits.bits
-    images = min(options.images, len(problem.splits.search))
+    images, positions = calibration_size(problem, options.images, options.positions)
     start = time.monotonic()
     refitted = calibrate(
         *(problem, bits),
         images=images,
-        positions=options.positions,
+        positions=positions,
         seed=options.seed,
         progress=True,
     )
@@ -68,7 +70,7 @@ def refit_run(options: RefitOptions) -> dict[str, Any]:
     report = {
         "bits": run.bits.as_dict(),
         "images": images,
-        "positions": options.positions,
+        "positions": positions,
         "seed": options.seed,
         "seconds": round(seconds, 3),
         "weights": "direct" if worse else "refit",
