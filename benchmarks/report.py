@@ -20,8 +20,9 @@ import benchmarks.experiments.finetuned as finetuned
 from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.harness.suites import PAPER
 from benchmarks.reporting.network_tables import exceptions_table, networks_table
-from benchmarks.reporting.table_format import markdown
-from benchmarks.reporting.tables import EVALUATION, Results
+from benchmarks.reporting.settings import Results
+from benchmarks.reporting.table_format import BESIDE, beside_accuracy, markdown, without_empty
+from benchmarks.reporting.tables import EVALUATION
 
 _ROOT = Path(__file__).parents[1]
 _RESULTS = _ROOT / "benchmarks" / "results"
@@ -67,6 +68,8 @@ def comparison_table(results: Path) -> str:
                     f"{float(uniform[0]['test_accuracy']):.2f} ({float(uniform[0]['average_bits']):.0f} bits)",
                     f"{median_and_range(haq)}, n={len(haq)}",
                     f"{median_and_range(adrl)}, n={len(adrl)}",
+                    beside_accuracy(haq),
+                    beside_accuracy(adrl),
                     cost(haq),
                     cost(adrl),
                 ]
@@ -77,10 +80,12 @@ def comparison_table(results: Path) -> str:
         "uniform",
         "HAQ, 300 episodes",
         "ADRL",
+        f"HAQ's {BESIDE}",
+        f"ADRL's {BESIDE}",
         "HAQ's evaluations",
         "ADRL's",
     ]
-    return markdown(header, lines)
+    return markdown(*without_empty(header, lines))
 
 
 def datafree(results: Path) -> str:
@@ -127,9 +132,12 @@ def refit_table(results: Path) -> str:
         accuracies = [mean_and_range(by_data[data]) if data in by_data else "not run" for data in _CALIBRATIONS]
         seconds = statistics.mean(numbers(known, "cpu_seconds"))
         before, after = (f"{float(known[0][column]):.2f}" for column in ("direct_test_accuracy", "float_test_accuracy"))
-        lines.append([f"{NAMES[network]}, {budget}", agent, before, *accuracies, after, f"{seconds:.0f}"])
+        others = [beside_accuracy(by_data.get(data, [])) for data in _CALIBRATIONS]
+        line = [f"{NAMES[network]}, {budget}", agent, before, *accuracies, *others, after, f"{seconds:.0f}"]
+        lines.append(line)
     header = ["network, budget", "bits of", "as searched", "refitted on CIFAR-10", "refitted on the data-free set"]
-    return markdown([*header, "float", "processor seconds"], lines)
+    header += [f"{BESIDE} on CIFAR-10", "on the data-free set"]
+    return markdown(*without_empty([*header, "float", "processor seconds"], lines))
 
 
 def finetuning(results: Path) -> str:

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,11 @@ class Epoch:
         loss: mean over its steps; ``None`` for epoch 0.
         search_accuracy: in percent; without labels, agreement with the float network.
         test_accuracy: in percent; ``None`` where there are no test images. Nothing is chosen by it.
+        test_agreement: with the float network, in percent.
+        test_kl: divergence from the float network's prediction, in nats; ``None`` where it is not finite.
+        test_loss: cross-entropy with the labels, in nats; ``None`` without labels, and where it is not finite.
+
+    The last three are ``None`` without test images, and in a log that an earlier version began.
     """
 
     epoch: int
@@ -46,6 +52,9 @@ class Epoch:
     loss: float | None
     search_accuracy: float
     test_accuracy: float | None
+    test_agreement: float | None = None
+    test_kl: float | None = None
+    test_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ class Finetuned:
         epochs: all so far, from 0 on.
         float_search_accuracy, float_test_accuracy: of the float network on the same images.
         precision: of the passes in training.
+        float_test_loss: of the float network on the test images, in nats; ``None`` without them or their labels.
     """
 
     network: QuantizedNetwork
@@ -66,6 +76,7 @@ class Finetuned:
     float_search_accuracy: float
     float_test_accuracy: float | None
     precision: Precision
+    float_test_loss: float | None = None
 
 
 def finetune(
@@ -130,7 +141,16 @@ def finetune(
         done = _restore(state, there, trainer, start)
 
     def so_far() -> Finetuned:
-        return Finetuned(done.network, done.best, tuple(done.epochs), *measure.reference, precision)
+        search_float, test_float = measure.reference
+        return Finetuned(
+            network=done.network,
+            best=done.best,
+            epochs=tuple(done.epochs),
+            float_search_accuracy=search_float.accuracy,
+            float_test_accuracy=None if test_float is None else test_float.accuracy,
+            precision=precision,
+            float_test_loss=None if test_float is None else _finite(test_float.loss),
+        )
 
     if on_epoch is not None:
         on_epoch(so_far())
@@ -179,12 +199,20 @@ class _Measure:
         predictor = FloatTeacher(network, search, device)
         self._expected = predictor.logits(search)  # (N, K)
         self._expected_test = None if test is None else predictor.logits(test)  # (M, K)
-        metrics = self._metrics(predictor)
-        self.reference = metrics[0].accuracy, None if metrics[1] is None else metrics[1].accuracy
+        self.reference = self._metrics(predictor)
 
     def __call__(self, number: int, learning_rate: float, loss: float | None, network: nn.Module) -> Epoch:
         search, test = self._metrics(FloatTeacher(network, self._search, self._device))
-        return Epoch(number, learning_rate, loss, search.accuracy, None if test is None else test.accuracy)
+        epoch = Epoch(number, learning_rate, loss, search.accuracy, test_accuracy=None)
+        if test is None:
+            return epoch
+        return dataclasses.replace(
+            epoch,
+            test_accuracy=test.accuracy,
+            test_agreement=test.agreement,
+            test_kl=_finite(test.kl),
+            test_loss=_finite(test.loss),
+        )
 
     def _metrics(self, predictor: FloatTeacher) -> tuple[Metrics, Metrics | None]:
         logits = predictor.logits(self._search)  # (N, K)
@@ -193,6 +221,10 @@ class _Measure:
             return search, None
         logits = predictor.logits(self._test)  # (M, K)
         return search, sample_metrics(logits[None], self._expected_test, self._test.labels)[0].metrics()
+
+
+def _finite(nats: float | None) -> float | None:
+    return nats if nats is not None and math.isfinite(nats) else None
 
 
 def _check(

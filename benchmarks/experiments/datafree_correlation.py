@@ -8,7 +8,6 @@ with the float network on that set is then compared with accuracy on CIFAR-10's 
 beside them holds Spearman's rank correlations.
 """
 
-import csv
 import json
 import sys
 from dataclasses import dataclass
@@ -25,10 +24,12 @@ from adrl_gym.datasets import ImageSet, Splits, load_splits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
+from benchmarks.harness.csv_file import read_rows, write_rows
+from benchmarks.harness.metric_columns import test_metrics
 
 _RESULTS = Path(__file__).parents[1] / "results" / "datafree"
 LOWEST, HIGHEST = 2, 6  # bits
-_COLUMNS = ("configuration", "bits", "average_bits", "agreement", "kl", "test_accuracy")
+_RANKED = ("agreement", "kl", "average_bits", "test_accuracy")
 
 
 @dataclass
@@ -57,37 +58,27 @@ def _measure(problem: QuantProblem, options: Options, path: Path) -> list[dict[s
     """One row a configuration; those that the file holds already are not measured again."""
     draw = np.random.default_rng(options.seed)
     drawn = draw.integers(LOWEST, HIGHEST + 1, (options.configurations, len(problem.layers)))  # (configurations, n)
-    rows: list[dict[str, Any]] = []
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = [*read_rows(path)]
     for index in tqdm(range(len(rows), len(drawn)), "configurations", disable=None):
         bits = tuple(int(b) for b in drawn[index])
         search, test = problem.evaluate(bits), problem.test(bits)
         assert test is not None
-        values = (
-            index,
-            " ".join(map(str, bits)),
-            round(problem.average_bits(bits), 4),
-            round(search.agreement, 3),
-            round(search.kl, 6),
-            round(test.accuracy, 3),
-        )
-        rows.append(dict(zip(_COLUMNS, values, strict=True)))
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, _COLUMNS)
-            if index == 0:
-                writer.writeheader()
-            writer.writerow(rows[-1])
+        row = {
+            "configuration": index,
+            "bits": " ".join(map(str, bits)),
+            "average_bits": round(problem.average_bits(bits), 4),
+            "agreement": round(search.agreement, 3),
+            "kl": round(search.kl, 6),
+            **test_metrics(test),
+        }
+        rows.append(row)
+        write_rows(path, rows)
     return rows
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Spearman's rank correlation of each column with test accuracy."""
-    columns = {
-        name: np.array([float(row[name]) for row in rows]) for name in _COLUMNS if name != "bits"
-    }  # (rows,) each
+    columns = {name: np.array([float(row[name]) for row in rows]) for name in _RANKED}  # (rows,) each
     accuracy = columns["test_accuracy"]
     return {
         "agreement": round(float(spearmanr(columns["agreement"], accuracy).statistic), 4),

@@ -3,7 +3,6 @@
 python -m benchmarks.experiments.finetuned
 """
 
-import csv
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,29 +11,29 @@ from pathlib import Path
 import tyro
 
 from adrl_agents.registry import AGENTS
+from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.harness.suites import ROOT
+from benchmarks.reporting.table_format import BESIDE, beside_accuracy, without_empty
 
-_Row = dict[str, str]
 _AGENTS = {name: AGENTS[name].label for name in ("adrl", "haq", "uniform")}
 STARTS = ("refit", "direct")
 _NETWORKS = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
 
 
-def finetunings(results: Path) -> list[_Row]:
+def finetunings(results: Path) -> list[Row]:
     """The rows of all finetunings that are over; none where there is no such file."""
-    path = results / "finetune.csv"
-    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    rows = read_rows(results / "finetune.csv")
     over = {_run(row) for row in rows if row["epoch"] == row["epochs"]}
     return [row for row in rows if _run(row) in over]
 
 
-def mean_curve(rows: Sequence[_Row], column: str = "test_accuracy") -> list[float]:
+def mean_curve(rows: Sequence[Row], column: str = "test_accuracy") -> list[float]:
     """Mean over seeds at each epoch, from 0 on."""
     epochs = sorted({int(row["epoch"]) for row in rows})
     return [statistics.mean(float(row[column]) for row in rows if int(row["epoch"]) == epoch) for epoch in epochs]
 
 
-def groups(rows: Sequence[_Row]) -> list[tuple[tuple[str, str], list[_Row]]]:
+def groups(rows: Sequence[Row]) -> list[tuple[tuple[str, str], list[Row]]]:
     """(agent, start) and the rows of all its seeds, in the order that they are shown in."""
     found = []
     for agent in _AGENTS:
@@ -45,7 +44,7 @@ def groups(rows: Sequence[_Row]) -> list[tuple[tuple[str, str], list[_Row]]]:
     return found
 
 
-def haq_final(rows: Sequence[_Row]) -> float | None:
+def haq_final(rows: Sequence[Row]) -> float | None:
     """Mean test accuracy of HAQ's bits after the last epoch, from direct weights; None where it did not run."""
     haq = [row for row in rows if (row["agent"], row["start"]) == ("haq", "direct")]
     return mean_curve(haq)[-1] if haq else None
@@ -76,20 +75,21 @@ def finetune_table(results: Path) -> tuple[list[str], list[list[str]]]:
                     start,
                     _numbers(before),
                     _numbers(best),
+                    beside_accuracy([row for row in chosen if row["best"] == "1"]),
                     f"{float(chosen[0]['float_test_accuracy']):.2f}",
                     chosen[0]["epochs"],
                     "" if target is None else "never" if until is None else str(until),
                 ]
             )
-    header = ["network, budget", "bits of", "starting weights", "before", "finetuned", "float", "epochs"]
-    return [*header, "epochs until HAQ's last, from direct weights"], lines
+    header = ["network, budget", "bits of", "starting weights", "before", "finetuned", BESIDE, "float", "epochs"]
+    return without_empty([*header, "epochs until HAQ's last, from direct weights"], lines)
 
 
 def _numbers(values: Sequence[float]) -> str:
     return " / ".join(f"{value:.2f}" for value in values)
 
 
-def _run(row: _Row) -> tuple[str, ...]:
+def _run(row: Row) -> tuple[str, ...]:
     return tuple(row[name] for name in ("network", "agent", "budget", "seed", "start"))
 
 

@@ -7,14 +7,12 @@ The bits are those of the searches in results/comparison.csv and results/runs.cs
 written down. Resumable: a run goes on after its last whole epoch, and its rows are written after each.
 """
 
-import csv
 import dataclasses
 import fcntl
-import io
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
@@ -26,11 +24,12 @@ import tyro
 
 from adrl_agents.runs import git_commit
 from adrl_gym.datasets import cifar10_splits, load_cifar10
-from adrl_gym.files import write_whole
 from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
 from adrl_gym.qat import Finetuned, Finetuning, finetune
 from adrl_gym.refit import refit
+from benchmarks.harness.csv_file import read_rows, write_rows
+from benchmarks.harness.metric_columns import nats
 from benchmarks.harness.signals import run_stoppable
 from benchmarks.harness.suites import ROOT
 
@@ -92,10 +91,9 @@ def bits_of(run: FinetuneRun, results: Path) -> tuple[int, ...] | None:
     """Return what the search found, if a CSV file of searches has it."""
     wanted = {"network": run.network, "agent": run.agent, "quantizer": QUANTIZER, "seed": str(run.seed), "varied": ""}
     for path in (results / "comparison.csv", results / "runs.csv"):
-        if path.exists():
-            for row in csv.DictReader(path.read_text().splitlines()):
-                if float(row["budget"]) == run.budget and all(row[name] == value for name, value in wanted.items()):
-                    return tuple(map(int, row["bits"].split()))
+        for row in read_rows(path):
+            if float(row["budget"]) == run.budget and all(row[name] == value for name, value in wanted.items()):
+                return tuple(map(int, row["bits"].split()))
     return None
 
 
@@ -119,9 +117,7 @@ def _train(run: FinetuneRun, bits: tuple[int, ...], options: Options) -> None:
             settings=settings,
             state=folder / "state.pt",
             resume=True,
-            on_epoch=lambda done: write_whole(
-                folder / "rows.csv", finetune_csv(rows_of(run, bits, done, problem, settings))
-            ),
+            on_epoch=lambda done: write_rows(folder / "rows.csv", rows_of(run, bits, done, problem, settings)),
         )
 
 
@@ -135,10 +131,13 @@ def rows_of(
             "epoch": epoch.epoch,
             "search_accuracy": round(epoch.search_accuracy, 4),
             "test_accuracy": round(epoch.test_accuracy or 0.0, 4),
+            "test_agreement": _rounded(epoch.test_agreement, 4),
+            "test_kl": nats(epoch.test_kl),
+            "test_loss": nats(epoch.test_loss),
             "float_test_accuracy": round(done.float_test_accuracy or 0.0, 4),
             "float_search_accuracy": round(done.float_search_accuracy, 4),
             "best": int(epoch is done.best),
-            "loss": "" if epoch.loss is None else round(epoch.loss, 5),
+            "loss": _rounded(epoch.loss, 5),
             "learning_rate": f"{epoch.learning_rate:.3g}",
             "quantizer": QUANTIZER,
             "bits": " ".join(map(str, bits)),
@@ -153,30 +152,20 @@ def rows_of(
         }
 
 
-def finetune_csv(rows: Iterable[_Row]) -> bytes:
-    """Rows as CSV."""
-    rows, text = list(rows), io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+def _rounded(value: float | None, digits: int) -> float | str:
+    return "" if value is None else round(value, digits)
 
 
 def _gather(options: Options) -> None:
     """Write finetune.csv anew, from the rows of all runs there are."""
-    rows: list[_Row] = []
-    for run in RUNS:
-        path = options.runs / run.name / "rows.csv"
-        if path.exists():
-            rows += csv.DictReader(path.read_text().splitlines())
+    rows = [row for run in RUNS for row in read_rows(options.runs / run.name / "rows.csv")]
     if rows:
-        write_whole(options.results / "finetune.csv", finetune_csv(rows))
+        write_rows(options.results / "finetune.csv", rows)
 
 
 def is_finished(run: FinetuneRun, options: Options) -> bool:
     """Return whether its last epoch is there."""
-    path = options.runs / run.name / "rows.csv"
-    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    rows = read_rows(options.runs / run.name / "rows.csv")
     return bool(rows) and int(rows[-1]["epoch"]) == int(rows[-1]["epochs"]) == options.epochs
 
 

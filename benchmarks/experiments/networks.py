@@ -9,7 +9,6 @@ weights are rounded to evenly spaced levels. A row for each goes to benchmarks/r
 second call goes on with what is left.
 """
 
-import csv
 import time
 import warnings
 from dataclasses import dataclass
@@ -26,12 +25,9 @@ from torch import Tensor, nn
 from adrl_gym.datasets import ImageSet
 from adrl_gym.evaluation import Engine, ReferenceEvaluator
 from adrl_gym.layers import QuantizedParams, find_layers, own_params, prepared, quantizable, with_linear_attention
+from benchmarks.harness.csv_file import add_row, read_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
-_COLUMNS = (
-    *("network", "kind", "layers", "weights", "share", "left", "in_parts", "float_difference"),
-    *("quantized_difference", "different", "images", "seconds", "torch"),
-)
 # Library -> kind -> names.
 TRIED = {
     "torchvision": {
@@ -156,18 +152,12 @@ def _difference(logits: Tensor, expected: Tensor) -> str:
 
 def main(options: Options) -> None:
     file = options.results / "networks.csv"
-    there = file.read_text().splitlines() if file.exists() else []
-    known = {line.partition(",")[0] for line in there}
-    with file.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, _COLUMNS, lineterminator="\n")
-        if not there:
-            writer.writeheader()
-        for reference, kind in tried_networks().items():
-            if reference not in known and reference in (options.only or tried_networks()):
-                found = compare_network(reference, kind)
-                writer.writerow(found)
-                stream.flush()
-                print(", ".join(f"{name} {value}" for name, value in found.items()))
+    known = {row["network"] for row in read_rows(file)}
+    for reference, kind in tried_networks().items():
+        if reference not in known and reference in (options.only or tried_networks()):
+            found = compare_network(reference, kind)
+            add_row(file, found)
+            print(", ".join(f"{name} {value}" for name, value in found.items()))
 
 
 if __name__ == "__main__":

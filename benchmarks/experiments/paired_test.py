@@ -25,7 +25,8 @@ from adrl_gym.quantization import quantize_layers
 from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.harness.store import KEY, write
 from benchmarks.harness.suites import PAPER
-from benchmarks.reporting.tables import COMPARED, Results, Setting, in_setting
+from benchmarks.reporting.settings import Results, Setting, in_setting
+from benchmarks.reporting.tables import COMPARED
 
 _RESULTS = Path(__file__).parents[1] / "results"
 

@@ -8,7 +8,6 @@ that has its first half in common, so that what is shared is part of what is com
 benchmarks/results/equality.csv as it comes; a second call goes on with what is left.
 """
 
-import csv
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,9 @@ from adrl_gym.evaluation import Engine, ReferenceEvaluator
 from adrl_gym.layers import find_layers
 from adrl_gym.models import load_network
 from adrl_gym.quantization import quantize_layers
+from benchmarks.harness.csv_file import add_row, read_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
-_COLUMNS = ("network", "quantizer", "configuration", "bits", "images", "different", "largest_difference", "torch")
 _NETWORKS = ("resnet20", "cifarnet")
 _QUANTIZERS = ("gptq", "linear", "kmeans")
 
@@ -71,11 +70,8 @@ class Pair:
 
 
 def main(options: Options) -> None:
-    done: set[tuple[str, str, int]] = set()
     output = options.results / "equality.csv"
-    if output.exists():
-        with output.open(newline="") as file:
-            done = {(r["network"], r["quantizer"], int(r["configuration"])) for r in csv.DictReader(file)}
+    done = {(row["network"], row["quantizer"], int(row["configuration"])) for row in read_rows(output)}
     starts = range(0, options.configurations, options.together)
     chunks = [range(start, min(start + options.together, options.configurations)) for start in starts]
     for chunk, network, quantizer in itertools.product(chunks, _NETWORKS, _QUANTIZERS):
@@ -87,13 +83,17 @@ def main(options: Options) -> None:
             draw = np.random.default_rng([configuration, _QUANTIZERS.index(quantizer)])
             bits = draw.integers(1, 9, len(pair.layers)).tolist()
             different, largest = pair.compare(bits)
-            values = (configuration, " ".join(map(str, bits)), len(pair.images), different, f"{largest:.2e}")
-            new = not output.exists()
-            with output.open("a", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                if new:
-                    writer.writerow(_COLUMNS)
-                writer.writerow((network, quantizer, *values, torch.__version__.partition("+")[0]))
+            row = {
+                "network": network,
+                "quantizer": quantizer,
+                "configuration": configuration,
+                "bits": " ".join(map(str, bits)),
+                "images": len(pair.images),
+                "different": different,
+                "largest_difference": f"{largest:.2e}",
+                "torch": torch.__version__.partition("+")[0],
+            }
+            add_row(output, row)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ call on a finished training only does that. The search and test splits are never
 ``benchmarks/experiments/evaluate.py`` measures the result.
 """
 
-import csv
 import math
 import time
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from tqdm import tqdm
 
 from adrl_gym.datasets import ImageSet, augment, load_cifar10
 from adrl_gym.models import NETWORKS, SHIPPED, collect_statistics, save_checkpoint
+from benchmarks.harness.csv_file import write_rows
 
 LOGS = Path(__file__).parents[1] / "results" / "pretrain"
 RE_ESTIMATION_IMAGES = 20_000
@@ -157,11 +157,7 @@ def main(options: Options) -> None:
     network, log = _train(options, data)
     path = SHIPPED / f"{options.network}.safetensors"
     print(f"{path}: checkpoint {_export(network, data.images, path)}")
-    LOGS.mkdir(parents=True, exist_ok=True)
-    with (LOGS / f"{options.network}.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(log[0]))
-        writer.writeheader()
-        writer.writerows(log)
+    write_rows(LOGS / f"{options.network}.csv", log)
 
 
 if __name__ == "__main__":

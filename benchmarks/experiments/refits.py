@@ -1,4 +1,4 @@
-"""How much of the lost accuracy does a refit bring back?
+"""Measure how much of the lost accuracy a refit brings back.
 
     python -m benchmarks.experiments.refits --data-root D
 
@@ -8,7 +8,6 @@ the search split and from the data-free set, never from the test images. A row o
 written after each; a second call goes on with what is left.
 """
 
-import csv
 import sys
 import time
 from dataclasses import dataclass
@@ -26,11 +25,13 @@ from tqdm import tqdm
 from adrl_agents.runs import git_commit
 from adrl_gym.datasets import ImageSet, load_cifar10, load_splits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import whole_logits
+from adrl_gym.evaluation import sample_metrics, whole_logits
 from adrl_gym.layers import find_layers, quantized_copy
 from adrl_gym.models import load_network
 from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS, SequentialQuantizer, find_quantizer
 from adrl_gym.refit import MOST_IMAGES
+from benchmarks.harness.csv_file import add_row, read_rows
+from benchmarks.harness.metric_columns import BESIDE_ACCURACY, test_metrics
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _SEARCHES = ("comparison.csv", "runs.csv")
@@ -39,12 +40,7 @@ _AGENTS = ("adrl", "uniform")
 DRAWS = 3
 _PLACES = POSITIONS // CALIBRATION_IMAGES * MOST_IMAGES  # as many as a refit takes by default
 IMAGE_SOURCES = ("cifar10", "data-free")
-_KEY = ("network", "agent", "quantizer", "budget", "seed", "bits", "calibration", "draw")
-COLUMNS = (
-    *_KEY,
-    *("images", "positions", "direct_test_accuracy", "test_accuracy", "float_test_accuracy"),
-    *("seconds", "cpu_seconds", "threads", "checkpoint", "torch", "commit"),
-)
+KEY = ("network", "agent", "quantizer", "budget", "seed", "bits", "calibration", "draw")
 
 
 @dataclass
@@ -63,15 +59,12 @@ def searched(results: Path) -> list[dict[str, str]]:
     """The rows of searches whose bits are refitted, one for each network, agent and budget."""
     found: dict[tuple[str, str, str], dict[str, str]] = {}
     for name in _SEARCHES:
-        if not (results / name).exists():
-            continue
-        with (results / name).open(newline="") as file:
-            for row in csv.DictReader(file):
-                what = (row["network"], row["agent"], row["budget"])
-                wanted = row["agent"] in _AGENTS and row["budget"] in BUDGETS.get(row["network"], ())
-                plain = row["quantizer"] == "gptq" and row["seed"] == "0" and not row["varied"]
-                if wanted and plain and row["protocol"] == "search" and what not in found:
-                    found[what] = row
+        for row in read_rows(results / name):
+            what = (row["network"], row["agent"], row["budget"])
+            wanted = row["agent"] in _AGENTS and row["budget"] in BUDGETS.get(row["network"], ())
+            plain = row["quantizer"] == "gptq" and row["seed"] == "0" and not row["varied"]
+            if wanted and plain and row["protocol"] == "search" and what not in found:
+                found[what] = row
     return [found[what] for what in product(BUDGETS, _AGENTS, BUDGETS["resnet20"]) if what in found]
 
 
@@ -107,8 +100,10 @@ def _measure(row: dict[str, str], calibration: str, draw: int, data_root: Path) 
     )
     refitted = quantized_copy(network, layers, refitter.quantize([int(b) for b in row["bits"].split()]))
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    logits = whole_logits(refitted, (batch for batch, _ in test.batches(50)))  # (N, K)
-    assert test.labels is not None
+    logits, expected = (
+        whole_logits(one, (batch for batch, _ in test.batches(50))) for one in (refitted, network)
+    )  # (N, K) both
+    measured = sample_metrics(logits[None], expected, test.labels)[0].metrics()
     return {
         **{name: row[name] for name in ("network", "agent", "quantizer", "budget", "seed", "bits", "checkpoint")},
         "calibration": calibration,
@@ -116,8 +111,9 @@ def _measure(row: dict[str, str], calibration: str, draw: int, data_root: Path) 
         "images": len(images),
         "positions": _PLACES,
         "direct_test_accuracy": row["test_accuracy"],
-        "test_accuracy": round(100 * float((logits.argmax(1) == test.labels).double().mean()), 4),
         "float_test_accuracy": row["float_test_accuracy"],
+        **test_metrics(measured),
+        **{f"direct_{name}": row.get(name, "") for name in BESIDE_ACCURACY},
         "seconds": round(seconds, 2),
         "cpu_seconds": round(cpu_seconds, 2),
         "threads": torch.get_num_threads(),
@@ -129,10 +125,7 @@ def _measure(row: dict[str, str], calibration: str, draw: int, data_root: Path) 
 def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     path = options.results / "refit.csv"
-    done: set[tuple[str, ...]] = set()
-    if path.exists():
-        with path.open(newline="") as file:
-            done = {tuple(row[name] for name in _KEY) for row in csv.DictReader(file)}
+    done = {tuple(row[name] for name in KEY) for row in read_rows(path)}
     asked = [
         (row, calibration, draw)
         for calibration in IMAGE_SOURCES
@@ -140,15 +133,9 @@ def main(options: Options) -> None:
         for draw in range(DRAWS)
     ]
     here = [{**row, "calibration": calibration, "draw": str(draw)} for row, calibration, draw in asked]
-    left = [ask for ask, key in zip(asked, here, strict=True) if tuple(key[name] for name in _KEY) not in done]
+    left = [ask for ask, key in zip(asked, here, strict=True) if tuple(key[name] for name in KEY) not in done]
     for row, calibration, draw in tqdm(left, "refits", disable=None):
-        found = _measure(row, calibration, draw, options.data_root)
-        begin = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            if begin:
-                writer.writeheader()
-            writer.writerow(found)
+        add_row(path, _measure(row, calibration, draw, options.data_root))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which measure on the search images tells the best configuration? Test the top of one search's history.
+"""Rank the best configurations of one search by each measure on the search images, and test them.
 
     python -m benchmarks.experiments.selection RUN --data-root D
 
@@ -18,6 +18,7 @@ from adrl_gym.datasets import load_splits
 from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
 from benchmarks.harness.csv_file import read_rows, write_rows
+from benchmarks.harness.metric_columns import test_metrics
 
 _RESULTS = Path(__file__).parents[1] / "results"
 
@@ -37,7 +38,6 @@ class Options:
 
 
 def main(options: Options) -> None:
-
     result = SearchResult.load(options.run / "result.json")
     network = {"CifarNet": "cifarnet", "ResNet20": "resnet20"}[result.env_id.split("/")[1].split("-")[0]]
     problem = QuantProblem(
@@ -52,9 +52,8 @@ def main(options: Options) -> None:
     for row in tqdm(best, "test"):
         test = problem.test([int(b) for b in row["bits"].split()])
         assert test is not None
-        rows.append(
-            {name: row[name] for name in ("bits", "accuracy", "agreement", "kl")} | {"test_accuracy": test.accuracy}
-        )
+        searched = {name: row[name] for name in ("bits", "accuracy", "agreement", "kl")}
+        rows.append({**searched, **test_metrics(test)})
     write_rows(options.results / "selection.csv", rows)
     tests = [float(row["test_accuracy"]) for row in rows]
     for name in ("accuracy", "agreement", "kl"):

@@ -1,6 +1,5 @@
 """The look of each agent in figures, and the rows that a figure draws."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adrl_agents.registry import AGENTS
-from benchmarks.harness.csv_file import Row
+from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.harness.suites import CONTENDERS
 
 
@@ -53,10 +52,7 @@ for _agent in CONTENDERS:
 
 def read_defaults(path: Path) -> list[Row]:
     """The rows of one CSV file for agents' defaults; none where it is not there."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if not row["varied"]]
+    return [row for row in read_rows(path) if not row["varied"]]
 
 
 def of(rows: Iterable[Row], **values: str) -> list[Row]:

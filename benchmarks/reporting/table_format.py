@@ -5,13 +5,15 @@ import statistics
 from collections.abc import Sequence
 
 from benchmarks.harness.csv_file import Row
+from benchmarks.harness.metric_columns import BESIDE_ACCURACY
 
 NOT_RUN = "not run"
+BESIDE = "agreement, KL, loss"  # heads a column of ``beside_accuracy``
 
 
 def values(rows: Sequence[Row], column: str) -> list[float]:
-    """One column, where it is known."""
-    return [float(row[column]) for row in rows if row[column]]
+    """One column, where it is known; rows of an earlier version may not have it."""
+    return [float(row[column]) for row in rows if row.get(column)]
 
 
 def median(rows: Sequence[Row], column: str) -> float | None:
@@ -32,6 +34,23 @@ def spread(rows: Sequence[Row], column: str = "test_accuracy", digits: int = 2) 
         return NOT_RUN
     between = f" ({min(found):.{digits}f} to {max(found):.{digits}f})" if len(found) > 1 else ""
     return f"{statistics.median(found):.{digits}f}{between}, n={len(found)}"
+
+
+def beside_accuracy(rows: Sequence[Row]) -> str:
+    """``agreement %, KL, loss``, medians of the rows on the test images; empty where nothing is known."""
+    agreement, kl, loss = (median(rows, name) for name in BESIDE_ACCURACY)
+    shown = [
+        "" if agreement is None else f"{agreement:.2f} %",
+        "" if kl is None else f"{kl:.4f}",
+        "" if loss is None else f"{loss:.4f}",
+    ]
+    return ", ".join(part for part in shown if part)
+
+
+def without_empty(header: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Leave out the columns that no line has anything in."""
+    kept = [column for column in range(len(header)) if not lines or any(line[column] for line in lines)]
+    return [header[column] for column in kept], [[line[column] for column in kept] for line in lines]
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

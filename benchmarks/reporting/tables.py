@@ -3,25 +3,24 @@
 import itertools
 import statistics
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 from adrl_gym.evaluation import SCORES
-from benchmarks.harness.csv_file import Row, read_rows
+from benchmarks.harness.csv_file import Row
 from benchmarks.harness.suites import (
     ABLATIONS,
     ADRL_VARIANTS,
     CONTENDERS,
     FINETUNED,
     LONG,
-    ONLY_IN_B,
-    PAPER,
     PARETO,
     PARETO_AGENTS,
 )
+from benchmarks.reporting.settings import Results, in_setting, none, setting_title
 from benchmarks.reporting.styles import STYLES, of
 from benchmarks.reporting.table_format import (
+    BESIDE,
     NOT_RUN,
+    beside_accuracy,
     difference,
     lead,
     markdown,
@@ -31,54 +30,14 @@ from benchmarks.reporting.table_format import (
     reached,
     spread,
     values,
+    without_empty,
 )
 
-_NETWORKS = {"resnet20": "ResNet20", "cifarnet": "CifarNet"}
 SPREAD_AGENTS = ("adrl", "d-adrl", "haq", "ddpg")
-Setting = tuple[str, str]  # network, and a letter of PAPER
 HAQ_TO_ITS_END = ("haq", "search")
 EXACT = 1e-9  # percent
 # Agent and protocol of what P-ADRL is compared with image by image.
 COMPARED = (*((agent, "matched") for agent in CONTENDERS if agent != "adrl"), HAQ_TO_ITS_END)
-
-
-class Results(NamedTuple):
-    """The rows of the evaluation."""
-
-    runs: list[Row]
-    learning: list[Row]
-    variance: list[Row]
-    paired: list[Row]
-
-    @classmethod
-    def load(cls, folder: Path) -> "Results":
-        """From a folder of CSV files; those that are missing are empty."""
-        return cls(*(read_rows(folder / f"{name}.csv") for name in cls._fields))
-
-    def settings(self) -> list[Setting]:
-        """Network and letter of each setting of the protocol; of the quick suite's results, CifarNet's alone."""
-        every = [("resnet20", s) for s in "ABC"] + [("cifarnet", s) for s in "AB"]
-        there = {row["network"] for row in self.runs}
-        return [(network, s) for network, s in every if there != {"cifarnet"} or network == "cifarnet"]
-
-
-def in_setting(rows: Sequence[Row], setting: Setting, varied: str = "", **values: str) -> list[Row]:
-    """Rows of one setting, of agents as they are."""
-    network, letter = setting
-    quantizer, budget = PAPER[letter]
-    return of(rows, network=network, quantizer=quantizer, budget=f"{budget:g}", varied=varied, **values)
-
-
-def setting_title(setting: Setting) -> str:
-    """For example ``ResNet20, A: `linear`, 0.1``."""
-    network, letter = setting
-    quantizer, budget = PAPER[letter]
-    return f"{_NETWORKS[network]}, {letter}: `{quantizer}`, {budget:g}"
-
-
-def none(agent: str, setting: Setting) -> str:
-    """Return the cell of an agent that has no rows."""
-    return "–" if agent in ONLY_IN_B and setting != ("resnet20", "B") else NOT_RUN  # noqa: RUF001 - no minus
 
 
 def accuracy_matched(results: Results) -> str:
@@ -90,6 +49,18 @@ def accuracy_matched(results: Results) -> str:
         lines.append([STYLES[agent].name, *(spread(rows) if rows else none(agent, s) for s, rows in found.items())])
     adrl = [in_setting(results.runs, s, agent="adrl", protocol="search") for s in results.settings()]
     lines.append(["evaluations of P-ADRL, median", *(number(median(rows, "evaluations"), 0) for rows in adrl)])
+    return markdown(["agent", *map(setting_title, results.settings())], lines)
+
+
+def beside_matched(results: Results) -> str:
+    """Agreement, divergence and loss of the same networks, of those whose runs have measured them."""
+    lines = []
+    for agent in CONTENDERS:
+        protocol = "search" if agent == "adrl" else "matched"
+        found = [in_setting(results.runs, s, agent=agent, protocol=protocol) for s in results.settings()]
+        cells = [beside_accuracy(rows) for rows in found]
+        if any(cells):
+            lines.append([STYLES[agent].name, *cells])
     return markdown(["agent", *map(setting_title, results.settings())], lines)
 
 
@@ -237,12 +208,14 @@ def ablation(results: Results) -> str:
             [
                 name,
                 spread(rows),
+                beside_accuracy(rows),
                 number(median(rows, "search_accuracy"), 1),
                 number(median(rows, "evaluations"), 0),
                 number(median(rows, "cpu_seconds"), 0),
             ]
         )
-    return markdown(["ADRL with", "test accuracy", "search accuracy", "evaluations", "processor seconds"], lines)
+    header = ["ADRL with", "test accuracy", BESIDE, "search accuracy", "evaluations", "processor seconds"]
+    return markdown(*without_empty(header, lines))
 
 
 def pareto(results: Results) -> str:
@@ -287,6 +260,7 @@ def moments(rows: Sequence[Row], reference: Sequence[Row]) -> list[str]:
 
 EVALUATION: dict[str, Callable[[Results], str]] = {
     "accuracy-matched": accuracy_matched,
+    "beside-matched": beside_matched,
     "accuracy-own": accuracy_own,
     "leads": leads,
     "margins": margins,

@@ -1,6 +1,5 @@
 """The benchmarks: which searches there are, what is gathered of them, and the figures."""
 
-import csv
 import importlib
 import os
 import re
@@ -78,7 +77,9 @@ def test_what_is_gathered_is_what_the_histories_say(tmp_path: Path) -> None:
     made().gather(tmp_path / "runs", tmp_path / "results")
     runs = made().rows(tmp_path / "results" / "runs.csv")
     wanted = "network, agent, quantizer, budget, seed, protocol, episodes, evaluations, seconds, search_accuracy"
-    wanted += ", test_accuracy, float_test_accuracy, average_bits, size_ratio, commit"
+    wanted += (
+        ", test_accuracy, test_agreement, test_kl, test_loss, float_test_accuracy, average_bits, size_ratio, commit"
+    )
     assert set(wanted.split(", ")) <= set(runs[0])
     assert Counter(row["protocol"] for row in runs) == {
         "search": 5 + 3 + 5 + 3 + 4 * 2 + 3 + 3,
@@ -124,6 +125,8 @@ def test_tables_say_what_the_rows_say(tmp_path: Path) -> None:
     b = "ResNet20, B: `linear`, 0.0625"
     haq = of("haq", "test_accuracy", "matched")
     assert cells("accuracy-matched", "HAQ")[:2] == ["not run", f"{haq[2]:.2f} ({haq[0]:.2f} to {haq[4]:.2f}), n=5"]
+    agreement = of("haq", "test_agreement", "matched")[2]
+    assert cells("beside-matched", "HAQ")[:2] == ["", f"{agreement:.2f} %, 0.0651, 0.3120"]
     assert cells("accuracy-matched", "TD3")[0] == "–"  # noqa: RUF001 - not part of the protocol
     adrl, ip = of("adrl", "search_accuracy")[2], of("ip-kl", "search_accuracy", "matched")[1]
     assert float(cells("margins", b, "search")[3]) == pytest.approx(adrl - ip, abs=0.006)
@@ -136,7 +139,31 @@ def test_tables_say_what_the_rows_say(tmp_path: Path) -> None:
     deviation = float(cells("first-rewards", b, "P-ADRL")[2])
     assert 0 < deviation < float(cells("first-rewards", b, "HAQ")[2])
     assert float(cells("first-rewards", b, "P-ADRL")[-1]) > 0
-    assert cells("ablations", "`k=4`") == ["not run"] * 4
+    assert cells("ablations", "`k=4`") == ["not run", "", *["not run"] * 3]
+
+
+def test_rows_of_an_earlier_version_are_shown_without_what_they_lack(tmp_path: Path) -> None:
+    made().finish_setting(tmp_path / "runs")
+    made().gather(tmp_path / "runs", tmp_path / "results")
+    store, tables = script("benchmarks.harness.csv_file"), script("benchmarks.reporting.tables")
+    new = store.read_rows(tmp_path / "results" / "runs.csv")
+    lacking = {"test_agreement", "test_kl", "test_loss"}
+    old = [{name: value for name, value in row.items() if name not in lacking} for row in new]
+    store.write_rows(tmp_path / "old" / "runs.csv", old)
+    results = tables.Results.load(tmp_path / "old")
+    assert tables.EVALUATION["accuracy-matched"](results) == tables.EVALUATION["accuracy-matched"](
+        tables.Results.load(tmp_path / "results")
+    )
+    assert len(tables.EVALUATION["beside-matched"](results).splitlines()) == 2, "no agent"
+    made().gather(tmp_path / "runs", tmp_path / "old")
+    assert all(row["test_kl"] == "0.0651" for row in store.read_rows(tmp_path / "old" / "runs.csv"))
+
+
+def test_a_row_with_a_new_column_is_added_without_a_mixed_header(tmp_path: Path) -> None:
+    csv_file, path = script("benchmarks.harness.csv_file"), tmp_path / "folder" / "results.csv"
+    csv_file.add_row(path, {"network": "a", "test_accuracy": 90})
+    csv_file.add_row(path, {"network": "b", "test_accuracy": 91, "test_kl": 0.1})
+    assert path.read_text() == "network,test_accuracy,test_kl\na,90,\nb,91,0.1\n"
 
 
 def test_figures_show_every_setting_and_are_the_same_every_time(tmp_path: Path) -> None:
@@ -237,17 +264,11 @@ def test_refits_are_of_the_committed_searches_and_a_finished_table_is_left_alone
     assert {(row["quantizer"], row["seed"], row["protocol"], row["varied"]) for row in rows} == {
         ("gptq", "0", "search", "")
     }
-    with (tmp_path / "comparison.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerow(rows[0])
-    with (tmp_path / "refit.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, refits.COLUMNS)
-        writer.writeheader()
-        known = {name: value for name, value in rows[0].items() if name in refits.COLUMNS}
-        writer.writerows(
-            {**known, "calibration": c, "draw": d} for c in refits.IMAGE_SOURCES for d in range(refits.DRAWS)
-        )
+    csv_file = script("benchmarks.harness.csv_file")
+    csv_file.write_rows(tmp_path / "comparison.csv", rows[:1])
+    known = {name: value for name, value in rows[0].items() if name in refits.KEY}
+    draws = [{"calibration": c, "draw": d} for c in refits.IMAGE_SOURCES for d in range(refits.DRAWS)]
+    csv_file.write_rows(tmp_path / "refit.csv", [{**known, **draw} for draw in draws])
     before = (tmp_path / "refit.csv").read_bytes()
     refits.main(refits.Options(data_root=tmp_path, results=tmp_path))
     assert (tmp_path / "refit.csv").read_bytes() == before

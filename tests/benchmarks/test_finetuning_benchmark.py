@@ -3,6 +3,7 @@
 import csv
 import importlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from adrl_gym.datasets.images import ImageSet
 from adrl_gym.datasets.splits import Splits
 
 ROOT = Path(__file__).parents[2]
-FIRST = "network,agent,budget,seed,start,epoch,search_accuracy,test_accuracy,float_test_accuracy"
+FIRST = "network,agent,budget,seed,start,epoch,search_accuracy,test_accuracy,test_agreement,test_kl,test_loss"
 pytestmark = pytest.mark.usefixtures("benchmark_scripts")
 
 
@@ -62,15 +63,16 @@ def test_rows_are_written_after_each_epoch_and_a_finetuning_goes_on(
     small._gather(options)
     assert not (tmp_path / "finetune.csv").exists()
     counts: list[int] = []
-    write = small.write_whole
+    write = small.write_rows
 
-    def note(path: Path, content: bytes) -> None:
-        counts.append(content.count(b"\n") - 1)
-        write(path, content)
+    def note(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+        rows = list(rows)
+        counts.append(len(rows))
+        write(path, rows)
         if len(counts) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(small, "write_whole", note)
+    monkeypatch.setattr(small, "write_rows", note)
     with pytest.raises(KeyboardInterrupt):
         small._train(run, (8, 2, 2, 1, 8), options)
     assert not small.is_finished(run, options)
@@ -104,6 +106,18 @@ def rows_of(agent: str, start: str, accuracies: list[float], seed: int = 0, epoc
     ]
 
 
+def test_the_table_has_the_other_metrics_where_they_are_known(tmp_path: Path) -> None:
+    rows = rows_of("adrl", "refit", [89, 91]) + rows_of("uniform", "direct", [80, 85])
+    for row in rows[:2]:
+        row |= {"epochs": 1, "test_agreement": 93.5, "test_kl": 0.0651, "test_loss": 0.312}
+    for row in rows[2:]:
+        row["epochs"] = 1
+    script("benchmarks.harness.csv_file").write_rows(tmp_path / "finetune.csv", rows)
+    header, lines = script("benchmarks.experiments.finetuned").finetune_table(tmp_path)
+    column = header.index("agreement, KL, loss")
+    assert [line[column] for line in lines] == ["93.50 %, 0.0651, 0.3120", ""]
+
+
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     rows = [
@@ -113,7 +127,7 @@ def results(tmp_path: Path) -> Path:
         *rows_of("uniform", "direct", [80, 85, 86, 87]),
         *rows_of("uniform", "refit", [80, 95]),  # goes on as yet
     ]
-    (tmp_path / "finetune.csv").write_bytes(script("benchmarks.experiments.finetuning").finetune_csv(rows))
+    script("benchmarks.harness.csv_file").write_rows(tmp_path / "finetune.csv", rows)
     return tmp_path
 
 

@@ -80,7 +80,10 @@ def check_files(run: Path, pictures: Path) -> LoadedRun:
     report, rows = json.loads((run / "finetune.json").read_text()), log(run)
     network = load_packed(run / "finetuned.safetensors", there.problem.network)
     assert there.problem.measure(network).accuracy == report["search_accuracy"]
-    assert there.problem.measure(network, "test").accuracy == report["test_accuracy"]
+    test = there.problem.measure(network, "test")
+    names = ("accuracy", "agreement", "kl", "loss")
+    assert [getattr(test, name) for name in names] == pytest.approx([report[f"test_{name}"] for name in names])
+    assert test.accuracy == report["test_accuracy"]
     best = rows[report["best_epoch"]]
     assert (float(best["search_accuracy"]), float(best["test_accuracy"])) == (
         report["search_accuracy"],
@@ -97,13 +100,15 @@ def test_the_command_line_writes_all_files_and_says_what_it_gained(run: Path, pi
     assert re.fullmatch(
         "begins with the directly quantized weights\n"
         r"data: 48 training images; folder .*: 12 search images drawn from train/, 12 test images from val/\n"
-        rf"{run}/finetuned.safetensors: test accuracy [\d.]+ -> [\d.]+ \(float [\d.]+\)\n",
+        rf"{run}/finetuned.safetensors: test accuracy [\d.]+ -> [\d.]+ \(float [\d.]+\), "
+        r"agreement [\d.]+ %, KL [\d.]+, loss [\d.]+\n",
         done.stdout,
     )
     assert {path.name for path in run.iterdir()} == {"result.json", *FILES}
     there = check_files(run, pictures)
     rows = log(run)
-    assert list(rows[0]) == ["epoch", "learning_rate", "loss", "search_accuracy", "test_accuracy"]
+    on_test = ["test_accuracy", "test_agreement", "test_kl", "test_loss"]
+    assert list(rows[0]) == ["epoch", "learning_rate", "loss", "search_accuracy", *on_test]
     assert len(rows) == 4
     assert rows[0]["loss"] == ""
     report = json.loads((run / "finetune.json").read_text())
@@ -112,6 +117,7 @@ def test_the_command_line_writes_all_files_and_says_what_it_gained(run: Path, pi
     assert report["settings"]["precision"] == "float32"
     assert there.problem.float_test is not None
     assert report["float_test_accuracy"] == there.problem.float_test.accuracy
+    assert report["float_test_loss"] == pytest.approx(there.problem.float_test.loss)
     direct = there.problem.measure(there.problem.quantized(there.bits.bits))
     assert float(rows[0]["search_accuracy"]) == direct.accuracy
     with Image.open(run / "finetune.png") as picture:

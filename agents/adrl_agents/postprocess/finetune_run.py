@@ -10,7 +10,7 @@ from typing import Any
 from adrl_agents.postprocess.finetune_plot import draw_finetuning
 from adrl_agents.postprocess.run import LoadedRun
 from adrl_agents.postprocess.weights import recipe_file
-from adrl_agents.runs import git_commit, package_versions, png
+from adrl_agents.runs import beside_accuracy, git_commit, package_versions, png
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export import save_packed
 from adrl_gym.files import write_whole
@@ -73,7 +73,8 @@ class FinetuneFolder:
         """One line for people."""
         first, best, test = done.epochs[0], done.best, done.float_test_accuracy
         if test is not None:
-            return f"test accuracy {first.test_accuracy:.2f} -> {best.test_accuracy:.2f} (float {test:.2f})"
+            accuracy = f"test accuracy {first.test_accuracy:.2f} -> {best.test_accuracy:.2f} (float {test:.2f})"
+            return accuracy + beside_accuracy(best.test_agreement, best.test_kl, best.test_loss)
         name, reference = self.run.accuracy_name, done.float_search_accuracy
         return f"{name} {first.search_accuracy:.2f} -> {best.search_accuracy:.2f} (float {reference:.2f})"
 
@@ -89,10 +90,17 @@ class FinetuneFolder:
             "best_epoch": done.best.epoch,
             "search_accuracy": done.best.search_accuracy,
             "test_accuracy": done.best.test_accuracy,
+            "test_agreement": done.best.test_agreement,
+            "test_kl": done.best.test_kl,
+            "test_loss": done.best.test_loss,
             "start_search_accuracy": done.epochs[0].search_accuracy,
             "start_test_accuracy": done.epochs[0].test_accuracy,
+            "start_test_agreement": done.epochs[0].test_agreement,
+            "start_test_kl": done.epochs[0].test_kl,
+            "start_test_loss": done.epochs[0].test_loss,
             "float_search_accuracy": done.float_search_accuracy,
             "float_test_accuracy": done.float_test_accuracy,
+            "float_test_loss": done.float_test_loss,
             "data": problem.splits.name,
             "data_source": problem.splits.source,
             "quantizer": problem.quantizer,

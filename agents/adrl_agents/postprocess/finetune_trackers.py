@@ -94,7 +94,8 @@ class FinetuneWandbLogger:
         """Picture, summary and files, and the end of the run."""
         folder = self._folder
         self._run.log({"finetune": self._wandb.Image(str(folder.curve))})
-        summary = ("test_accuracy", "float_test_accuracy", "search_accuracy", "best_epoch", "status")
+        on_test = ("test_accuracy", "test_agreement", "test_kl", "test_loss", "float_test_accuracy", "float_test_loss")
+        summary = (*on_test, "search_accuracy", "best_epoch", "status")
         self._run.summary.update({name: report[name] for name in summary})
         artifact = self._wandb.Artifact(f"finetuned-{self._run.id}", type="network")
         for path in (folder.network, folder.report, folder.log):

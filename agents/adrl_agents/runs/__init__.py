@@ -8,7 +8,7 @@ from adrl_agents.runs.history import Episode, load_history
 from adrl_agents.runs.plots import BLUE, GREY, RED, clean, draw_bits, draw_curve, png, title
 from adrl_agents.runs.provenance import git_commit, package_versions
 from adrl_agents.runs.result import SearchResult, Status
-from adrl_agents.runs.summary import print_result
+from adrl_agents.runs.summary import beside_accuracy, print_result
 
 __all__ = [
     "BLUE",
@@ -23,6 +23,7 @@ __all__ = [
     "RunFolder",
     "SearchResult",
     "Status",
+    "beside_accuracy",
     "clean",
     "draw_bits",
     "draw_curve",

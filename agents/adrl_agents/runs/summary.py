@@ -80,10 +80,30 @@ def totals(result: SearchResult) -> str:
     )
 
 
+def beside_accuracy(agreement: float | None, kl: float | None, loss: float | None) -> str:
+    """Return a phrase that goes on after an accuracy; what is ``None`` is left out.
+
+    Args:
+        agreement: with the float network, in percent.
+        kl: divergence from the float network, in nats.
+        loss: cross-entropy with the labels, in nats.
+
+    >>> beside_accuracy(97.5, 0.0651, None)
+    ', agreement 97.50 %, KL 0.0651'
+    """
+    parts = [
+        "" if agreement is None else f", agreement {agreement:.2f} %",
+        "" if kl is None else f", KL {kl:.4f}",
+        "" if loss is None else f", loss {loss:.4f}",
+    ]
+    return "".join(parts)
+
+
 def accuracy(result: SearchResult) -> str:
     """The accuracy to report: on the test images if there are any, in percent, beside the float network's."""
     if result.test_accuracy is not None:
-        return f"test accuracy {result.test_accuracy:.2f} % (float {result.float_test_accuracy:.2f} %)"
+        reported = f"test accuracy {result.test_accuracy:.2f} % (float {result.float_test_accuracy:.2f} %)"
+        return reported + beside_accuracy(result.test_agreement, result.test_kl, result.test_loss)
     if result.data == "data-free":
         return f"agreement with the float network {result.search_accuracy:.2f} % (data-free images)"
     return f"search accuracy {result.search_accuracy:.2f} % (float {result.float_search_accuracy:.2f} %)"

@@ -84,6 +84,9 @@ class WandbLogger:
         self._run.log({path.stem: self._wandb.Image(str(path)) for path in (folder.bits, folder.curve)})
         summary = (
             "test_accuracy",
+            "test_agreement",
+            "test_kl",
+            "test_loss",
             "float_test_accuracy",
             "search_accuracy",
             "size_ratio",

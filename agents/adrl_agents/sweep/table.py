@@ -34,6 +34,9 @@ def result_columns(result: SearchResult) -> Row:
         "torch": result.versions["torch"],
         "commit": result.git_commit,
         "cpu_seconds": result.cpu_seconds,
+        "test_agreement": result.test_agreement,
+        "test_kl": result.test_kl,
+        "test_loss": result.test_loss,
     }
     return as_text(columns)
 

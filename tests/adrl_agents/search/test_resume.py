@@ -177,8 +177,11 @@ def test_what_a_data_free_search_was_tested_on_is_told(tmp_path: Path) -> None:
     result = search_with("haq", options(Options, tmp_path / "run", episodes=1))
     free = result.model_copy(update={"data": "data-free", "test_accuracy": None})
     assert accuracy(free).startswith("agreement with the float network")
-    tested = free.model_copy(update={"test_accuracy": 86.1, "float_test_accuracy": 91.28})
+    no_others = {"test_agreement": None, "test_kl": None, "test_loss": None}  # as in a version before 0.2
+    tested = free.model_copy(update={"test_accuracy": 86.1, "float_test_accuracy": 91.28, **no_others})
     assert accuracy(tested) == "test accuracy 86.10 % (float 91.28 %)"
+    whole = tested.model_copy(update={"test_agreement": 90.5, "test_kl": 0.06514, "test_loss": 0.4})
+    assert accuracy(whole).endswith("(float 91.28 %), agreement 90.50 %, KL 0.0651, loss 0.4000")
 
 
 def test_a_wrapper_that_ends_episodes_early_is_named(tmp_path: Path) -> None:

@@ -56,7 +56,10 @@ def test_the_network_gets_better_and_its_weights_stay_on_the_grid(
     assert same(loaded, done.network)
     assert not same(loaded, problem.quantized(BITS))
     assert problem.measure(done.network).accuracy == end.search_accuracy
-    assert problem.measure(done.network, "test").accuracy == end.test_accuracy
+    test = problem.measure(done.network, "test")
+    assert (test.accuracy, test.agreement) == (end.test_accuracy, end.test_agreement)
+    assert test.kl == pytest.approx(end.test_kl)
+    assert test.loss == pytest.approx(end.test_loss)
 
 
 def test_the_best_epoch_is_chosen_by_the_search_images_and_may_be_the_start(tiny: nn.Module) -> None:

@@ -55,6 +55,24 @@ def test_states_that_do_not_fit_are_refused(tiny: nn.Module, tmp_path: Path) -> 
             run(problem, state=state, resume=True, settings=settings)
 
 
+def test_a_state_of_before_the_other_test_metrics_is_resumed(tiny: nn.Module, tmp_path: Path) -> None:
+    problem, state = make_problem(tiny), tmp_path / "state.pt"
+
+    def stop(done: Finetuned) -> None:
+        if len(done.epochs) == 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(problem, state=state, on_epoch=stop)
+    there = torch.load(state, weights_only=True)
+    for epoch in there["epochs"]:
+        for name in ("test_agreement", "test_kl", "test_loss"):
+            del epoch[name]
+    torch.save(there, state)
+    done = run(problem, state=state, resume=True)
+    assert [epoch.test_kl is None for epoch in done.epochs] == [True, True, False, False]
+
+
 @pytest.mark.parametrize("begun", ["float32", "bfloat16"])
 def test_a_resumed_finetuning_keeps_the_precision_that_it_was_begun_in(
     tiny: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: Precision

@@ -58,6 +58,9 @@ def finish(run: Any, folder: Path, episodes: int, start: float = 0.0, end: float
         versions={"torch": "0"},
         float_test_accuracy=FLOAT,
         test_accuracy=best - 0.5,
+        test_agreement=best + 1,
+        test_kl=0.0651,
+        test_loss=0.312,
     )
     (folder / run.name).mkdir(parents=True)
     result.save(folder / run.name / "result.json")
