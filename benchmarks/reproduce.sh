@@ -69,6 +69,7 @@ full() {
     once lazy "$python" -m benchmarks.experiments.lazy --before $work/lazy-before # lazy.csv; a machine with nothing else
     [ -d $work/before ] || git worktree add --detach $work/before 28921cc
     once speed "$python" -m benchmarks.experiments.speed --data-root "$data" --before $work/before # speed.csv; a machine with nothing else
+    "$python" -m benchmarks.hardware.latency # latency_check.csv; a machine with nothing else
     "$python" -m benchmarks.reporting.figures                                                    # figures
     "$python" -m benchmarks.report
 }

@@ -50,7 +50,8 @@ class CostTable:
     """Latency and energy of layers, by signature, weight bits and activation bits.
 
     A layer of few bits can run wherever one of more bits runs. So its entry is the least of the rows that have at least
-    its weight bits, and its activation bits. A table of 2, 4 and 8 bits serves 3 bits, and no entry falls as bits rise.
+    its weight bits and at least its activation bits; float and integer activations do not stand for each other. A table
+    of 2, 4 and 8 bits serves 3 bits, and no entry falls as bits rise.
 
     Attributes:
         rows: at most one for each layer, weight bits and activation bits.
@@ -74,7 +75,8 @@ class CostTable:
         }
         missing, entries, whole = [], [], 0
         for layer, a in zip(layers, activation_bits, strict=True):
-            widths = sorted((b, v) for (name, b, bits), v in known.items() if name == layer.signature and bits == a)
+            highest = max(a, WIDTHS[-1])
+            widths = [(b, v) for (name, b, x), v in known.items() if name == layer.signature and a <= x <= highest]
             reals = known.get((layer.signature, FLOAT_BITS, FLOAT_BITS))
             served = [[value for width, value in widths if width >= b] for b in WIDTHS]
             if reals is None or not all(served):
@@ -87,6 +89,17 @@ class CostTable:
         if whole == 0:
             raise AdrlGymError(f"{self.name}: the float layers take 0 {column} together; measure them", parameter=_NAME)
         return AdditiveCost(kind, tuple(entries), whole, condition=condition)
+
+    def milliseconds(
+        self, layers: Sequence[LayerSpec], bits: Sequence[int] | None, activation_bits: int = FLOAT_BITS
+    ) -> float:
+        """Return the predicted latency of a configuration of all layers; without ``bits``, of the float network.
+
+        Raises:
+            AdrlGymError: the table lacks a layer.
+        """
+        cost = self.cost("latency", layers, [activation_bits] * len(layers))
+        return (cost.whole if bits is None else cost.total(bits)) / _VALUES["latency"][1]
 
     def _lacks(self, layers: Sequence[LayerSpec], column: str, activation_bits: Sequence[int]) -> AdrlGymError:
         named = "; ".join(f"{layer.name} ({layer.signature})" for layer in layers[:_MOST_NAMED])

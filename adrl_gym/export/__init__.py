@@ -1,5 +1,7 @@
 """Files of quantized networks: packed safetensors and ONNX."""
 
+from adrl_gym.export.latency_table import Prediction, build_table, check_table
+from adrl_gym.export.layer_speed import LayerSpeedOptions
 from adrl_gym.export.onnx_file import save_onnx
 from adrl_gym.export.onnx_speed import Speed, SpeedOptions, compare_speed
 from adrl_gym.export.onnx_weights import Opset
@@ -8,9 +10,13 @@ from adrl_gym.export.sizes import ExportSizes
 
 __all__ = [
     "ExportSizes",
+    "LayerSpeedOptions",
     "Opset",
+    "Prediction",
     "Speed",
     "SpeedOptions",
+    "build_table",
+    "check_table",
     "compare_speed",
     "load_packed",
     "read_packed",

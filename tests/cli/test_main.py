@@ -44,7 +44,7 @@ finally: print("torch" in sys.modules, file=sys.stderr)
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_says_what_the_list_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    module = importlib.import_module(f"adrl_agents.cli.{name}")
+    module = importlib.import_module(f"adrl_agents.cli.{name.replace('-', '_')}")
     assert (module.__doc__ or "").splitlines()[0] == COMMANDS[name]
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])

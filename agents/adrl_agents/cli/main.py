@@ -25,6 +25,7 @@ COMMANDS = {
     "refit": "Refit the network that a search found.",
     "finetune": "Finetune the network that a search found.",
     "export": "Write the network that a search found to a small file.",
+    "latency-table": "Measure how long a network's layers take on this machine.",
     "distill": "Distil images from a network of your own.",
 }
 ABOUT = """Find the best bit-width for every layer of a neural network.
@@ -77,7 +78,7 @@ def run(name: str, arguments: Sequence[str] | None = None, prog: str | None = No
 
 
 def _load(name: str) -> Any:
-    return _with_extra(lambda: importlib.import_module(f"adrl_agents.cli.{name}"))
+    return _with_extra(lambda: importlib.import_module(f"adrl_agents.cli.{name.replace('-', '_')}"))
 
 
 def _with_extra(load: Callable[[], Any]) -> Any:
