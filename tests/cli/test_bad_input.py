@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("scripts", "no_pictures")
         ({"profile_images": -1}, r"profile_images must be at least 1, got -1 \(--profile-images\)"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"window": 1}, "window must be at least 2, got 1"),
+        ({"activations": 9}, r"activations must have 2 to 8 bits, got 9: .* \(--activations\)"),
         ({"tolerance": "nan"}, "tolerance must be finite and at least 0, got nan"),
         ({"tolerance": "inf"}, r"tolerance must be finite and at least 0, got inf: .* \(--tolerance\)"),
         (

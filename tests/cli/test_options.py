@@ -41,3 +41,10 @@ def help_texts(kind: type) -> Iterator[tuple[str, str]]:
 
 def test_the_quantizers_are_those_of_the_package() -> None:
     assert set(Options.__annotations__["quantizer"].__args__) == set(QUANTIZERS)
+
+
+def test_quantized_activations_make_another_run() -> None:
+    plain, quantized = Options(budget=0.1), Options(budget=0.1, activations=8)
+    assert not {"activations", "activation_range"} & plain.recorded().keys(), "as before there was a choice"
+    assert quantized.recorded() == {**plain.recorded(), "activations": 8}
+    assert quantized.run_name("adrl") == f"{plain.run_name('adrl')}-a8"
