@@ -13,7 +13,7 @@ from adrl_gym.activations import ActivationRange, Activations, check_activation_
 from adrl_gym.bits import check_range
 from adrl_gym.costs import Budget, plain_budget
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import Precision
+from adrl_gym.evaluation import Precision, parse_workers
 from adrl_gym.quantization import CALIBRATIONS, Calibration, find_quantizer
 
 _RENAMED = {"recipe": "calibration", "memo": "cache"}  # keywords of version 0.1
@@ -54,6 +54,8 @@ class ProblemConfig:
     """SQLite file of evaluations, shared by runs and processes; None keeps them in memory alone."""
     activation_memory: int = 2 << 30
     """Bytes for quantized weights and for activations that later configurations begin from; these get half at least."""
+    workers: int | str | None = None
+    """Ray actors that measure configurations, a number or ray:ADDRESS of a cluster; None measures in this process."""
     profile_precision: Precision = "float32"
     """Precision of profiling; bfloat16 where the processor has it. What is reported is float32."""
 
@@ -65,6 +67,8 @@ class ProblemConfig:
         find_quantizer(self.quantizer)
         check_activations(self.activations)
         check_activation_range(self.activation_range)
+        if self.workers is not None:
+            parse_workers(self.workers)
 
     @property
     def input_precision(self) -> str:

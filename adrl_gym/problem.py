@@ -110,6 +110,7 @@ class QuantProblem(SearchSpace):
             precision=config.profile_precision,
             activation_memory=self._activation_memory,
             cache=None if config.cache is None else Path(config.cache),
+            workers=config.workers,
         )
         self.slice_size = self._evaluation.slice_size
         self.most_evaluations, self._charged = math.inf, 0.0

@@ -21,6 +21,7 @@ from pathlib import Path
 import tyro
 from tqdm import tqdm
 
+from benchmarks.harness.on_ray import run_on_ray
 from benchmarks.harness.signals import run_stoppable
 from benchmarks.harness.store import Store
 from benchmarks.harness.suites import Run, Suite, results_of
@@ -48,6 +49,8 @@ class Options:
     their folders renamed at once, so a command that is stopped goes on without this option."""
     track: bool = False
     """Log every run to Weights & Biases, in the group <suite>-<protocol>."""
+    ray: str | None = None
+    """Run the searches on Ray instead of in processes: local, auto, HOST:PORT or ray://HOST:PORT of a cluster."""
 
 
 class Pool:
@@ -115,6 +118,9 @@ def main(options: Options) -> int:
     wanted = chosen(store.suite, options.only or ("",))
     gather(store, without=store.set_aside(chosen(wanted, options.again)))
     left = [run for run in wanted if not store.is_done(run)]
+    if options.ray is not None:
+        group = options.suite if options.track else None
+        return _told(run_on_ray(left, store, options.data_root, options.ray, group))
     failed: dict[str, str] = {}
     pool = Pool(options)
     shape = "{desc}: {percentage:3.0f}% {bar} {elapsed} gone, {remaining} left"
@@ -137,6 +143,11 @@ def main(options: Options) -> int:
         pool.stop()
         raise
     failed |= {run.label: "waits for ADRL's runs" for run in left}
+    return _told(failed)
+
+
+def _told(failed: dict[str, str]) -> int:
+    """Print what failed, and return the exit status."""
     for name, error in failed.items():
         print(f"{name}: {error}", file=sys.stderr)
     return 1 if failed else 0

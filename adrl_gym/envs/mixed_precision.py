@@ -89,7 +89,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         ``energy``, ``memory``) -> largest share of the float network's: ``{"size": 0.125, "bitops": 0.1}``.
     cost_table: CSV file for ``latency`` and ``energy``, as ``adrl-gym latency-table`` writes it.
     quantizer, bits, bias_correction, calibration, activations, activation_range, keep, device, cache,
-        activation_memory, profile_precision: the other settings that differ from ``config``, as keywords.
+        activation_memory, workers, profile_precision: the other settings that differ from ``config``, as keywords.
     action_type: ``continuous`` or ``discrete``.
     render_mode: ``ansi`` (a text table) or ``rgb_array`` (the same as a picture).
     progress: show a bar while the layers are quantized.

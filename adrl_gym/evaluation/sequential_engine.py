@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from adrl_gym.bits import Bits
 from adrl_gym.datasets import Images
-from adrl_gym.evaluation.engine import Engine
+from adrl_gym.evaluation.evaluator import Evaluator
 from adrl_gym.evaluation.metrics import SampleMetrics, sample_metrics
 from adrl_gym.evaluation.reference import whole_logits
 from adrl_gym.graph import fast_layout
@@ -36,7 +36,7 @@ class SequentialEngine:
         layers: Sequence[LayerSpec],
         search: Images,
         quantizer: SequentialQuantizer,
-        engine: Engine,
+        engine: Evaluator,
     ) -> None:
         self.passes = 0.0
         self.size = engine.size

@@ -16,6 +16,7 @@ from adrl_gym.evaluation.evaluator import CachedEvaluator, Evaluator
 from adrl_gym.evaluation.fingerprint import fingerprint
 from adrl_gym.evaluation.metrics import SCORES, Metrics, SampleMetrics, Score, sample_metrics
 from adrl_gym.evaluation.precision import Precision, check_native
+from adrl_gym.evaluation.ray_engine import RayEngine
 from adrl_gym.evaluation.reference import whole_logits
 from adrl_gym.evaluation.result_cache import ResultCache
 from adrl_gym.evaluation.sequential_engine import SequentialEngine
@@ -52,6 +53,7 @@ class EvaluationSession:
         precision: of ``profile``.
         activation_memory: bytes of activations that later configurations begin from.
         cache: SQLite file of what is known, if any.
+        workers: Ray actors that configurations are measured on, see ``parse_workers``; ``None`` for this process.
 
     Attributes:
         slice_size: search images that run at a time.
@@ -73,12 +75,24 @@ class EvaluationSession:
         precision: Precision,
         activation_memory: int,
         cache: Path | None,
+        workers: int | str | None = None,
     ) -> None:
         self._splits, self._devices = splits, devices
         self._float: Bits = (None,) * len(layers)
         self._floats: dict[Split, Tensor] = {}
 
-        def engine(of: Precision) -> Engine:
+        def engine(of: Precision) -> Evaluator:
+            if workers is not None:
+                return RayEngine(
+                    network,
+                    layers,
+                    params,
+                    splits.search,
+                    workers,
+                    devices=devices,
+                    precision=of,
+                    activation_memory=activation_memory,
+                )
             return Engine(
                 network, layers, params, splits.search, devices, precision=of, activation_memory=activation_memory
             )

@@ -23,7 +23,7 @@ FILES = [*sorted(ROOT.glob("agents/*.py")), *sorted(ROOT.glob("benchmarks/*.py")
 SCRIPTS = [path for path in FILES if "__main__" in path.read_text()]  # the others are imported by these
 
 EXTRAS_ONLY = (
-    *("adrl_agents", "stable_baselines3", "wandb", "matplotlib", "rich", "tyro", "optuna"),
+    *("adrl_agents", "stable_baselines3", "wandb", "matplotlib", "rich", "tyro", "optuna", "ray"),
     *("onnx", "onnxruntime", "onnxscript"),
 )
 IMPORT_ALL = f"""

@@ -32,7 +32,7 @@ Switch: TypeAlias = Annotated[bool, tyro.conf.FlagCreatePairsOff]  # --resume, w
 # Options that say where things lie or what is done beside the search; all others make a run what it is. The algorithm
 # or method is recorded as the agent's name.
 _ASIDE = (
-    *("data_root", "download", "cache", "activation_gib", "output", "resume"),
+    *("data_root", "download", "cache", "activation_gib", "output", "resume", "workers"),
     *("track", "tensorboard", "wandb_project", "wandb_group", "algo", "method"),
 )
 
@@ -99,6 +99,8 @@ class Options:
     """File of what was measured before, shared by runs; or none. Without it, cache.sqlite beside the output."""
     activation_gib: float = _PROBLEM.activation_memory / 2**30
     """Memory for quantized weights and for activations that later configurations begin from, in GiB; 0 keeps none."""
+    workers: str | None = None
+    """Ray workers that measure configurations: a number, or ray:ADDRESS of a cluster; without it, this process."""
     profile_precision: Precision = _PROBLEM.profile_precision
     """Precision of profiling; bfloat16 where the processor has it. What is reported is float32."""
     output: Path | None = None

@@ -27,6 +27,7 @@ def make_env(options: Options, action_type: ActionType = "continuous") -> tuple[
         "device": options.device,
         "cache": options.cache_file(),
         "activation_memory": int(options.activation_gib * 2**30),
+        "workers": options.workers,
         "profile_precision": options.profile_precision,
         "action_type": action_type,
         "progress": True,

@@ -1,6 +1,8 @@
 """The options of a sweep, and the searches that they ask for."""
 
 import dataclasses
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,7 @@ from adrl_agents.adrl import ADRLConfig
 from adrl_agents.options import ADRLOptions, Options, SB3Options, SearchOptions, Switch
 from adrl_agents.registry import AGENTS
 from adrl_agents.sweep.search_task import SearchTask
+from adrl_gym.cluster import LOCAL
 from adrl_gym.costs import Budget
 from adrl_gym.errors import AdrlGymError
 
@@ -44,6 +47,10 @@ class SweepOptions(Options):
     """Refit every network that was found; the table and the picture show it as well."""
     threads: int = 1
     """CPU threads of one search. Results of several threads may differ from those of one in the last digits."""
+    ray: str | None = None
+    """Run the searches side by side on Ray: local (this machine), auto, HOST:PORT or ray://HOST:PORT of a cluster."""
+    gpus: float = 0.0
+    """GPUs of one search on Ray; 0.5 lets two searches share one."""
     adrl: ADRLConfig = field(default_factory=ADRLConfig)
     """Settings of ADRL."""
     budget: Annotated[Budget, tyro.conf.Suppress] = Options.budget
@@ -60,6 +67,18 @@ class SweepOptions(Options):
         if self.episodes != 0:
             self._at_least_one("episodes")
         self._at_least_one("threads")
+        if not 0 <= self.gpus < math.inf:
+            raise AdrlGymError(f"gpus must be finite and at least 0, got {self.gpus:g}", parameter="gpus")
+        if self.ray is not None and self.workers is not None:
+            raise AdrlGymError(
+                "ray spreads whole searches over workers, and workers spreads one search: give one of the two",
+                parameter=("ray", "workers"),
+            )
+        if self.ray is not None and self.threads > len(os.sched_getaffinity(0)) and self.ray == LOCAL:
+            raise AdrlGymError(
+                f"threads must be at most the {len(os.sched_getaffinity(0))} CPUs of this machine, got {self.threads}",
+                parameter="threads",
+            )
         for task in self.tasks():
             task.options.check()
 

@@ -1,7 +1,9 @@
 """A sweep from options to files."""
 
+import contextlib
+import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +12,7 @@ from adrl_agents import interrupts
 from adrl_agents.runs import Row, png, write_rows
 from adrl_agents.search import make_env
 from adrl_agents.sweep.front import draw_front
+from adrl_agents.sweep.on_ray import Driver, perform_on_ray
 from adrl_agents.sweep.options import SweepOptions
 from adrl_agents.sweep.search_task import SearchTask, perform
 from adrl_agents.sweep.table import printed_table, sweep_rows
@@ -19,6 +22,7 @@ from adrl_gym.files import write_whole
 from adrl_gym.progress import bar
 
 TABLE, PICTURE = "sweep.csv", "pareto.png"
+Outcomes = Generator[tuple[str, str | None], None, None]  # name of a search, and what is wrong if it failed
 _WIDE = 10_000  # characters
 
 
@@ -39,12 +43,21 @@ def run_sweep(options: SweepOptions) -> list[Row]:
     folder, tasks = options.folder, options.tasks()
     left = [task for task in tasks if task.result(folder) is None]
     failed: dict[str, str] = {}
+    outcomes = _one_by_one([], folder)
     if left:
         tightest = min((task.options for task in left), key=lambda one: min(limits_of(one.budget).values()))
-        make_env(tightest)  # bad input is told before any work
+        env, _ = make_env(
+            dataclasses.replace(tightest, cache="none", workers=None)
+        )  # bad input is told before any work
+        if options.ray is None:
+            outcomes = _one_by_one(left, folder)
+        else:
+            driver = Driver.here(env)
+            outcomes = perform_on_ray([(task, driver) for task in left], folder, options.ray, options.gpus)
+        del env
     try:
-        with bar("sweep", len(tasks), "searches", len(tasks) - len(left)) as shown:
-            for name, error in _one_by_one(left, folder):
+        with contextlib.closing(outcomes), bar("sweep", len(tasks), "searches", len(tasks) - len(left)) as shown:
+            for name, error in outcomes:
                 failed |= {} if error is None else {name: error}
                 _write_table(tasks, folder)
                 shown.update()
@@ -65,7 +78,7 @@ def run_sweep(options: SweepOptions) -> list[Row]:
     return rows
 
 
-def _one_by_one(tasks: Sequence[SearchTask], folder: Path) -> Iterator[tuple[str, str | None]]:
+def _one_by_one(tasks: Sequence[SearchTask], folder: Path) -> Outcomes:
     """Run searches in this process; yield the name of each, and what is wrong if it failed."""
     for task in tasks:
         error = None
