@@ -3,6 +3,8 @@
 from adrl_gym.export.latency_table import Prediction, build_table, check_table
 from adrl_gym.export.layer_speed import LayerSpeedOptions
 from adrl_gym.export.onnx_file import save_onnx
+from adrl_gym.export.onnx_fused import FusedOperators, integer_operators
+from adrl_gym.export.onnx_integer_file import save_integer_onnx
 from adrl_gym.export.onnx_speed import Speed, SpeedOptions, compare_speed
 from adrl_gym.export.onnx_weights import Opset
 from adrl_gym.export.packed import load_packed, read_packed, save_packed
@@ -10,6 +12,7 @@ from adrl_gym.export.sizes import ExportSizes
 
 __all__ = [
     "ExportSizes",
+    "FusedOperators",
     "LayerSpeedOptions",
     "Opset",
     "Prediction",
@@ -18,8 +21,10 @@ __all__ = [
     "build_table",
     "check_table",
     "compare_speed",
+    "integer_operators",
     "load_packed",
     "read_packed",
+    "save_integer_onnx",
     "save_onnx",
     "save_packed",
 ]

@@ -1,19 +1,14 @@
 """ONNX files with integer weights, as any runtime of opset 21 reads them.
 
 PyTorch's exporter writes the network as it is, and then the weights of the quantized layers are replaced by integers
-with one scale for each output channel, which give back the very float weights (``onnx_weights``). Activations stay
-float. Batch norms are not folded into the weights, which would no longer be on their grid; a runtime may do so.
+with one scale for each output channel, which give back the very float weights (``onnx_weights``). Activations are
+float, whatever grids the layers' inputs have. Batch norms are not folded into the weights, which would no longer be on
+their grid; a runtime may do so.
 """
 
-import contextlib
 import copy
-import io
 import json
-import logging
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +17,11 @@ from adrl_gym.costs import weight_bits
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.bitpack import packed_size
 from adrl_gym.export.extras import import_extra
+from adrl_gym.export.onnx_trace import optimized, run_model, traced_model
 from adrl_gym.export.onnx_weights import INTEGERS, Opset, put_integers, reads_int2, stored, stored_bits, take_weights
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
+from adrl_gym.layers import float_inputs
 from adrl_gym.outputs import by_position
 from adrl_gym.quantization import QuantizedNetwork
 
@@ -38,7 +35,7 @@ def save_onnx(
     opset: Opset | None = None,
     float_file: str | Path | None = None,
 ) -> ExportSizes:
-    """Write a quantized network as ONNX, checked, whole or not at all.
+    """Write a network with quantized weights and float activations as ONNX, checked, whole or not at all.
 
     Input ``images`` ``(batch, C, H, W)``, output ``logits`` ``(batch, K)``, any batch. The file has passed ONNX's own
     checker, and onnxruntime has predicted the same classes as PyTorch on the first 100 images.
@@ -56,7 +53,8 @@ def save_onnx(
             has not, a network that torch.export cannot trace or onnxruntime cannot run, other predictions, a place that
             cannot be written.
     """
-    onnx, runtime = import_extra("onnx"), import_extra("onnxruntime")
+    onnx = import_extra("onnx")
+    import_extra("onnxruntime")  # before the work
     bits, origin = quantized.bits, quantized.origin
     if quantized.codebook:
         raise AdrlGymError(
@@ -66,11 +64,12 @@ def save_onnx(
     coded = quantized.encode()
     if opset is None:
         opset = 25 if min(bits.bits, default=8) <= 2 and reads_int2() else 21
-    network = copy.deepcopy(quantized.network).cpu().eval().to(memory_format=torch.contiguous_format)
-    model = _trace(network, images, opset)
-    float_content = _optimized(copy.deepcopy(model)).SerializeToString()
+    with float_inputs(quantized.network):
+        network = copy.deepcopy(quantized.network).cpu().eval().to(memory_format=torch.contiguous_format)
+    model = traced_model(network, images, opset)
+    float_content = optimized(copy.deepcopy(model)).SerializeToString()
     taken = take_weights(model.graph, {parameter: _shared(network, parameter) for parameter in coded})
-    model = _optimized(model)
+    model = optimized(model)
     put_integers(model.graph, taken, {parameter: stored(weight, opset) for parameter, weight in coded.items()})
     metadata = {
         "network": origin.name,
@@ -81,7 +80,7 @@ def save_onnx(
     onnx.helper.set_model_props(model, {f"adrl_gym.{key}": value for key, value in metadata.items()})
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString()
-    _check_predictions(_run(runtime, content, images[:_CHECKED]), network, images[:_CHECKED])
+    _check_predictions(run_model(content, images[:_CHECKED]), network, images[:_CHECKED])
     write_whole(Path(file), content)
     if float_file is not None:
         write_whole(Path(float_file), float_content)
@@ -100,77 +99,10 @@ def save_onnx(
     )
 
 
-def _trace(network: nn.Module, images: Tensor, opset: int) -> Any:
-    """The network as an ONNX model, unoptimized: parameters keep their names."""
-    import_extra("onnxscript")
-    example = images[:1].expand(2, *images.shape[1:])  # (2, C, H, W): PyTorch takes a batch of 1 for a fixed size
-    try:
-        with _silent():
-            program = torch.onnx.export(
-                network,
-                (example,),
-                dynamo=True,
-                dynamic_shapes=({0: "batch"},),
-                input_names=["images"],
-                output_names=["logits"],
-                opset_version=opset,
-                optimize=False,
-                verbose=False,
-            )
-    except torch.onnx.OnnxExporterError as error:
-        raise AdrlGymError(f"{type(network).__name__} cannot become ONNX: {_reason(error)}") from error
-    assert program is not None
-    model = program.model_proto
-    model.ir_version = import_extra("onnx").helper.find_min_ir_version_for(list(model.opset_import))
-    return model
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Nothing on the screen: PyTorch prints pages of advice before it raises."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)
-
-
-def _reason(error: BaseException) -> str:
-    """Return the part of PyTorch's explanation that names the operator or the line at fault."""
-    operator = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", str(error))
-    if operator:
-        return f"it has no operator for {operator[1]}; replace that in the network, or use the packed format"
-    cause: BaseException = error.__cause__ or error
-    line = next(iter(str(cause).splitlines()), type(cause).__name__)
-    return f"torch.export cannot trace it ({line}); use the packed format"
-
-
 def _shared(network: nn.Module, parameter: str) -> set[str]:
     """All names of a parameter, if several modules share it: the trace has it under one of them."""
     tensor = network.get_parameter(parameter)
     return {name for name, other in network.named_parameters(remove_duplicate=False) if other is tensor}
-
-
-def _optimized(model: Any) -> Any:
-    """With constants folded, and without PyTorch's notes, which hold stack traces with the paths of this machine."""
-    model = import_extra("onnxscript.optimizer").optimize(model)
-    del model.graph.value_info[:]
-    del model.graph.metadata_props[:]
-    for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    return model
-
-
-def _run(runtime: Any, content: bytes, images: Tensor) -> Tensor:
-    """Onnxruntime's logits ``(N, K)`` of ``(N, C, H, W)``."""
-    try:
-        session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
-    except Exception as error:  # its exceptions have no base class of their own
-        raise AdrlGymError(f"onnxruntime cannot run this network ({error}): use the packed format") from error
 
 
 def _check_predictions(logits: Tensor, network: nn.Module, images: Tensor) -> None:

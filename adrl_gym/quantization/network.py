@@ -1,15 +1,18 @@
 """A quantized network together with its bits and its origin."""
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from adrl_gym.bits import BitConfig
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.layers import ActivationGrid, Quantizable, channel_axis, input_grids, is_quantizable
+from adrl_gym.layers import ActivationGrid, Quantizable, channel_axis, float_inputs, input_grids, is_quantizable
 from adrl_gym.quantization.codes import CodedWeight, encode, parameter_name
+from adrl_gym.quantization.integer import IntegerNetwork, integer_network
 from adrl_gym.quantization.registry import find_quantizer
 
 
@@ -83,3 +86,39 @@ class QuantizedNetwork:
                 cast("Quantizable", module).weight, b, self.codebook, layer, channel_axis(module)
             )
         return coded
+
+    def integer_network(self, images: Tensor) -> IntegerNetwork:
+        """Return the network with all activations between its layers on grids of 8 bits, as runtimes compute it.
+
+        Layers whose inputs are on a grid of 8 bits keep it. Other grids are calibrated, on the float activations.
+
+        Args:
+            images: unlabelled, float32 ``(N, C, H, W)``, at least one.
+
+        Raises:
+            AdrlGymError: a codebook, weights that do not fit their bits, no images, a network that ``torch.export``
+                cannot trace, or activations that are not finite.
+        """
+        if self.codebook:
+            raise AdrlGymError(
+                f"{self.origin.quantizer} makes codebooks, which no runtime computes with in integers: search with the "
+                "quantizer gptq or linear"
+            )
+        with float_inputs(self.network):
+            network = copy.deepcopy(self.network).cpu().eval().to(memory_format=torch.contiguous_format)
+        layers = {parameter_name(layer, "weight"): layer for layer in self.bits.names}
+        names = {
+            other: layer
+            for weight, layer in layers.items()
+            for other, tensor in network.named_parameters(remove_duplicate=False)
+            if tensor is network.get_parameter(weight)
+        }
+        return integer_network(network, self.encode(), names, images, input_grids(self.network))
+
+    def simulate(self, images: Tensor) -> nn.Module:
+        """Return a module that predicts in PyTorch what runtimes compute from the file with quantized activations.
+
+        Every tensor that they have in integers is on the same grid, so that values differ by float32's rounding alone.
+        ``integer_network`` describes arguments and errors.
+        """
+        return self.integer_network(images).module()

@@ -89,6 +89,26 @@ def test_onnx_goes_where_output_says_and_runs_beside_float(
     assert {path.name for path in run.iterdir()} == {"result.json", "mine.onnx"}
 
 
+def test_activations_of_8_bits_are_calibrated_at_export(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(monkeypatch, run, "--format", "onnx", "--activations", 8) == 0
+    assert re.fullmatch(
+        r".*network.onnx \(direct weights, activations of 8 bits\): float network [\d,]+ bytes, .*\n"
+        r"onnxruntime computes with integers: .*Gemm.*; in float: .*\n"
+        r"speed: float network [\d.]+ ms, file [\d.]+ ms .*\n",
+        capsys.readouterr().out,
+    )
+    assert "QuantizeLinear" in {node.op_type for node in onnx.load(run / "network.onnx").graph.node}
+
+
+def test_activations_are_for_onnx_files(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(monkeypatch, run, "--format", "packed", "--activations", 8) == 2
+    assert capsys.readouterr().err.startswith("error: --activations is for --format onnx: a packed file holds what ")
+
+
 def change(**values: object) -> Callable[[dict[str, Any]], None]:
     return lambda result: result.update(values)
 

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Literal
 
 from adrl_agents.postprocess import Recipe, RunOptions, load_run, quantized_network
-from adrl_gym.export import ExportSizes, Opset, compare_speed, save_onnx, save_packed
+from adrl_gym.errors import AdrlGymError
+from adrl_gym.export import (
+    ExportSizes,
+    Opset,
+    compare_speed,
+    integer_operators,
+    save_integer_onnx,
+    save_onnx,
+    save_packed,
+)
+from adrl_gym.layers import input_grids
 
 _FILES = {"packed": "packed.safetensors", "onnx": "network.onnx"}
 
@@ -23,6 +33,9 @@ class ExportOptions(RunOptions):
     recipe: Literal["auto"] | Recipe = "auto"
     """Which weights: direct (every layer quantized by itself), refit, finetuned, or auto: those with the best measured
     accuracy on the search images."""
+    activations: Literal["float", 8] | None = None
+    """Activations in the ONNX file: 8 bits, which runtimes compute with integers and so faster, or float. Without it,
+    8 bits where the search had quantized activations. Those that it had not are calibrated on its search images."""
     opset: Opset | None = None
     """Opset of the ONNX file: 21, or 25, in which 1 and 2 bits take 2 bits instead of 4. Without it, 25 where a layer
     has so few bits and the installed onnxruntime reads such a file, else 21."""
@@ -35,6 +48,8 @@ OPTIONS = ExportOptions
 
 def main(options: ExportOptions) -> ExportSizes:
     """One file from one run."""
+    if options.format == "packed" and options.activations is not None:
+        raise AdrlGymError("--activations is for --format onnx: a packed file holds what the search had; leave it out")
     run = load_run(options)
     problem, file = run.problem, options.output or run.folder.path / _FILES[options.format]
     network, recipe, why = quantized_network(run, options.recipe)
@@ -45,9 +60,13 @@ def main(options: ExportOptions) -> ExportSizes:
         print(f"{file} ({recipe} weights): {sizes}")
         return sizes
     images = problem.splits.search.images
+    integers = bool(input_grids(network.network)) if options.activations is None else options.activations == 8
     with tempfile.TemporaryDirectory() as temporary:
         float_file = Path(temporary) / "float.onnx"
-        sizes = save_onnx(file, network, images, options.opset, float_file)
-        print(f"{file} ({recipe} weights): {sizes}")
+        save = save_integer_onnx if integers else save_onnx
+        sizes = save(file, network, images, options.opset, float_file)
+        print(f"{file} ({recipe} weights{', activations of 8 bits' if integers else ''}): {sizes}")
+        if integers:
+            print(integer_operators(file))
         print(f"speed: {compare_speed(float_file, file, images[:1])}")
     return sizes
