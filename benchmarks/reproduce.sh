@@ -42,6 +42,7 @@ full() {
     "$python" -m benchmarks.experiments.refits --data-root "$data"     # refit.csv
     "$python" -m benchmarks.searches.refit_ablation --data-root "$data" # refit_ablation.csv
     "$python" -m benchmarks.experiments.finetuning --data-root "$data" # finetune.csv
+    "$python" -m benchmarks.hardware.activations --data-root "$data"   # activations.csv
     once selection-run "$python" agents/train_adrl.py --env-id adrl_gym/CifarNet-Cifar10-v0 --data cifar10 \
         --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --cache none \
         --output $work/selection --resume
@@ -63,6 +64,7 @@ full() {
     once depth "$python" -m benchmarks.searches.depth                                 # depth.csv
     if [ -d "${IMAGENET:-}" ]; then # a folder of images with one folder a class, or train/ and val/ with those
         "$python" -m benchmarks.searches.imagenet --data-root "$IMAGENET"       # imagenet.csv
+        "$python" -m benchmarks.hardware.activations --imagenet "$IMAGENET"     # activations.csv
         "$python" -m benchmarks.searches.imagenet_pairs --data-root "$IMAGENET" # imagenet_pairs.csv
     fi
     [ -d $work/lazy-before ] || git worktree add --detach $work/lazy-before f9102ae
