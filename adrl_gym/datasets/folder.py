@@ -14,19 +14,20 @@ from adrl_gym.datasets.images import LazyImageSet
 from adrl_gym.datasets.layout import Classes, described_classes, described_files, find_layout, read_classes
 from adrl_gym.datasets.splits import Splits, check_count
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.models import Preprocessing
 
 Samples = list[tuple[str, int]]  # path and class index of every image, in the order of their names
 
 
-def folder_splits(root: str | Path, images: int, *, preprocess: Callable[[Any], Tensor], classes: int) -> Splits:
+def folder_splits(root: str | Path, images: int, *, preprocess: Preprocessing, classes: int) -> Splits:
     """Return search images drawn from ``train/``, test images from ``test/`` or ``val/``, or halves of one folder.
 
-    Only the search images are decoded here; test images are read batch by batch when they are used.
+    Only the search images are decoded here; test images are decoded when they are first used.
 
     Args:
         root: holds one folder a class, or splits that do; see ``find_layout``.
         images: how many search images; all of their split, if it has fewer.
-        preprocess: PIL image to normalised tensor ``(C, H, W)``.
+        preprocess: from PIL images to what the network takes.
         classes: outputs of the network. Class indices are the ranks of the folders' names.
 
     Raises:
@@ -63,7 +64,7 @@ def _check_same_classes(splits: dict[Path, Classes]) -> None:
         )
 
 
-def rest_of(samples: Samples, preprocess: Callable[[Any], Tensor]) -> Callable[[], LazyImageSet] | None:
+def rest_of(samples: Samples, preprocess: Preprocessing) -> Callable[[], LazyImageSet] | None:
     """Gives the images that the search has left over, to train on; ``None`` where it has left none."""
     return partial(lazy_images, samples, preprocess) if samples else None
 
@@ -140,16 +141,17 @@ def _check_count(folder: Path, found: int, classes: int, named: str = "") -> Non
     )
 
 
-def lazy_images(samples: Samples, preprocess: Callable[[Any], Tensor]) -> LazyImageSet:
+def lazy_images(samples: Samples, preprocess: Preprocessing) -> LazyImageSet:
     """The images of samples, decoded when they are asked for."""
     labels = torch.tensor([label for _, label in samples])  # (N,)
-    return LazyImageSet(tuple(path for path, _ in samples), labels, partial(_read, preprocess=preprocess))
+    paths = tuple(path for path, _ in samples)
+    return LazyImageSet(paths, labels, partial(_read, preprocess=preprocess), preprocess.normalised)
 
 
-def _read(path: str, *, preprocess: Callable[[Any], Tensor]) -> Tensor:
+def _read(path: str, *, preprocess: Preprocessing) -> Tensor:
     try:
         with Image.open(path) as picture:
-            return preprocess(picture)  # (C, H, W)
+            return preprocess.pixels(picture)  # (C, H, W)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise AdrlGymError(
             f"image {path} is larger than Pillow opens ({error}): shrink it, or set PIL.Image.MAX_IMAGE_PIXELS in the "

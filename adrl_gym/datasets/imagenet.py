@@ -1,14 +1,11 @@
 """ImageNet from a folder: torchvision's layout, or any ImageFolder with ``val/``."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
 
 from adrl_gym.datasets.folder import Samples, draw_pools, lazy_images, read_samples, rest_of
 from adrl_gym.datasets.splits import Splits, check_count
 from adrl_gym.errors import AdrlGymError
+from adrl_gym.models import Preprocessing
 from adrl_gym.vision import import_torchvision
 
 META = (
@@ -22,13 +19,13 @@ def is_imagenet(root: Path) -> bool:
     return (root / "val").is_dir() or any((root / name).exists() for name in META)
 
 
-def imagenet_splits(root: str | Path, images: int, *, preprocess: Callable[[Any], Tensor], classes: int) -> Splits:
+def imagenet_splits(root: str | Path, images: int, *, preprocess: Preprocessing, classes: int) -> Splits:
     """Search images drawn from ``train/`` where it exists, else from one half of ``val/``; test images are the others.
 
     Args:
         root: holds ``val/`` and perhaps ``train/``, with one folder a class.
         images: how many search images.
-        preprocess: PIL image to normalised tensor ``(C, H, W)``.
+        preprocess: from PIL images to what the network takes.
         classes: outputs of the network. Class indices are the ranks of the folders' names, so exactly as
             many folders are needed (folders of classes without images may be empty).
 

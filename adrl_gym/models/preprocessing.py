@@ -98,7 +98,11 @@ class Preprocessing:
         )
 
     def __call__(self, picture: Any) -> Tensor:
-        """Turn a PIL image into a normalised tensor, float32 ``(C, H, W)``.
+        """Turn a PIL image into a normalised tensor, float32 ``(C, H, W)``; raises what ``pixels`` does."""
+        return self.normalised(self.pixels(picture))  # (C, H, W)
+
+    def pixels(self, picture: Any) -> Tensor:
+        """Resize and crop a PIL image: uint8 ``(C, H, W)``, or float32 from 0 to 1 where it has 16 bits a pixel.
 
         Grey of 16 bits is scaled; Pillow's own conversion would turn all that is brighter than 255 of 65,535 white.
 
@@ -113,9 +117,14 @@ class Preprocessing:
         mode = transforms.InterpolationMode(self.interpolation)
         picture = transforms.functional.resize(picture, self._resized(*picture.size), mode)
         picture = transforms.functional.center_crop(picture, list(self.shape[1:]))
-        x = transforms.functional.to_tensor(picture)  # (C, H, W); of a deep one (1, H, W)
-        x = x.expand(self.shape[0], -1, -1) if deep else x  # (C, H, W)
-        return transforms.functional.normalize(x, list(self.mean), list(self.std))  # (C, H, W)
+        if not deep:
+            return transforms.functional.pil_to_tensor(picture).contiguous()  # (C, H, W)
+        return transforms.functional.to_tensor(picture).expand(self.shape[0], -1, -1)  # (C, H, W)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Normalise what ``pixels`` returns, of one image ``(C, H, W)`` or of several ``(B, C, H, W)``, to float32."""
+        x = pixels.float().div(255) if pixels.dtype == torch.uint8 else pixels  # (..., C, H, W)
+        return import_torchvision().transforms.functional.normalize(x, list(self.mean), list(self.std))
 
     @property
     def black(self) -> Tensor:
