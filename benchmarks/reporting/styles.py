@@ -39,15 +39,19 @@ STYLES = {
     "local": _style("local", "-.", "p"),
     "greedy": _style("greedy", ":", "<"),
     "ip-kl": _style("ip", "-", "*", ", KL"),
-    "ip-agreement": _style("ip", "--", "h", ", agreement"),
+    "ip-agreement": _style("ip", "--", "s", ", agreement"),
     "ip-loss": _style("ip", "-.", "X", ", loss"),
-    "ip-accuracy": _style("ip", ":", "H", ", accuracy"),
+    "ip-accuracy": _style("ip", ":", "^", ", accuracy"),
+    "ip-kl+gradient": _style("ip", "-", "o", ", KL, gradient"),
+    "local+gradient": _style("local", "-", "h", ", gradient"),
+    "greedy+gradient": _style("greedy", "-", ">", ", gradient"),
     "uniform": _style("uniform", ":", "d"),
 }
 for _agent in CONTENDERS:
     if _agent not in STYLES:  # a new one, or integer programming by a new score
         _name, *_choices = _agent.replace("+", "-").split("-")
-        STYLES[_agent] = _style(_name, suffix="".join(f", {choice}" for choice in _choices))
+        _told = [choice.upper() if choice == "kl" else choice for choice in _choices]
+        STYLES[_agent] = _style(_name, suffix="".join(f", {choice}" for choice in _told))
 
 
 def read_defaults(path: Path) -> list[Row]:

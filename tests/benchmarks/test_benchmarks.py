@@ -159,6 +159,13 @@ def test_rows_of_an_earlier_version_are_shown_without_what_they_lack(tmp_path: P
     assert all(row["test_kl"] == "0.0651" for row in store.read_rows(tmp_path / "old" / "runs.csv"))
 
 
+def test_agents_of_one_colour_are_told_apart_by_their_markers() -> None:
+    styles = script("benchmarks.reporting.styles").STYLES
+    looks = Counter((style.colour, style.marker.lower()) for style in styles.values())
+    assert max(looks.values()) == 1, looks.most_common(1)
+    assert styles["ip-kl+gradient"].name == "integer programming, KL, gradient"
+
+
 def test_a_row_with_a_new_column_is_added_without_a_mixed_header(tmp_path: Path) -> None:
     csv_file, path = script("benchmarks.harness.csv_file"), tmp_path / "folder" / "results.csv"
     csv_file.add_row(path, {"network": "a", "test_accuracy": 90})
