@@ -2,6 +2,7 @@
 # Makes every results file, and the tables and figures of README.md and docs from them.
 #
 #   bash benchmarks/reproduce.sh [DIR]                 all of them; goes on where it was stopped
+#   bash benchmarks/reproduce.sh --ray ADDRESS [DIR]   the same, its searches on a Ray cluster (local, auto, HOST:PORT)
 #   bash benchmarks/reproduce.sh --quick [DIR]         a small version of most, into runs/quick, on CifarNet
 #   bash benchmarks/reproduce.sh --checkpoints [DIR]   what ships with the package, and takes hours: weights, data-free sets
 #
@@ -10,10 +11,12 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 mode=full
+on_ray=()
 case "${1:-}" in
     --quick) mode=quick; shift ;;
     --checkpoints) mode=checkpoints; shift ;;
-    -*) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    --ray) on_ray=(--ray "${2:?an address is needed: local, auto or HOST:PORT}"); shift 2 ;;
+    -*) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 data=${1:-${ADRL_GYM_DATA:-}}
 if [ ! -d "$data/cifar-10-batches-py" ]; then
@@ -37,7 +40,7 @@ once() {
 full() {
     work=runs/benchmarks
     for suite in paper ablations comparison; do
-        "$python" -m benchmarks.run --suite $suite --data-root "$data" # runs.csv learning.csv variance.csv curves.csv
+        "$python" -m benchmarks.run --suite $suite --data-root "$data" "${on_ray[@]}" # runs.csv learning.csv variance.csv curves.csv
     done                                                               # comparison.csv
     "$python" -m benchmarks.experiments.refits --data-root "$data"     # refit.csv
     "$python" -m benchmarks.searches.refit_ablation --data-root "$data" # refit_ablation.csv
@@ -72,6 +75,12 @@ full() {
     [ -d $work/before ] || git worktree add --detach $work/before 28921cc
     once speed "$python" -m benchmarks.experiments.speed --data-root "$data" --before $work/before # speed.csv; a machine with nothing else
     "$python" -m benchmarks.hardware.latency # latency_check.csv; a machine with nothing else
+    if [ -d "${IMAGENET:-}" ]; then
+        once ray "$python" -m benchmarks.cluster.overhead --data-root "$data" --imagenet "$IMAGENET" # ray.csv; likewise
+    fi
+    once ray-inputs "$python" -m benchmarks.cluster.inputs # ray_inputs.csv
+    "$python" -m benchmarks.cluster.scaling                # ray_scaling.csv
+    "$python" -m benchmarks.cluster.pareto --data-root "$data" "${on_ray[@]}" # pareto_resnet20.csv, docs/howto/pareto-resnet20.png
     "$python" -m benchmarks.reporting.figures                                                    # figures
     "$python" -m benchmarks.report
 }

@@ -1,0 +1,1 @@
+"""Ray: its overhead on this machine, and a simulation of more machines than are here."""

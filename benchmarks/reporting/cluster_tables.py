@@ -1,0 +1,23 @@
+"""The table of speed-up against the number of workers."""
+
+from pathlib import Path
+
+from benchmarks.harness.csv_file import read_rows
+from benchmarks.reporting.table_format import markdown
+
+_SHOWN = "1", "8", "32", "128", "512", "1000"  # workers
+
+
+def scaling_table(results: Path) -> str:
+    """Return the speed-up of each case, and what takes longest with the most workers."""
+    rows = read_rows(results / "ray_scaling.csv")
+    lines = []
+    for case in dict.fromkeys(row["case"] for row in rows):
+        own = {row["workers"]: row for row in rows if row["case"] == case}
+        last = own[_SHOWN[-1]]
+        hours = f"{float(own['1']['seconds']) / 3600:.1f}"
+        end = f"{last['largest_part']}, {float(last['largest_part_seconds']):.0f} of {float(last['seconds']):.0f} s"
+        lines.append([case, hours, *(f"{float(own[count]['speedup']):.1f}" for count in _SHOWN[1:]), end])
+    return markdown(
+        ["", "hours with 1 worker", *(f"{count} workers" for count in _SHOWN[1:]), "longest part of 1000"], lines
+    )
