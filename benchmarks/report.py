@@ -122,6 +122,15 @@ def export_table(results: Path) -> str:
     return markdown([*header, "speed over float's"], lines)
 
 
+def _refitted(rows: list[Row]) -> str:
+    """Return mean and range, and a word on rows from before refitting took more images and had more to it."""
+    return mean_and_range(rows) + (" (earlier refit, 256 images)" if any(map(_earlier, rows)) else "")
+
+
+def _earlier(row: Row) -> bool:
+    return row["images"] == "256"
+
+
 def refit_table(results: Path) -> str:
     """Test accuracy of the same bits before and after the refit: mean (lowest to highest) over calibration draws."""
     groups: dict[tuple[str, ...], dict[str, list[Row]]] = {}
@@ -131,8 +140,8 @@ def refit_table(results: Path) -> str:
     lines = []
     for (network, budget, agent), by_data in sorted(groups.items(), key=lambda item: (item[0][0], -float(item[0][1]))):
         known = [row for rows in by_data.values() for row in rows]
-        accuracies = [mean_and_range(by_data[data]) if data in by_data else "not run" for data in _CALIBRATIONS]
-        seconds = statistics.mean(numbers(known, "cpu_seconds"))
+        accuracies = [_refitted(by_data[data]) if data in by_data else "not run" for data in _CALIBRATIONS]
+        seconds = statistics.mean(numbers([row for row in known if not _earlier(row)] or known, "cpu_seconds"))
         before, after = (f"{float(known[0][column]):.2f}" for column in ("direct_test_accuracy", "float_test_accuracy"))
         others = [beside_accuracy(by_data.get(data, [])) for data in _CALIBRATIONS]
         line = [f"{NAMES[network]}, {budget}", agent, before, *accuracies, *others, after, f"{seconds:.0f}"]

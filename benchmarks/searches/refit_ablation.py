@@ -72,6 +72,10 @@ class Options:
     """Folder that holds cifar-10-batches-py."""
     networks: tuple[str, ...] = ("resnet20", "cifarnet")
     """Networks of refit.csv."""
+    budgets: tuple[str, ...] = BUDGETS["resnet20"]
+    """Budgets of refit.csv."""
+    draws: int = DRAWS
+    """Draws of calibration images."""
     images: int = 10_000
     """Test images, the first ones; a multiple of 50."""
     results: Path = _RESULTS
@@ -132,13 +136,15 @@ def _measure(options: Options, key: tuple[str, str, str, int], bits: str) -> dic
     assert test.labels is not None
     logits = _logits(refitted, test, options.images)  # (N, K)
     reference = _float_logits(name, options.data_root, options.images)  # (N, K)
-    found = sample_metrics(logits[None], reference, test.labels[: len(logits)])[0].metrics()
+    labels = test.labels[: len(logits)]  # (N,)
+    found, whole = (sample_metrics(some[None], reference, labels)[0].metrics() for some in (logits, reference))
     return {
         **dict(zip(_KEY, key, strict=True)),
         "bits": bits,
         "images": variant.images,
         "test_images": len(logits),
         "test_accuracy": round(found.accuracy, 4),
+        "float_test_accuracy": round(whole.accuracy, 4),
         "test_kl": round(found.kl, 5),
         "seconds": round(seconds, 2),
         "checkpoint": loaded.checkpoint[:16],
@@ -157,7 +163,7 @@ def main(options: Options) -> None:
     asked = [
         (name, budget, made, seed)
         for name in options.networks
-        for seed, budget, made in product(range(DRAWS), BUDGETS[name], VARIANTS)
+        for seed, budget, made in product(range(options.draws), options.budgets, VARIANTS)
         if (name, budget) in bits
     ]
     for key in tqdm([key for key in asked if tuple(map(str, key)) not in done], "refits", disable=None):

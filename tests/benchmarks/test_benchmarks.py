@@ -1,5 +1,6 @@
 """The benchmarks: which searches there are, what is gathered of them, and the figures."""
 
+import csv
 import importlib
 import os
 import re
@@ -287,3 +288,23 @@ def test_refits_are_of_the_committed_searches_and_a_finished_table_is_left_alone
     with pytest.raises(AdrlGymError, match="was searched with the checkpoint 0: search anew"):
         refits.main(refits.Options(data_root=tmp_path, results=tmp_path))
     assert not (tmp_path / "refit.csv").exists()
+
+
+def test_the_table_of_refits_tells_rows_of_the_earlier_refit_apart(tmp_path: Path) -> None:
+    row = {
+        "network": "resnet20",
+        "budget": "0.05",
+        "agent": "adrl",
+        "direct_test_accuracy": "70",
+        "float_test_accuracy": "91",
+    }
+    rows = [
+        {**row, "calibration": calibration, "images": images, "test_accuracy": "88", "cpu_seconds": seconds}
+        for calibration, images, seconds in (("cifar10", "1024", "12"), ("data-free", "256", "2"))
+    ]
+    with (tmp_path / "refit.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    table = script("benchmarks.report").refit_table(tmp_path)
+    assert "| 88.00 (88.00 to 88.00) | 88.00 (88.00 to 88.00) (earlier refit, 256 images) | 91.00 | 12 |" in table

@@ -21,7 +21,7 @@ from torch import Tensor
 from adrl_gym.quantization.codes import encode
 from adrl_gym.quantization.grid import code_range, levels, nonzero, offset, round_in_place
 
-SWEEPS = 4  # passes over the inputs; what more of them gain is in benchmarks/results/refit_ablation.csv
+SWEEPS = 4  # passes over the inputs; twice as many lower the errors of layers of ResNet20 by 0 to 2 % more
 _DAMPING = 0.01  # of the mean of the diagonal, as in ``gptq``
 _BLOCK = 64  # inputs between two updates of all gradients
 
