@@ -1,7 +1,7 @@
 """Files of quantized networks: packed safetensors and ONNX."""
 
 from adrl_gym.export.latency_table import Prediction, build_table, check_table
-from adrl_gym.export.layer_speed import LayerSpeedOptions
+from adrl_gym.export.layer_speed import LayerSpeedOptions, processor_name
 from adrl_gym.export.onnx_file import save_onnx
 from adrl_gym.export.onnx_fused import FusedOperators, integer_operators
 from adrl_gym.export.onnx_integer_file import save_integer_onnx
@@ -23,6 +23,7 @@ __all__ = [
     "compare_speed",
     "integer_operators",
     "load_packed",
+    "processor_name",
     "read_packed",
     "save_integer_onnx",
     "save_onnx",
