@@ -4,10 +4,11 @@
 
 Both shipped networks and all quantizers, each layer alone at every bit-width on the same search images. Writes
 benchmarks/results/sensitivity.csv: for each bit-width (and for all together, bits 0) Spearman's rank correlation over
-the layers, the median ratio of the two, and the evaluations that both tables take.
+the layers, the median ratio of the two, and the evaluations that both tables take. A second call goes on with what is
+left.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
 from adrl_gym.quantization import QUANTIZERS
 from adrl_gym.sensitivity import sensitivity_tables
-from benchmarks.harness.csv_file import write_rows
+from benchmarks.harness.csv_file import read_rows, write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
 
@@ -63,16 +64,19 @@ def compare(problem: QuantProblem, images: int) -> Iterator[dict[str, object]]:
 
 
 def main(options: Options) -> None:
-    """Write the file anew."""
-    rows: list[dict[str, object]] = []
+    """Measure what is missing, and write the file anew after each network and quantizer."""
+    file = options.results / "sensitivity.csv"
     for network in ("cifarnet", "resnet20"):
-        splits = load_splits(network, "cifar10", data_root=options.data_root)
         for quantizer in QUANTIZERS:
+            rows: list[Mapping[str, object]] = [*read_rows(file)]
+            if any((row["network"], row["quantizer"]) == (network, quantizer) for row in rows):
+                continue
+            splits = load_splits(network, "cifar10", data_root=options.data_root)
             loaded = load_network(network)
             problem = QuantProblem(loaded.network, splits, name=network, quantizer=quantizer, budget=0.1)
-            rows += list(compare(problem, options.images))
-            print(*rows[-9].values(), flush=True)
-            write_rows(options.results / "sensitivity.csv", rows)
+            found = list(compare(problem, options.images))
+            print(*found[0].values(), flush=True)
+            write_rows(file, [*rows, *found])
 
 
 if __name__ == "__main__":
