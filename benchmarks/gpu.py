@@ -36,7 +36,7 @@ from benchmarks.harness.csv_file import read_rows, write_rows
 
 _RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parents[1]
-NETWORKS = ("resnet20", "cifarnet")
+COMPARED_NETWORKS = ("resnet20", "cifarnet")
 SIZE, CLASSES, BITS = 224, 10, 4
 FACTORY = f"""import torch
 from torchvision.models import resnet50
@@ -48,7 +48,7 @@ def make():
     network.pretrained_cfg = {{"input_size": (3, {SIZE}, {SIZE}), "mean": (0.5,) * 3, "std": (0.25,) * 3}}
     return network
 """
-Row = dict[str, Any]
+GpuRow = dict[str, Any]
 
 
 @dataclass
@@ -67,9 +67,9 @@ class Options:
     """Folder of gpu.csv."""
 
 
-def predictions(options: Options, device: torch.device) -> Iterator[Row]:
+def predictions(options: Options, device: torch.device) -> Iterator[GpuRow]:
     """Yield a row for each network, in float and quantized: images with another label than on the CPU, and seconds."""
-    for name in NETWORKS:
+    for name in COMPARED_NETWORKS:
         network = load_network(name).network
         splits = load_splits(name, data_root=options.data_root)
         images = splits.test if isinstance(splits.test, ImageSet) else splits.search
@@ -96,13 +96,13 @@ def predictions(options: Options, device: torch.device) -> Iterator[Row]:
             }
 
 
-def resnet20_search(options: Options, device: torch.device) -> Iterator[Row]:
+def resnet20_search(options: Options, device: torch.device) -> Iterator[GpuRow]:
     """Yield the row of a search with default options."""
     data = [] if options.data_root is None else ["--data-root", str(options.data_root)]
     yield {"network": "resnet20", **_search(options, device, data)}
 
 
-def resnet50_search(options: Options, device: torch.device) -> Iterator[Row]:
+def resnet50_search(options: Options, device: torch.device) -> Iterator[GpuRow]:
     """Yield the row of a search with default options, at an eighth of the size; no accuracy is told."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "network.py").write_text(FACTORY)
@@ -116,7 +116,7 @@ def resnet50_search(options: Options, device: torch.device) -> Iterator[Row]:
         yield {"network": "resnet50", **row, "test_accuracy": ""}
 
 
-def _search(options: Options, device: torch.device, arguments: list[str]) -> Row:
+def _search(options: Options, device: torch.device, arguments: list[str]) -> GpuRow:
     with tempfile.TemporaryDirectory() as folder:
         fixed = [
             "--device",

@@ -23,7 +23,7 @@ from benchmarks.reporting.activation_tables import activations_table
 from benchmarks.reporting.cluster_tables import scaling_table
 from benchmarks.reporting.network_tables import exceptions_table, networks_table
 from benchmarks.reporting.settings import Results
-from benchmarks.reporting.table_format import BESIDE, beside_accuracy, markdown, without_empty
+from benchmarks.reporting.table_format import BESIDE, markdown, metrics_cell, without_empty
 from benchmarks.reporting.tables import EVALUATION
 
 _ROOT = Path(__file__).parents[1]
@@ -70,8 +70,8 @@ def comparison_table(results: Path) -> str:
                     f"{float(uniform[0]['test_accuracy']):.2f} ({float(uniform[0]['average_bits']):.0f} bits)",
                     f"{median_and_range(haq)}, n={len(haq)}",
                     f"{median_and_range(adrl)}, n={len(adrl)}",
-                    beside_accuracy(haq),
-                    beside_accuracy(adrl),
+                    metrics_cell(haq),
+                    metrics_cell(adrl),
                     cost(haq),
                     cost(adrl),
                 ]
@@ -143,7 +143,7 @@ def refit_table(results: Path) -> str:
         accuracies = [_refitted(by_data[data]) if data in by_data else "not run" for data in _CALIBRATIONS]
         seconds = statistics.mean(numbers([row for row in known if not _earlier(row)] or known, "cpu_seconds"))
         before, after = (f"{float(known[0][column]):.2f}" for column in ("direct_test_accuracy", "float_test_accuracy"))
-        others = [beside_accuracy(by_data.get(data, [])) for data in _CALIBRATIONS]
+        others = [metrics_cell(by_data.get(data, [])) for data in _CALIBRATIONS]
         line = [f"{NAMES[network]}, {budget}", agent, before, *accuracies, *others, after, f"{seconds:.0f}"]
         lines.append(line)
     header = ["network, budget", "bits of", "as searched", "refitted on CIFAR-10", "refitted on the data-free set"]

@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import math
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,64 +18,16 @@ from tqdm import tqdm
 
 from adrl_gym.datasets import Images, check_fit
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation import Metrics, Precision, check_native, sample_metrics
+from adrl_gym.evaluation import Precision, check_native
 from adrl_gym.files import write_whole
 from adrl_gym.layers import ActivationGrid, input_grids, set_input_grid
 from adrl_gym.models import content_hash
+from adrl_gym.qat.epochs import Epoch, EpochMeasure, Finetuned, finite_or_none
 from adrl_gym.qat.loader import Feed
 from adrl_gym.qat.settings import Finetuning
 from adrl_gym.qat.teacher import FloatTeacher
 from adrl_gym.qat.trainer import Trainer
 from adrl_gym.quantization import QuantizedNetwork
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One row of the log; epoch 0 is the start, before any training.
-
-    Attributes:
-        epoch: its number.
-        learning_rate: at its end.
-        loss: mean over its steps; ``None`` for epoch 0.
-        search_accuracy: in percent; without labels, agreement with the float network.
-        test_accuracy: in percent; ``None`` where there are no test images. Nothing is chosen by it.
-        test_agreement: with the float network, in percent.
-        test_kl: divergence from the float network's prediction, in nats; ``None`` where it is not finite.
-        test_loss: cross-entropy with the labels, in nats; ``None`` without labels, and where it is not finite.
-
-    The last three are ``None`` without test images, and in a log that an earlier version began.
-    """
-
-    epoch: int
-    learning_rate: float
-    loss: float | None
-    search_accuracy: float
-    test_accuracy: float | None
-    test_agreement: float | None = None
-    test_kl: float | None = None
-    test_loss: float | None = None
-
-
-@dataclass(frozen=True)
-class Finetuned:
-    """A finetuning, finished or not.
-
-    Attributes:
-        network: the best so far, by search accuracy.
-        best: its epoch; of several that are as good, the last one.
-        epochs: all so far, from 0 on.
-        float_search_accuracy, float_test_accuracy: of the float network on the same images.
-        precision: of the passes in training.
-        float_test_loss: of the float network on the test images, in nats; ``None`` without them or their labels.
-    """
-
-    network: QuantizedNetwork
-    best: Epoch
-    epochs: tuple[Epoch, ...]
-    float_search_accuracy: float
-    float_test_accuracy: float | None
-    precision: Precision
-    float_test_loss: float | None = None
 
 
 def finetune(
@@ -119,7 +70,7 @@ def finetune(
     settings, device = settings or Finetuning(), torch.device(device)
     settings.check()
     _check(network, start.network, train, search, test, settings)
-    measure = _Measure(network, search, test, device)
+    measure = EpochMeasure(network, search, test, device)
     key = _key(network, start.network, train, search, test, settings)
     there = _load(state, key) if state is not None and resume and state.exists() else None
     precision = _precision(settings, device) if there is None else there["precision"]
@@ -149,7 +100,7 @@ def finetune(
             float_search_accuracy=search_float.accuracy,
             float_test_accuracy=None if test_float is None else test_float.accuracy,
             precision=precision,
-            float_test_loss=None if test_float is None else _finite(test_float.loss),
+            float_test_loss=None if test_float is None else finite_or_none(test_float.loss),
         )
 
     if on_epoch is not None:
@@ -189,42 +140,6 @@ class _Done:
         self.epochs.append(epoch)
         if epoch.search_accuracy >= self.best.search_accuracy:
             self.best, self.network = epoch, network
-
-
-class _Measure:
-    """Measures a network as the search measured it: in float32, with batch norm folded."""
-
-    def __init__(self, network: nn.Module, search: Images, test: Images | None, device: torch.device) -> None:
-        self._search, self._test, self._device = search, test, device
-        predictor = FloatTeacher(network, search, device)
-        self._expected = predictor.logits(search)  # (N, K)
-        self._expected_test = None if test is None else predictor.logits(test)  # (M, K)
-        self.reference = self._metrics(predictor)
-
-    def __call__(self, number: int, learning_rate: float, loss: float | None, network: nn.Module) -> Epoch:
-        search, test = self._metrics(FloatTeacher(network, self._search, self._device))
-        epoch = Epoch(number, learning_rate, loss, search.accuracy, test_accuracy=None)
-        if test is None:
-            return epoch
-        return dataclasses.replace(
-            epoch,
-            test_accuracy=test.accuracy,
-            test_agreement=test.agreement,
-            test_kl=_finite(test.kl),
-            test_loss=_finite(test.loss),
-        )
-
-    def _metrics(self, predictor: FloatTeacher) -> tuple[Metrics, Metrics | None]:
-        logits = predictor.logits(self._search)  # (N, K)
-        search = sample_metrics(logits[None], self._expected, self._search.labels)[0].metrics()
-        if self._test is None or self._expected_test is None:
-            return search, None
-        logits = predictor.logits(self._test)  # (M, K)
-        return search, sample_metrics(logits[None], self._expected_test, self._test.labels)[0].metrics()
-
-
-def _finite(nats: float | None) -> float | None:
-    return nats if nats is not None and math.isfinite(nats) else None
 
 
 def _check(

@@ -25,7 +25,7 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
 from benchmarks.harness.csv_file import read_rows, write_rows
-from benchmarks.harness.metric_columns import test_metrics
+from benchmarks.harness.metric_columns import test_columns
 
 _RESULTS = Path(__file__).parents[1] / "results" / "datafree"
 LOWEST, HIGHEST = 2, 6  # bits
@@ -69,7 +69,7 @@ def _measure(problem: QuantProblem, options: Options, path: Path) -> list[dict[s
             "average_bits": round(problem.average_bits(bits), 4),
             "agreement": round(search.agreement, 3),
             "kl": round(search.kl, 6),
-            **test_metrics(test),
+            **test_columns(test),
         }
         rows.append(row)
         write_rows(path, rows)

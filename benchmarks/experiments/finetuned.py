@@ -13,7 +13,7 @@ import tyro
 from adrl_agents.registry import AGENTS
 from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.harness.suites import ROOT
-from benchmarks.reporting.table_format import BESIDE, beside_accuracy, without_empty
+from benchmarks.reporting.table_format import BESIDE, metrics_cell, without_empty
 
 _AGENTS = {name: AGENTS[name].label for name in ("adrl", "haq", "uniform")}
 STARTS = ("refit", "direct")
@@ -75,7 +75,7 @@ def finetune_table(results: Path) -> tuple[list[str], list[list[str]]]:
                     start,
                     _numbers(before),
                     _numbers(best),
-                    beside_accuracy([row for row in chosen if row["best"] == "1"]),
+                    metrics_cell([row for row in chosen if row["best"] == "1"]),
                     f"{float(chosen[0]['float_test_accuracy']):.2f}",
                     chosen[0]["epochs"],
                     "" if target is None else "never" if until is None else str(until),

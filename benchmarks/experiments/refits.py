@@ -31,7 +31,7 @@ from adrl_gym.models import load_network
 from adrl_gym.quantization import CALIBRATION_IMAGES, POSITIONS, SequentialQuantizer, find_quantizer
 from adrl_gym.refit import MOST_IMAGES
 from benchmarks.harness.csv_file import add_row, read_rows
-from benchmarks.harness.metric_columns import BESIDE_ACCURACY, test_metrics
+from benchmarks.harness.metric_columns import BESIDE_ACCURACY, test_columns
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _SEARCHES = ("comparison.csv", "runs.csv")
@@ -40,7 +40,7 @@ _AGENTS = ("adrl", "uniform")
 DRAWS = 3
 _PLACES = POSITIONS // CALIBRATION_IMAGES * MOST_IMAGES  # as many as a refit takes by default
 IMAGE_SOURCES = ("cifar10", "data-free")
-KEY = ("network", "agent", "quantizer", "budget", "seed", "bits", "calibration", "draw")
+REFIT_KEY = ("network", "agent", "quantizer", "budget", "seed", "bits", "calibration", "draw")
 
 
 @dataclass
@@ -112,7 +112,7 @@ def _measure(row: dict[str, str], calibration: str, draw: int, data_root: Path) 
         "positions": _PLACES,
         "direct_test_accuracy": row["test_accuracy"],
         "float_test_accuracy": row["float_test_accuracy"],
-        **test_metrics(measured),
+        **test_columns(measured),
         **{f"direct_{name}": row.get(name, "") for name in BESIDE_ACCURACY},
         "seconds": round(seconds, 2),
         "cpu_seconds": round(cpu_seconds, 2),
@@ -125,7 +125,7 @@ def _measure(row: dict[str, str], calibration: str, draw: int, data_root: Path) 
 def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     path = options.results / "refit.csv"
-    done = {tuple(row[name] for name in KEY) for row in read_rows(path)}
+    done = {tuple(row[name] for name in REFIT_KEY) for row in read_rows(path)}
     asked = [
         (row, calibration, draw)
         for calibration in IMAGE_SOURCES
@@ -133,7 +133,7 @@ def main(options: Options) -> None:
         for draw in range(DRAWS)
     ]
     here = [{**row, "calibration": calibration, "draw": str(draw)} for row, calibration, draw in asked]
-    left = [ask for ask, key in zip(asked, here, strict=True) if tuple(key[name] for name in KEY) not in done]
+    left = [ask for ask, key in zip(asked, here, strict=True) if tuple(key[name] for name in REFIT_KEY) not in done]
     for row, calibration, draw in tqdm(left, "refits", disable=None):
         add_row(path, _measure(row, calibration, draw, options.data_root))
 

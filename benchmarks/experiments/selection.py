@@ -18,7 +18,7 @@ from adrl_gym.datasets import load_splits
 from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
 from benchmarks.harness.csv_file import read_rows, write_rows
-from benchmarks.harness.metric_columns import test_metrics
+from benchmarks.harness.metric_columns import test_columns
 
 _RESULTS = Path(__file__).parents[1] / "results"
 
@@ -53,7 +53,7 @@ def main(options: Options) -> None:
         test = problem.test([int(b) for b in row["bits"].split()])
         assert test is not None
         searched = {name: row[name] for name in ("bits", "accuracy", "agreement", "kl")}
-        rows.append({**searched, **test_metrics(test)})
+        rows.append({**searched, **test_columns(test)})
     write_rows(options.results / "selection.csv", rows)
     tests = [float(row["test_accuracy"]) for row in rows]
     for name in ("accuracy", "agreement", "kl"):

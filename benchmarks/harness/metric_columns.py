@@ -7,7 +7,7 @@ from adrl_gym.evaluation import Metrics
 BESIDE_ACCURACY = ("test_agreement", "test_kl", "test_loss")
 
 
-def test_metrics(test: Metrics) -> dict[str, float | str]:
+def test_columns(test: Metrics) -> dict[str, float | str]:
     """Return ``test_accuracy``, ``test_agreement`` (percent), ``test_kl`` and ``test_loss`` (nats).
 
     What is unknown or not finite stays empty.

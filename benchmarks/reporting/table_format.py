@@ -8,7 +8,7 @@ from benchmarks.harness.csv_file import Row
 from benchmarks.harness.metric_columns import BESIDE_ACCURACY
 
 NOT_RUN = "not run"
-BESIDE = "agreement, KL, loss"  # heads a column of ``beside_accuracy``
+BESIDE = "agreement, KL, loss"  # heads a column of ``metrics_cell``
 
 
 def values(rows: Sequence[Row], column: str) -> list[float]:
@@ -36,7 +36,7 @@ def spread(rows: Sequence[Row], column: str = "test_accuracy", digits: int = 2) 
     return f"{statistics.median(found):.{digits}f}{between}, n={len(found)}"
 
 
-def beside_accuracy(rows: Sequence[Row]) -> str:
+def metrics_cell(rows: Sequence[Row]) -> str:
     """``agreement %, KL, loss``, medians of the rows on the test images; empty where nothing is known."""
     agreement, kl, loss = (median(rows, name) for name in BESIDE_ACCURACY)
     shown = [

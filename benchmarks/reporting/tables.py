@@ -20,11 +20,11 @@ from benchmarks.reporting.styles import STYLES, of
 from benchmarks.reporting.table_format import (
     BESIDE,
     NOT_RUN,
-    beside_accuracy,
     difference,
     lead,
     markdown,
     median,
+    metrics_cell,
     number,
     ratio,
     reached,
@@ -58,7 +58,7 @@ def beside_matched(results: Results) -> str:
     for agent in CONTENDERS:
         protocol = "search" if agent == "adrl" else "matched"
         found = [in_setting(results.runs, s, agent=agent, protocol=protocol) for s in results.settings()]
-        cells = [beside_accuracy(rows) for rows in found]
+        cells = [metrics_cell(rows) for rows in found]
         if any(cells):
             lines.append([STYLES[agent].name, *cells])
     return markdown(["agent", *map(setting_title, results.settings())], lines)
@@ -208,7 +208,7 @@ def ablation(results: Results) -> str:
             [
                 name,
                 spread(rows),
-                beside_accuracy(rows),
+                metrics_cell(rows),
                 number(median(rows, "search_accuracy"), 1),
                 number(median(rows, "evaluations"), 0),
                 number(median(rows, "cpu_seconds"), 0),

@@ -274,7 +274,7 @@ def test_refits_are_of_the_committed_searches_and_a_finished_table_is_left_alone
     }
     csv_file = script("benchmarks.harness.csv_file")
     csv_file.write_rows(tmp_path / "comparison.csv", rows[:1])
-    known = {name: value for name, value in rows[0].items() if name in refits.KEY}
+    known = {name: value for name, value in rows[0].items() if name in refits.REFIT_KEY}
     draws = [{"calibration": c, "draw": d} for c in refits.IMAGE_SOURCES for d in range(refits.DRAWS)]
     csv_file.write_rows(tmp_path / "refit.csv", [{**known, **draw} for draw in draws])
     before = (tmp_path / "refit.csv").read_bytes()

@@ -39,7 +39,7 @@ def test_without_cuda_one_line_says_so() -> None:
 
 def test_every_part_writes_rows_with_the_devices_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu: Any = importlib.import_module("benchmarks.gpu")
-    monkeypatch.setattr(gpu, "NETWORKS", ("cifarnet",))
+    monkeypatch.setattr(gpu, "COMPARED_NETWORKS", ("cifarnet",))
     monkeypatch.setattr(gpu, "SIZE", 16)
     monkeypatch.setattr(gpu, "FACTORY", _TINY)
     monkeypatch.setattr(gpu, "PARTS", (gpu.predictions, gpu.resnet50_search))

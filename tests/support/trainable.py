@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from adrl_gym import QuantProblem
 from adrl_gym.datasets.images import ImageSet
 from adrl_gym.datasets.splits import Splits
-from adrl_gym.qat.loop import Finetuned, finetune
+from adrl_gym.qat.epochs import Finetuned
+from adrl_gym.qat.loop import finetune
 from adrl_gym.qat.settings import Finetuning
 from adrl_gym.quantization.network import QuantizedNetwork
 

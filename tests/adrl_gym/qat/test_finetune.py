@@ -16,8 +16,9 @@ from adrl_gym.datasets.augmentation import augment
 from adrl_gym.datasets.images import Images, ImageSet, LazyImageSet
 from adrl_gym.evaluation.precision import check_native
 from adrl_gym.export.packed import load_packed, save_packed
+from adrl_gym.qat.epochs import Finetuned
 from adrl_gym.qat.loader import Feed
-from adrl_gym.qat.loop import Finetuned, finetune
+from adrl_gym.qat.loop import finetune
 from adrl_gym.qat.settings import Finetuning
 from adrl_gym.qat.teacher import FloatTeacher
 from adrl_gym.qat.trainer import Trainer

@@ -12,7 +12,7 @@ from torch import nn
 from adrl_gym import AdrlGymError
 from adrl_gym.datasets.images import ImageSet
 from adrl_gym.evaluation.precision import Precision
-from adrl_gym.qat.loop import Finetuned
+from adrl_gym.qat.epochs import Finetuned
 from adrl_gym.qat.settings import Finetuning
 from trainable import BITS, SETTINGS, labelled, make_problem, run, same, smooth
 
