@@ -10,9 +10,10 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self
+from typing import Any
 
 from torch import nn
+from typing_extensions import Self
 
 from adrl_gym.errors import AdrlGymError
 

@@ -5,9 +5,10 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, TypeVar
 
 from tqdm import tqdm
+from typing_extensions import Self
 
 LOG_SECONDS = 30.0  # between two lines; shorter work leaves none
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}{postfix}]"

@@ -2,7 +2,9 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from typing_extensions import Self
 
 from adrl_agents.adrl import ADRLConfig
 from adrl_agents.options.shared import Options

@@ -4,9 +4,10 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import tyro
+from typing_extensions import Self
 
 from adrl_agents.options.budget import BudgetOption
 from adrl_agents.options.environment_ids import DEFAULT_ID, GENERIC_ID, spec_of
