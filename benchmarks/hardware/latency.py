@@ -42,7 +42,7 @@ def main(options: Options) -> None:
     found: list[Prediction] = []
     layer_speed = LayerSpeedOptions(rounds=max(options.runs // 5, 1), threads=options.threads)
     options.table.parent.mkdir(parents=True, exist_ok=True)
-    for network, name, size in ((resnet(), "resnet20", 32), (mobilenet(), "mobilenet_v2", 224)):
+    for network, name, size in ((resnet(), "resnet20", 32), (random_mobilenet(), "mobilenet_v2", 224)):
         images = torch.rand(2, 3, size, size)  # (N, C, H, W)
         splits = own_splits([(images, torch.zeros(2, dtype=torch.long))])
         problem = QuantProblem(network, splits, quantizer="linear", budget=1.0, bits=(8, 8), name=name)
@@ -59,7 +59,7 @@ def resnet() -> nn.Module:
     return load_network("resnet20").network
 
 
-def mobilenet() -> nn.Module:
+def random_mobilenet() -> nn.Module:
     """MobileNetV2 with random weights; latency depends on none."""
     torch.manual_seed(0)
     network: nn.Module = torchvision.models.mobilenet_v2()

@@ -15,9 +15,7 @@ from adrl_gym.datasets.splits import Splits
 from adrl_gym.export.packed import load_packed, save_packed
 from adrl_gym.layers import find_layers, quantizable
 from adrl_gym.models.named import load_network
-from adrl_gym.quantization.least_squares import Inputs
 from adrl_gym.quantization.network import QuantizedNetwork
-from adrl_gym.quantization.patches import output_size, patches_at
 from adrl_gym.quantization.registry import find_quantizer
 from adrl_gym.quantization.sequential import SequentialQuantizer
 from adrl_gym.refit import calibrate, calibration_size, refit
@@ -222,40 +220,6 @@ def test_what_is_shared_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -
     for bits in ([2, 2, 2, 2, 2, 2], [2, 2, 2, 2, 4, 2], [2, 2, 2, 2, 2, 3]):
         refitter.quantize(bits)
     assert refitted == [0, 1, 2, 3, 4, 5, 4, 5, 5]
-
-
-def test_least_squares_finds_the_weights_that_undo_what_was_done_to_the_inputs() -> None:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(4000, 2, 3, generator=generator)  # (P, G, J)
-    mix = torch.eye(3) + 0.3 * torch.randn(2, 3, 3, generator=generator)  # (G, J, J)
-    weight = torch.randn(4, 3, generator=generator)
-    inputs = Inputs(x, (x[:, :, None] @ mix)[:, :, 0] + 5, centred=True)
-    target, hessian = inputs.target(weight)
-    expected = (weight.reshape(2, 2, 3) @ torch.linalg.inv(mix).mT).reshape(4, 3)
-    assert hessian.shape == (2, 3, 3)
-    torch.testing.assert_close(target, expected, rtol=0, atol=0.1)
-    assert (target - expected).norm() < 0.2 * (weight - expected).norm()
-    mean_output = (weight.reshape(2, 2, 3) @ x.mean(0)[:, :, None]).flatten()
-    delivered = (target.reshape(2, 2, 3) @ ((x[:, :, None] @ mix)[:, :, 0] + 5).mean(0)[:, :, None]).flatten()
-    torch.testing.assert_close(delivered + inputs.shift(weight, target), mean_output, rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        nn.Conv2d(4, 6, 3, padding=1, bias=False),
-        nn.Conv2d(4, 8, (2, 3), stride=(2, 1), padding=(0, 2), dilation=(2, 1), groups=2, bias=False),
-        nn.Conv2d(4, 4, 3, padding="same", groups=4, padding_mode="reflect", bias=False),
-    ],
-)
-def test_patches_at_all_positions_give_the_convolution(module: nn.Conv2d) -> None:
-    x = torch.randn(3, 4, 7, 9, generator=torch.Generator().manual_seed(0))
-    y = module(x)  # (B, O, H, W)
-    assert output_size(module, x) == y.shape[2:]
-    patches = patches_at(module, x, torch.arange(y[:, 0].numel()))  # (P, G, J)
-    weight = module.weight.reshape(module.groups, -1, patches.shape[2])  # (G, O/G, J)
-    found = torch.einsum("pgj,goj->pgo", patches, weight).flatten(1)  # (P, O)
-    torch.testing.assert_close(found, y.movedim(1, 3).flatten(0, 2), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("quantizer", ["gptq", "linear", "kmeans"])
