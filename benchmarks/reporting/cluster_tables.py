@@ -21,3 +21,21 @@ def scaling_table(results: Path) -> str:
     return markdown(
         ["", "hours with 1 worker", *(f"{count} workers" for count in _SHOWN[1:]), "longest part of 1000"], lines
     )
+
+
+def sweep_table(results: Path) -> str:
+    """Return the accuracies of ADRL on ResNet20 at each budget, before and after the refit."""
+    lines = [
+        [
+            row["budget"],
+            f"{float(row['average_bits']):.2f}",
+            f"{float(row['test_accuracy']):.2f}",
+            f"{float(row['refit_test_accuracy']):.2f}",
+            f"{float(row['float_test_accuracy']):.2f}",
+            f"{float(row['evaluations']):.0f}",
+            f"{float(row['cpu_seconds']):.0f}",
+        ]
+        for row in read_rows(results / "pareto_resnet20.csv")
+    ]
+    header = ["budget", "bits a weight", "test accuracy", "refitted", "float", "evaluations", "processor seconds"]
+    return markdown(header, lines)

@@ -84,8 +84,8 @@ def test_histories_without_processor_time_are_gathered(tmp_path: Path) -> None:
     for run in runs:
         made().finish(run, tmp_path / "runs", 40)
     history = tmp_path / "runs" / runs[0].name / "episodes.csv"
-    lines = [line.rpartition(",") for line in history.read_text().splitlines()]
-    assert lines[0][2] == "cpu_seconds"
+    lines = [line.rsplit(",", 2) for line in history.read_text().splitlines()]
+    assert lines[0][1:] == ["cpu_seconds", "cost_ratios"]
     history.write_text("".join(f"{line[0]}\n" for line in lines))
     made().gather(tmp_path / "runs", tmp_path / "results")
     by_seed = {row["seed"]: row["cpu_seconds"] for row in made().rows(tmp_path / "results" / "curves.csv")}

@@ -142,12 +142,12 @@ def test_refitted_weights_are_no_start_where_they_are_worse(
     run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert finetune(monkeypatch, [str(run), "--data-root", str(pictures), "--images", "12"], "refit") == 0
-    report = {"search_accuracy": {"direct": 50.0, "refit": 40.0}}
+    report = {"search_accuracy": {"direct": 50.0, "refit": 60.0}, "search_kl": {"direct": 0.1, "refit": 0.2}}
     (run / "refit.json").write_text(json.dumps(report))
     capsys.readouterr()
     assert finetune(monkeypatch, arguments(run, pictures, epochs=1)) == 0
     assert capsys.readouterr().out.startswith(
-        "auto takes the direct weights: search accuracy direct 50.00, refit 40.00\n"
+        "auto takes the direct weights: search accuracy direct 50.00, refit 60.00; KL direct 0.1000, refit 0.2000\n"
         "begins with the directly quantized weights\n"
     )
 
@@ -164,7 +164,9 @@ def test_what_a_search_measured_after_finetuning_is_not_what_its_weights_do(
     capsys.readouterr()
     assert finetune(monkeypatch, [str(run), "--data-root", str(pictures), "--format", "packed"], "export") == 0
     measured = f"direct {report['start_search_accuracy']:.2f}, finetuned {report['search_accuracy']:.2f}"
-    assert capsys.readouterr().out.startswith(f"auto takes the finetuned weights: search accuracy {measured}\n")
+    assert capsys.readouterr().out.startswith(
+        f"auto takes the finetuned weights: search accuracy {measured}; KL direct "
+    )
 
 
 def test_a_finetuning_is_not_replaced_and_a_finished_one_is_told_again(

@@ -39,7 +39,14 @@ def draw_front(rows: Sequence[Row], name: str) -> Figure:
     seeds = len({row["seed"] for row in rows})
     over = f"median over {seeds} seeds" if seeds > 1 else f"seed {rows[0]['seed']}"
     figure.suptitle(f"{name}: accuracy against size\n{over}", x=0.01, ha="left", fontsize=10)
-    figure.legend(*axes.get_legend_handles_labels(), ncols=3, fontsize=8, frameon=False, loc="outside lower center")
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        ncols=3,
+        fontsize=8,
+        frameon=False,
+        handlelength=4,
+        loc="outside lower center",
+    )
     return figure
 
 

@@ -55,7 +55,7 @@ def test_processor_time_goes_on_and_stays_unknown_where_it_was_not_measured(tmp_
     assert 0 < spent[0] < spent[2] == first.cpu_seconds
     assert first.cpu_seconds < spent[3] < spent[5] == second.cpu_seconds
     history, result = folder / "episodes.csv", folder / "result.json"  # as version 0.1 left them
-    history.write_text("".join(f"{line.rpartition(',')[0]}\n" for line in history.read_text().splitlines()))
+    history.write_text("".join(f"{line.rsplit(',', 2)[0]}\n" for line in history.read_text().splitlines()))
     result.write_text("".join(line for line in result.read_text().splitlines(True) if "cpu_seconds" not in line))
     third = search_with("haq", options(Options, folder, episodes=8, resume=True))
     assert (third.cpu_seconds, third.episodes) == (None, 8)

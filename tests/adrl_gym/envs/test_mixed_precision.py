@@ -58,7 +58,7 @@ def test_the_reward_is_a_tenth_of_the_accuracy_lost(tiny: nn.Module, batches: Ba
     )
     for layer, table, b in zip(problem.layers, params, (8, 3, 2, 1), strict=True):
         module = tiny.get_submodule(layer.name)
-        module.load_state_dict(table[b]._asdict())
+        module.load_state_dict({"weight": table[b].weight, "bias": table[b].bias})
     right = (tiny(images).argmax(1) == labels).float().mean()
     assert info["accuracy"] == pytest.approx(100 * float(right), abs=1e-4)
 
