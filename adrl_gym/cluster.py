@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 from typing_extensions import Self
@@ -88,7 +88,7 @@ def import_ray() -> Any:
 
 
 def check_nodes(ray: Any) -> None:
-    """Refuse a cluster of which a node has another program.
+    """Refuse a cluster of which a node has another program; a node that is lost meanwhile runs none.
 
     Raises:
         UnfitWorkerError: names the node and what differs there.
@@ -101,12 +101,17 @@ def check_nodes(ray: Any) -> None:
         if node["Alive"] and node["Resources"].get("CPU")  # a head without any runs no task
     }
     for host, answer in asked.items():
-        check_same(_answered(ray, answer, host), installed(), host)
+        found = _answered(ray, answer, host)
+        if found is not None:
+            check_same(found, installed(), host)
 
 
-def _answered(ray: Any, answer: Any, host: str) -> dict[str, str]:
+def _answered(ray: Any, answer: Any, host: str) -> dict[str, str] | None:
+    lost = ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError
     try:
-        return ray.get(answer)
+        return cast("dict[str, str]", ray.get(answer))
+    except lost:
+        return None
     except ray.exceptions.RayError as error:
         raise UnfitWorkerError(
             f"worker {host} cannot run adrl-gym ({last_line(error)}): install the same version there"
