@@ -73,7 +73,7 @@ class Prediction:
 
     @property
     def error(self) -> float:
-        """What the prediction is over the measurement, less 1."""
+        """Prediction over measurement, less 1."""
         return self.predicted_ms / self.measured_ms - 1
 
 

@@ -42,7 +42,7 @@ _BATCH = 50  # test images
 
 
 class Variant(NamedTuple):
-    """What a refit has.
+    """Settings of a refit.
 
     Attributes:
         images: calibration images.
