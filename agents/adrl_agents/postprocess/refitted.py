@@ -60,13 +60,13 @@ def refit_run(options: RefitOptions) -> dict[str, Any]:
         progress=True,
     )
     seconds = time.monotonic() - start
-    direct = problem.quantized(bits, calibration="independent")
-    measured = _measured(run, {"direct": direct, "refit": refitted})
+    measured = _measured(run, refitted)
     divergence = measured["search_kl"]
     worse = divergence["refit"] > divergence["direct"]
     made = f"{_change('KL', divergence, digits=4)}, {_change(run.accuracy_name, measured['search_accuracy'])}"
     if worse:
         measured = {name: {**values, "refit": values["direct"]} for name, values in measured.items()}
+        refitted = problem.quantized(bits, "independent")
     report = {
         "bits": run.bits.as_dict(),
         "images": images,
@@ -85,7 +85,7 @@ def refit_run(options: RefitOptions) -> dict[str, Any]:
     file = recipe_file(run, "refit")
     text = file.with_suffix(".json")
     text.unlink(missing_ok=True)  # whatever happens, no report stands beside weights that it does not describe
-    save_packed(file, direct if worse else refitted)
+    save_packed(file, refitted)
     write_whole(text, (json.dumps(report, indent=2) + "\n").encode())
     split = "test" if "test_accuracy" in measured else "search"
     name = "test accuracy" if split == "test" else run.accuracy_name
@@ -102,18 +102,28 @@ def _change(name: str, values: dict[str, float], digits: int = 2) -> str:
     return f"{name} {values['direct']:.{digits}f} -> {values['refit']:.{digits}f}{whole}"
 
 
-def _measured(run: LoadedRun, networks: dict[str, QuantizedNetwork]) -> dict[str, dict[str, float]]:
+def _measured(run: LoadedRun, refitted: QuantizedNetwork) -> dict[str, dict[str, float]]:
     """Accuracy and agreement in percent, divergence and loss in nats, for each split that there is."""
     problem = run.problem
     found: dict[str, dict[str, float]] = {}
     splits: list[tuple[Split, Metrics | None]] = [("search", problem.float_search), ("test", problem.float_test)]
     for split, whole in splits:
-        if whole is not None:
-            metrics = {name: problem.measure(network, split) for name, network in networks.items()}
-            found[f"{split}_accuracy"] = {name: m.accuracy for name, m in metrics.items()} | {"float": whole.accuracy}
-            found[f"{split}_agreement"] = {name: m.agreement for name, m in metrics.items()}
-            found[f"{split}_kl"] = {name: m.kl for name, m in metrics.items()}
-            if whole.loss is not None:
-                losses = {**metrics, "float": whole}
-                found[f"{split}_loss"] = {name: m.loss for name, m in losses.items() if m.loss is not None}
+        if whole is None:
+            continue
+        metrics = {"direct": _direct(run, split), "refit": problem.measure(refitted, split)}
+        found[f"{split}_accuracy"] = {name: m.accuracy for name, m in metrics.items()} | {"float": whole.accuracy}
+        found[f"{split}_agreement"] = {name: m.agreement for name, m in metrics.items()}
+        found[f"{split}_kl"] = {name: m.kl for name, m in metrics.items()}
+        losses = {**metrics, "float": whole}
+        found[f"{split}_loss"] = {name: m.loss for name, m in losses.items() if m.loss is not None}
     return found
+
+
+def _direct(run: LoadedRun, split: Split) -> Metrics:
+    """Metrics of the network that the search measured, as it recorded them: measuring again would take a minute."""
+    problem, result = run.problem, run.result
+    values = [getattr(result, f"{split}_{name}") for name in ("accuracy", "agreement", "kl")]
+    own = problem.calibration == "independent" and not result.options.get("finetune_images", 0)
+    if None in values or not own:
+        return problem.measure(problem.quantized(run.bits.bits, "independent"), split)
+    return Metrics(*values, loss=result.test_loss if split == "test" else None)
