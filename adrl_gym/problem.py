@@ -17,7 +17,14 @@ from adrl_gym.datasets import Splits, prepared_for
 from adrl_gym.devices import check_device
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import IN_NATS, EvaluationSession, Metrics, Score, Split, check_score, race
-from adrl_gym.layers import QuantizedParams, find_layers, quantized_copy, unquantized, with_linear_attention
+from adrl_gym.layers import (
+    QuantizedParams,
+    find_layers,
+    quantized_copy,
+    unquantized,
+    with_linear_attention,
+    with_plain_convolutions,
+)
 from adrl_gym.models import content_hash
 from adrl_gym.quantization import (
     CALIBRATION_IMAGES,
@@ -74,9 +81,11 @@ class QuantProblem(SearchSpace):
         self.name, self.splits = name, splits
         self.quantizer, self.bias_correction = config.quantizer, config.bias_correction
         self.calibration, self.checkpoint = config.calibration, content_hash(network.state_dict())
-        network = with_linear_attention(network)
         self.images, self.images_hash = len(splits.search), splits.search.hash
-        layers = find_layers(network, tuple(splits.search.images.shape[1:]), splits.search.images.dtype)
+        image_shape, dtype = tuple(splits.search.images.shape[1:]), splits.search.images.dtype
+        network = with_linear_attention(network)
+        network = with_plain_convolutions(network, image_shape) if dtype.is_floating_point else network
+        layers = find_layers(network, image_shape, dtype)
         if next(network.parameters()).device != devices[0]:
             network = copy.deepcopy(network).to(devices[0])
         self.network, self.calibrated = with_quantized_inputs(

@@ -17,20 +17,18 @@ from adrl_gym.evaluation.placed_params import PlacedParams
 from adrl_gym.evaluation.precision import DTYPES, Precision
 from adrl_gym.evaluation.runner import ModuleRunner, Runner, SubgraphRunner
 from adrl_gym.graph import ActivationCache, BatchNorm, TraceError, fast_layout, partition_network, placed, to_layout
-from adrl_gym.layers import LayerSpec, QuantizedParams, own_params, quantizable
+from adrl_gym.layers import LayerSpec, QuantizedParams, own_params, peak_activations, quantizable
 
-PIXELS = 50 * 32 * 32  # of a slice: larger slices fall out of the processor's cache
-SMALLEST_SLICE, LARGEST_SLICE = 8, 50
+SLICE_BYTES = 2**24  # of one layer's activations: larger slices fall out of a core's share of the last-level cache
+LARGEST_SLICE = 50
 
 
-def slice_size(image_shape: Sequence[int]) -> int:
-    """Return the number of images ``(C, H, W)`` that run at a time: 50 of 32 x 32 pixels, 8 of 224 x 224.
+def slice_size(layers: Sequence[LayerSpec]) -> int:
+    """Return the number of images that run at a time: as many as keep a layer's input and output in ``SLICE_BYTES``.
 
-    >>> slice_size((3, 32, 32)), slice_size((3, 224, 224))
-    (50, 8)
+    For CIFAR's networks that is ``LARGEST_SLICE``, for ResNet50 at 224 x 224 pixels 4, for EfficientNet-Lite1 2.
     """
-    pixels = max(1, int(torch.Size(image_shape[1:]).numel()))
-    return max(SMALLEST_SLICE, min(LARGEST_SLICE, PIXELS // pixels))
+    return max(1, min(LARGEST_SLICE, SLICE_BYTES // (4 * peak_activations(layers))))
 
 
 class Engine:
@@ -66,7 +64,7 @@ class Engine:
         activation_memory: int = 0,
     ) -> None:
         network = copy.deepcopy(network).eval().requires_grad_(False).cpu()
-        batches = list(search.batches(slice_size(search_shape(search))))
+        batches = list(search.batches(slice_size(layers)))
         self.size, self.slices = len(batches[0][0]), len(batches)
         self._one_pass = len(search) * sum(layer.macs for layer in layers)
         self._dtype = DTYPES[precision]
@@ -235,12 +233,6 @@ class Engine:
                     future.cancel()
                 wait(futures)  # or the next question would meet a runner that is still at this one
                 raise
-
-
-def search_shape(images: Images) -> tuple[int, ...]:
-    """``(C, H, W)`` of one image."""
-    batch, _ = next(images.batches(1))
-    return tuple(batch.shape[1:])
 
 
 def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -13,7 +13,7 @@ from adrl_gym.bits import Bits
 from adrl_gym.cluster import LOCAL, RayConnection, by_value, check_nodes, import_ray, last_line
 from adrl_gym.datasets import Images, ImageSet
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.evaluation.engine import Engine, search_shape, slice_size
+from adrl_gym.evaluation.engine import Engine, slice_size
 from adrl_gym.evaluation.metrics import SampleMetrics
 from adrl_gym.evaluation.precision import Precision
 from adrl_gym.layers import LayerSpec, QuantizedParams
@@ -93,7 +93,7 @@ class RayEngine:
                 parameter=("workers", "device"),
             )
         self._memory = activation_memory
-        self.size = min(slice_size(search_shape(search)), len(search))
+        self.size = min(slice_size(layers), len(search))
         self.slices = -(-len(search) // self.size)
         self._address, self._count = parse_workers(workers)
         self._one_pass = len(search) * sum(layer.macs for layer in layers)

@@ -1,5 +1,6 @@
 """Let what follows a layer write into the layer's own output: less memory to fill, and the same values."""
 
+import math
 import operator
 from typing import Any
 
@@ -10,7 +11,8 @@ from torch import Tensor, fx, nn
 from adrl_gym.layers import is_plain
 
 SUMS = {operator.add, torch.add, "add"}
-RELUS = {F.relu, torch.relu, "relu"}
+# What sets negative values to 0 -> the most that it leaves.
+RELUS: dict[Any, float] = {F.relu: math.inf, torch.relu: math.inf, "relu": math.inf, F.relu6: 6.0}
 
 
 def reinplace(segment: fx.GraphModule) -> None:
@@ -31,16 +33,19 @@ def reinplace(segment: fx.GraphModule) -> None:
                     _replace(node, _add_into, (own, other))
                     fresh.add(node)
                     break
-        elif _is_relu(node, module) and node.args and _is_free(node.args[0], fresh):
-            _replace(node, torch.relu_, node.args[:1])
+        elif (most := _largest(node, module)) is not None and node.args and _is_free(node.args[0], fresh):
+            _replace(node, *((torch.relu_, node.args[:1]) if most == math.inf else (_clamp, (node.args[0], most))))
             fresh.add(node)
     segment.recompile()
 
 
-def _is_relu(node: fx.Node, module: nn.Module | None) -> bool:
+def _largest(node: fx.Node, module: nn.Module | None) -> float | None:
+    """Return the most that a ReLU leaves; ``None`` of anything else."""
     if module is None:
-        return node.target in RELUS
-    return type(module) is nn.ReLU and not module._forward_hooks and not module._forward_pre_hooks
+        return RELUS.get(node.target)
+    if type(module) not in (nn.ReLU, nn.ReLU6) or module._forward_hooks or module._forward_pre_hooks:
+        return None
+    return math.inf if type(module) is nn.ReLU else 6.0
 
 
 def _is_free(node: Any, fresh: set[Any]) -> bool:
@@ -56,3 +61,7 @@ def _add_into(own: Tensor, other: Any) -> Tensor:
     if isinstance(other, Tensor) and (other.shape, other.dtype) != (own.shape, own.dtype):
         return own + other
     return own.add_(other)
+
+
+def _clamp(x: Tensor, most: float) -> Tensor:
+    return x.clamp_(0.0, most)

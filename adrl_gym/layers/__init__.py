@@ -38,6 +38,7 @@ from adrl_gym.layers.kinds import (
 )
 from adrl_gym.layers.params import QuantizedParams, load_quantized, own_params, quantized_copy
 from adrl_gym.layers.prepare import lazy_tensors, materialize, prepared
+from adrl_gym.layers.same_padding import with_plain_convolutions
 from adrl_gym.layers.windows import WindowAttention
 
 __all__ = [
@@ -80,4 +81,5 @@ __all__ = [
     "spatial_sides",
     "unquantized",
     "with_linear_attention",
+    "with_plain_convolutions",
 ]

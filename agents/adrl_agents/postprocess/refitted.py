@@ -114,16 +114,17 @@ def _measured(run: LoadedRun, refitted: QuantizedNetwork) -> dict[str, dict[str,
         found[f"{split}_accuracy"] = {name: m.accuracy for name, m in metrics.items()} | {"float": whole.accuracy}
         found[f"{split}_agreement"] = {name: m.agreement for name, m in metrics.items()}
         found[f"{split}_kl"] = {name: m.kl for name, m in metrics.items()}
-        losses = {**metrics, "float": whole}
-        found[f"{split}_loss"] = {name: m.loss for name, m in losses.items() if m.loss is not None}
+        losses = {name: m.loss for name, m in {**metrics, "float": whole}.items() if m.loss is not None}
+        if "direct" in losses:  # not on the search images, of which a search records none
+            found[f"{split}_loss"] = losses
     return found
 
 
 def _direct(run: LoadedRun, split: Split) -> Metrics:
     """Metrics of the network that the search measured, as it recorded them: measuring again would take a minute."""
     problem, result = run.problem, run.result
-    values = [getattr(result, f"{split}_{name}") for name in ("accuracy", "agreement", "kl")]
+    accuracy, agreement, kl = (getattr(result, f"{split}_{name}") for name in ("accuracy", "agreement", "kl"))
     own = problem.calibration == "independent" and not result.options.get("finetune_images", 0)
-    if None in values or not own:
+    if None in (accuracy, agreement, kl) or not own:
         return problem.measure(problem.quantized(run.bits.bits, "independent"), split)
-    return Metrics(*values, loss=result.test_loss if split == "test" else None)
+    return Metrics(accuracy, agreement, kl, result.test_loss if split == "test" else None)

@@ -138,9 +138,11 @@ def test_a_pickled_problem_measures_the_same(tiny: nn.Module) -> None:
     assert pickle.loads(pickle.dumps(problem)).evaluate((3, 1, 4, 1)) == problem.evaluate((3, 1, 4, 1))
 
 
-@pytest.mark.parametrize("side", [1, 28, 32, 64, 224, 1024])
-def test_slices_shrink_with_the_images(side: int) -> None:
-    assert 8 <= slice_size((3, side, side)) <= 50
+def test_slices_shrink_with_a_network_s_activations() -> None:
+    small = find_layers(nn.Sequential(nn.Conv2d(3, 13, 1)), (3, 32, 32))  # 64 KiB an image
+    large = find_layers(nn.Sequential(nn.Conv2d(3, 13, 1)), (3, 256, 256))  # 4 MiB an image
+    huge = find_layers(nn.Sequential(nn.Conv2d(3, 13, 1)), (3, 1024, 1024))
+    assert [slice_size(layers) for layers in (small, large, huge)] == [50, 4, 1]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

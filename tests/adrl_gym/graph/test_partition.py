@@ -95,7 +95,7 @@ class Sums(nn.Module):
     def __init__(self, way: str) -> None:
         super().__init__()
         self.conv, self.other, self.fc = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Linear(4, 5)
-        self.relu, self.way = nn.ReLU(), way
+        self.relu, self.relu6, self.way = nn.ReLU(), nn.ReLU6(), way
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)  # (B, 4, 8, 8)
@@ -109,6 +109,8 @@ class Sums(nn.Module):
         elif self.way == "wider":
             pooled = self.other(F.adaptive_avg_pool2d(x, 1))  # (B, 4, 1, 1)
             x = self.relu(pooled + x)  # (B, 4, 8, 8)
+        elif self.way == "six":
+            x = F.relu6(self.relu6(9 * x + self.other(x)) + x)  # (B, 4, 8, 8)
         elif self.way == "number":
             x = torch.relu(x + 0.5).add(self.other(x), alpha=2)  # (B, 4, 8, 8)
         elif self.way == "double":
@@ -116,7 +118,7 @@ class Sums(nn.Module):
         return self.fc(self.relu(x).mean((2, 3)))  # (B, 5)
 
 
-@pytest.mark.parametrize("way", ["kept", "from the right", "itself", "wider", "number", "double"])
+@pytest.mark.parametrize("way", ["kept", "from the right", "itself", "wider", "six", "number", "double"])
 def test_what_is_written_over_is_nobody_else_s(way: str) -> None:
     network = trained(Sums(way))
     same_as_plain(network, True)
@@ -140,6 +142,13 @@ def test_writing_over_changes_not_a_bit(monkeypatch: pytest.MonkeyPatch) -> None
     elsewhere, _, _ = engines(network, search, bits=(2, 4))
     for bits in ([2] * n, [4] * n, [2, 4] * (n // 2)):
         assert torch.equal(there.search_logits([bits]), elsewhere.search_logits([bits]))
+
+
+def test_a_relu6_is_written_over_too() -> None:
+    there, _, _ = engines(trained(Sums("six")), images(20))
+    runner = there._runners[0]
+    assert isinstance(runner, SubgraphRunner)
+    assert "".join(str(segment.run.code) for segment in runner._subgraphs).count("_clamp") == 2
 
 
 class Standardized(nn.Conv2d):
