@@ -152,7 +152,7 @@ def refit_table(results: Path) -> str:
 
 
 def finetuning(results: Path) -> str:
-    """Test accuracy before and after finetuning; of the best epoch by search accuracy."""
+    """Test accuracy before and after finetuning; of the epoch that was kept."""
     return markdown(*finetuned.finetune_table(results))
 
 

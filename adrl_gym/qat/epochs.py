@@ -26,8 +26,9 @@ class Epoch:
         test_agreement: with the float network, in percent.
         test_kl: divergence from the float network's prediction, in nats; ``None`` where it is not finite.
         test_loss: cross-entropy with the labels, in nats; ``None`` without labels, and where it is not finite.
+        search_kl: divergence from the float network's prediction on the search images, in nats; likewise.
 
-    The last three are ``None`` without test images, and in a log that an earlier version began.
+    The last four are ``None`` in a log that an earlier version began, and those of the test without test images.
     """
 
     epoch: int
@@ -38,6 +39,7 @@ class Epoch:
     test_agreement: float | None = None
     test_kl: float | None = None
     test_loss: float | None = None
+    search_kl: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Finetuned:
     """A finetuning, finished or not.
 
     Attributes:
-        network: the best so far, by search accuracy.
+        network: the best so far: of least ``search_kl``, or, without distillation, of the highest search accuracy.
         best: its epoch; of several that are as good, the last one.
         epochs: all so far, from 0 on.
         float_search_accuracy, float_test_accuracy: of the float network on the same images.
@@ -75,7 +77,7 @@ class EpochMeasure:
     def __call__(self, number: int, learning_rate: float, loss: float | None, network: nn.Module) -> Epoch:
         """Return the row of an epoch, whose number, learning rate and loss are given."""
         search, test = self._metrics(FloatTeacher(network, self._search, self._device))
-        epoch = Epoch(number, learning_rate, loss, search.accuracy, test_accuracy=None)
+        epoch = Epoch(number, learning_rate, loss, search.accuracy, None, search_kl=finite_or_none(search.kl))
         if test is None:
             return epoch
         return dataclasses.replace(

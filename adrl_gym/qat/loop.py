@@ -85,11 +85,11 @@ def finetune(
     if there is None:
         first = measure(0, 0.0, None, start.network)
         own = copy.deepcopy(start.network).cpu().eval().requires_grad_(False)
-        done = _Done(start.with_network(own), first, [first])
+        done = _Done(start.with_network(own), first, [first], settings.distillation)
         _save(state, key, precision, trainer, done)
     else:
         assert state is not None
-        done = _restore(state, there, trainer, start)
+        done = _restore(state, there, trainer, start, settings.distillation)
 
     def so_far() -> Finetuned:
         search_float, test_float = measure.reference
@@ -130,16 +130,26 @@ def finetune(
 
 @dataclass
 class _Done:
-    """The best network, its epoch, and the log."""
+    """The best network, its epoch, and the log.
+
+    Where the float network teaches, the divergence from it chooses: from epoch to epoch, accuracy on some thousand
+    images changes by chance more than by training.
+    """
 
     network: QuantizedNetwork
     best: Epoch
     epochs: list[Epoch]
+    by_divergence: bool
 
     def add(self, epoch: Epoch, network: QuantizedNetwork) -> None:
         self.epochs.append(epoch)
-        if epoch.search_accuracy >= self.best.search_accuracy:
+        if self._is_best(epoch):
             self.best, self.network = epoch, network
+
+    def _is_best(self, epoch: Epoch) -> bool:
+        if self.by_divergence and epoch.search_kl is not None and self.best.search_kl is not None:
+            return epoch.search_kl <= self.best.search_kl
+        return epoch.search_accuracy >= self.best.search_accuracy
 
 
 def _check(
@@ -226,7 +236,9 @@ def _load(state: Path, key: str) -> dict[str, Any]:
     return there
 
 
-def _restore(state: Path, there: dict[str, Any], trainer: Trainer, start: QuantizedNetwork) -> _Done:
+def _restore(
+    state: Path, there: dict[str, Any], trainer: Trainer, start: QuantizedNetwork, by_divergence: bool
+) -> _Done:
     """Put the trainer where it stopped."""
     with _reading(state):
         trainer.load_state_dict(there["trainer"])
@@ -235,7 +247,7 @@ def _restore(state: Path, there: dict[str, Any], trainer: Trainer, start: Quanti
         for name, grid in there["best"].get("grids", {}).items():  # version 0.1 wrote none
             set_input_grid(network.get_submodule(name), ActivationGrid(*grid))
         epochs = [Epoch(**row) for row in there["epochs"]]
-        return _Done(start.with_network(network), epochs[there["best"]["epoch"]], epochs)
+        return _Done(start.with_network(network), epochs[there["best"]["epoch"]], epochs, by_divergence)
 
 
 @contextmanager

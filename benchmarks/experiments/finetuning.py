@@ -59,6 +59,7 @@ RUNS = (  # the most important ones first
     FinetuneRun("resnet20", "haq", 0.0625, 0, "direct"),
     FinetuneRun("resnet20", "uniform", 0.0625, 0, "refit"),
     FinetuneRun("resnet20", "adrl", 0.0625, 1, "refit"),
+    FinetuneRun("resnet20", "adrl", 0.05, 0, "refit"),
     FinetuneRun("resnet20", "haq", 0.0625, 1, "direct"),
     FinetuneRun("resnet20", "adrl", 0.1, 0, "refit"),
     FinetuneRun("resnet20", "adrl", 0.0625, 0, "direct"),
@@ -134,6 +135,7 @@ def rows_of(
             "test_agreement": _rounded(epoch.test_agreement, 4),
             "test_kl": nats(epoch.test_kl),
             "test_loss": nats(epoch.test_loss),
+            "search_kl": nats(epoch.search_kl),
             "float_test_accuracy": round(done.float_test_accuracy or 0.0, 4),
             "float_search_accuracy": round(done.float_search_accuracy, 4),
             "best": int(epoch is done.best),
@@ -157,10 +159,15 @@ def _rounded(value: float | None, digits: int) -> float | str:
 
 
 def _gather(options: Options) -> None:
-    """Write finetune.csv anew, from the rows of all runs there are."""
-    rows = [row for run in RUNS for row in read_rows(options.runs / run.name / "rows.csv")]
+    """Write finetune.csv anew: the rows of all runs in their folder, and its own of others."""
+    path, rows = options.results / "finetune.csv", list[_Row]()
+    before = read_rows(path)
+    for run in RUNS:
+        key = {name: str(value) for name, value in dataclasses.asdict(run).items()}
+        there = read_rows(options.runs / run.name / "rows.csv")
+        rows += there or [row for row in before if key.items() <= row.items()]
     if rows:
-        write_rows(options.results / "finetune.csv", rows)
+        write_rows(path, rows)
 
 
 def is_finished(run: FinetuneRun, options: Options) -> bool:

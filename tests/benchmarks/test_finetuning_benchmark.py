@@ -87,6 +87,10 @@ def test_rows_are_written_after_each_epoch_and_a_finetuning_goes_on(
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
     assert {row["bits"] for row in rows} == {"8 2 2 1 8"}
     assert sum(int(row["best"]) for row in rows) == 1
+    assert min(rows, key=lambda row: float(row["search_kl"]))["best"] == "1"
+    (options.runs / run.name / "rows.csv").unlink()
+    small._gather(options)
+    assert (tmp_path / "finetune.csv").read_text() == text, "rows of a run whose folder is gone stay"
 
 
 def rows_of(agent: str, start: str, accuracies: list[float], seed: int = 0, epochs: int = 3) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 Quantization-aware training with the bits as they are. Begins with the refitted weights where adrl-gym refit has made
 them and they are not worse than the search's own. Writes into the run's folder, after every epoch:
-finetuned.safetensors (the best epoch by search accuracy; a packed file, see docs/packed-format.md), finetune.csv,
+finetuned.safetensors (the best epoch; a packed file, see docs/packed-format.md), finetune.csv,
 finetune.json and finetune.png. Trains on the train split; of a data-free set, on its images, with more --epochs.
 """
 

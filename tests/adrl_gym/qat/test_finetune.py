@@ -18,7 +18,7 @@ from adrl_gym.evaluation.precision import check_native
 from adrl_gym.export.packed import load_packed, save_packed
 from adrl_gym.qat.epochs import Finetuned
 from adrl_gym.qat.loader import Feed
-from adrl_gym.qat.loop import finetune
+from adrl_gym.qat.loop import _Done, finetune
 from adrl_gym.qat.settings import Finetuning
 from adrl_gym.qat.teacher import FloatTeacher
 from adrl_gym.qat.trainer import Trainer
@@ -68,8 +68,15 @@ def test_the_best_epoch_is_chosen_by_the_search_images_and_may_be_the_start(tiny
     seen: list[Finetuned] = []
     done = run(problem, on_epoch=seen.append)
     assert [len(so_far.epochs) for so_far in seen] == [1, 2, 3, 4]
-    best = max(epoch.search_accuracy for epoch in done.epochs)
-    assert done.best == [epoch for epoch in done.epochs if epoch.search_accuracy == best][-1]
+    found = [epoch.search_kl for epoch in done.epochs if epoch.search_kl is not None]
+    assert done.best.search_kl == min(found)
+    assert problem.measure(done.network).kl == pytest.approx(min(found))
+    older = replace(done.best, search_kl=None)  # of a log that an earlier version began
+    log = _Done(done.network, older, [older], by_divergence=True)
+    log.add(replace(older, epoch=9, search_accuracy=older.search_accuracy + 1), done.network)
+    assert log.best.epoch == 9
+    labels = run(problem, settings=Finetuning(epochs=2, batch_size=32, distillation=False, precision="float32"))
+    assert labels.best.search_accuracy == max(epoch.search_accuracy for epoch in labels.epochs)
     wrong = ImageSet(smooth(320, 3), torch.randint(0, 5, (320,), generator=torch.Generator().manual_seed(0)))
     settings = Finetuning(epochs=1, batch_size=32, learning_rate=0.1, distillation=False, precision="float32")
     spoilt = run(problem, train=wrong, settings=settings)
