@@ -133,23 +133,24 @@ class Projector:
         widths: Mapping[int, Sequence[int]],
     ) -> dict[int, Tensor]:
         found: dict[int, Tensor] = {}
-        for place, (layer, module, x, output) in enumerate(calls):
+        for call, (layer, module, x, output) in enumerate(calls):
             if layer not in widths:
                 continue
-            reached = [of_draw[place] for of_draw in gradients]
+            reached = [of_draw[call] for of_draw in gradients]
             if any(gradient is None for gradient in reached):
                 raise NotDifferentiableError(_no_gradient(self._network, self._problem.layers[layer].name))
-            gradient = torch.stack([g.flatten(1) for g in reached if g is not None], 1)  # (B, D, F)
-            errors, before = [], own_params(module)
+            gradient = torch.stack([_flat(g) for g in reached if g is not None], 1)  # (B, D, F)
+            exact, before = _flat(output.detach()), own_params(module)
+            errors = exact.new_empty(len(exact), len(widths[layer]), exact.shape[1])  # (B, widths, F)
             with torch.no_grad():
-                for b in widths[layer]:
+                for place, b in enumerate(widths[layer]):
                     params = self._params(layer, b)
                     if module is not self._modules[layer]:  # it shares the weight alone
                         params = params._replace(bias=before.bias)
                     load_quantized(module, params)
-                    errors.append((module(x) - output).flatten(1))  # (B, F)
+                    torch.sub(_flat(module(x)), exact, out=errors[:, place])  # (B, F)
                 load_quantized(module, before)
-                product = gradient @ torch.stack(errors, 2)  # (B, D, widths)
+                product = gradient @ errors.mT  # (B, D, widths)
             found[layer] = found[layer] + product if layer in found else product  # used more than once
         return found
 
@@ -173,6 +174,11 @@ class Projector:
         layer = self._layer_of[id(module.weight)]
         self._calls.append(_Call(layer, module, layer_input(inputs, keywords).detach(), kept))  # type: ignore[arg-type]
         return kept.clone()
+
+
+def _flat(x: Tensor) -> Tensor:
+    """Each image's values ``(B, F)``, channels last: as they lie in memory, where nothing has to be copied."""
+    return (x.movedim(1, -1) if x.dim() > 2 else x).flatten(1)
 
 
 def _no_gradient(network: nn.Module, layer: str) -> str:
