@@ -21,6 +21,7 @@ from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.harness.suites import PAPER
 from benchmarks.reporting.activation_tables import activations_table
 from benchmarks.reporting.cluster_tables import scaling_table, sweep_table
+from benchmarks.reporting.imagenet_tables import imagenet_table
 from benchmarks.reporting.network_tables import exceptions_table, networks_table
 from benchmarks.reporting.settings import Results
 from benchmarks.reporting.table_format import BESIDE, markdown, metrics_cell, without_empty
@@ -210,6 +211,7 @@ TABLES: dict[Path, Tables] = {
     },
     _ROOT / "docs" / "finetuning.md": {"finetuning": finetuning},
     _ROOT / "docs" / "howto" / "activations.md": {"activations": activations_table},
+    _ROOT / "docs" / "howto" / "imagenet.md": {"imagenet": imagenet_table},
     _ROOT / "docs" / "howto" / "many-machines.md": {"sweep": sweep_table, "scaling": scaling_table},
     _ROOT / "docs" / "networks.md": {"networks": networks_table, "network-exceptions": exceptions_table},
 }

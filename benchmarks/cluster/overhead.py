@@ -74,16 +74,16 @@ def sweep_variants(data_root: Path) -> dict[str, Timed]:
 def search_variants(images: Path) -> dict[str, Timed]:
     """Return the seconds of one search, which only measures configurations, in this process and on workers."""
     network = "benchmarks/searches/efficientnet.py:efficientnet_lite1"
-    problem = ("--network", network, "--data-root", images, "--images", 256, "--quantizer", "linear")
-    search = ("search", "--method", "random", "--episodes", 12, "--cache", "none", "--activation-gib", 0)
+    problem = ("--network", network, "--data-root", images, "--images", 128, "--quantizer", "linear")
+    search = ("search", "--method", "random", "--episodes", 8, "--cache", "none", "--activation-gib", 0)
 
     def run(folder: Path, *workers: object) -> float:
         timed(begin_command(*search, *problem, "--output", folder, *workers))
         return SearchResult.load(folder / "result.json").seconds
 
     return {
-        "one process": lambda folder: run(folder),
         "1 worker": lambda folder: run(folder, "--workers", 1),
+        "one process": lambda folder: run(folder),
         "2 workers": lambda folder: run(folder, "--workers", 2),
     }
 
@@ -119,9 +119,10 @@ def timing_rows(case: str, variants: dict[str, Timed], repeats: int) -> list[Row
 
 
 def main(options: Options) -> None:
-    cases = {"sweep of 4 searches": sweep_variants(options.data_root.resolve())}
+    cases = {}
     if options.imagenet is not None:
         cases["search, EfficientNet-Lite1"] = search_variants(options.imagenet.resolve())
+    cases["sweep of 4 searches"] = sweep_variants(options.data_root.resolve())
     rows: list[Row] = []
     for case, variants in cases.items():
         rows += timing_rows(case, variants, options.repeats)

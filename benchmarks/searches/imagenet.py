@@ -24,6 +24,7 @@ _ROOT = _RESULTS.parents[1]
 #: Name in the file -> arguments of the command.
 _AGENTS = {
     "adrl": ["adrl"],
+    "adrl+measured": ["adrl", "--sensitivity", "measured"],
     "haq": ["haq", "--episodes", "100"],
     "ip": ["search", "--method", "ip"],
     "ip+gradient": ["search", "--method", "ip", "--sensitivity", "gradient"],
@@ -43,7 +44,7 @@ class Options:
     bits: tuple[float, ...] = (4, 3, 5)
     """Average bits of a weight."""
     agents: tuple[str, ...] = ("adrl", "uniform", "ip+gradient", "greedy+gradient")
-    """Agents and searches; also haq and ip."""
+    """Agents and searches; also adrl+measured, haq and ip."""
     images: int = 300
     """Search images."""
     minutes: float | None = None
@@ -119,6 +120,7 @@ def _rows(options: Options, agent: str, budget: float, output: Path) -> list[dic
                 "images": result.options["images"],
                 "first_seconds": round(preparation + first.seconds, 1),
                 "seconds": round(preparation + result.seconds + (refit["seconds"] if recipe == "refit" else 0), 1),
+                "cpu_seconds": result.cpu_seconds,  # of the search alone; beside other work the clock's tell little
                 "first_evaluations": first.evaluations,
                 "evaluations": result.evaluations,
                 "search_accuracy": round(refit["search_accuracy"][recipe], 4),
