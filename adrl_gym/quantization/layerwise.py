@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from adrl_gym.layers import LayerSpec, QuantizedParams, own_params, quantizable
+from adrl_gym.memory import release_freed_memory
 from adrl_gym.progress import tracked
 from adrl_gym.quantization.base import Quantizer, check_finite
 from adrl_gym.quantization.bias_correction import bias_correction as correction
@@ -90,6 +91,8 @@ class LayerwiseParams(Sequence[Mapping[int, QuantizedParams]]):
         for name, shifts in measured_shifts(self._network, of_these, self._images, later).items():
             made = self._made[place[name]]
             made |= {b: _shifted(made[b], shift) for b, shift in shifts.items()}
+        if todo:
+            release_freed_memory()
 
     def distances(self, widths: Sequence[int]) -> np.ndarray:
         """Return the squared weight error over squared weights, ``(n, len(widths))``."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from adrl_gym.bits import Bits
 from adrl_gym.graph import fast_layout
+from adrl_gym.memory import release_freed_memory
 from adrl_gym.problem import QuantProblem
 from adrl_gym.progress import bar
 from adrl_gym.sensitivity.expansion import Expansion, fisher_vectors
@@ -80,6 +81,7 @@ class GradientSensitivity:
         with shown, ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             found = torch.cat(list(pool.map(changes, enumerate(self._batches()))))  # (N, 1 + VECTORS, entries)
         problem.charge(passes)
+        release_freed_memory()
         whole = np.zeros((*found.shape[:2], *known.shape), dtype=np.float32)  # (N, 1 + VECTORS, n, widths)
         whole[..., known] = found.numpy()
         silent = ~whole[:, 1:].any(axis=(0, 1, 3))  # (n,)
