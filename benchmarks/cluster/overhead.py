@@ -2,8 +2,8 @@
 
     python -m benchmarks.cluster.overhead --data-root CIFAR --imagenet IMAGES
 
-Writes benchmarks/results/ray.csv. The variants of a case take turns, and the ratio of their times is taken turn by
-turn. On a machine with two cores and nothing else.
+Writes benchmarks/results/ray.csv; rows of a case that is not asked for stay. The variants of a case take turns, and the
+ratio of their times is taken turn by turn. On a machine with two cores and nothing else.
 """
 
 import os
@@ -20,7 +20,7 @@ import torch
 import tyro
 
 from adrl_agents.runs import SearchResult, git_commit
-from benchmarks.harness.csv_file import Row, write_rows
+from benchmarks.harness.csv_file import Row, read_rows, write_rows
 from benchmarks.harness.suites import ROOT
 
 _BUDGETS = "0.05", "0.0625", "0.08", "0.1"
@@ -31,10 +31,10 @@ Timed = Callable[[Path], float]  # runs in a fresh folder; the seconds that it t
 class Options:
     """Options of the timing."""
 
-    data_root: Path
-    """Folder that holds cifar-10-batches-py."""
+    data_root: Path | None = None
+    """Folder that holds cifar-10-batches-py, for the sweep."""
     imagenet: Path | None = None
-    """Folder of ImageNet images for the search at 224 pixels and more; without it, the sweep alone."""
+    """Folder of ImageNet images, for the search at 240 pixels."""
     repeats: int = 3
     """Turns of each variant."""
     results: Path = ROOT / "benchmarks" / "results"
@@ -72,19 +72,18 @@ def sweep_variants(data_root: Path) -> dict[str, Timed]:
 
 
 def search_variants(images: Path) -> dict[str, Timed]:
-    """Return the seconds of one search, which only measures configurations, in this process and on workers."""
+    """Return the seconds of one search, which only measures configurations, on one and on two workers."""
     network = "benchmarks/searches/efficientnet.py:efficientnet_lite1"
-    problem = ("--network", network, "--data-root", images, "--images", 128, "--quantizer", "linear")
-    search = ("search", "--method", "random", "--episodes", 8, "--cache", "none", "--activation-gib", 0)
+    problem = ("--network", network, "--data-root", images, "--images", 256, "--quantizer", "linear")
+    search = ("search", "--method", "random", "--episodes", 16, "--cache", "none", "--activation-gib", 0)
 
-    def run(folder: Path, *workers: object) -> float:
-        timed(begin_command(*search, *problem, "--output", folder, *workers))
+    def run(folder: Path, workers: int) -> float:
+        timed(begin_command(*search, *problem, "--output", folder, "--workers", workers))
         return SearchResult.load(folder / "result.json").seconds
 
     return {
-        "1 worker": lambda folder: run(folder, "--workers", 1),
-        "one process": lambda folder: run(folder),
-        "2 workers": lambda folder: run(folder, "--workers", 2),
+        "1 worker": lambda folder: run(folder, 1),
+        "2 workers": lambda folder: run(folder, 2),
     }
 
 
@@ -119,14 +118,15 @@ def timing_rows(case: str, variants: dict[str, Timed], repeats: int) -> list[Row
 
 
 def main(options: Options) -> None:
-    cases = {}
+    file = options.results / "ray.csv"
+    cases: dict[str, dict[str, Timed]] = {}
     if options.imagenet is not None:
         cases["search, EfficientNet-Lite1"] = search_variants(options.imagenet.resolve())
-    cases["sweep of 4 searches"] = sweep_variants(options.data_root.resolve())
-    rows: list[Row] = []
+    if options.data_root is not None:
+        cases["sweep of 4 searches"] = sweep_variants(options.data_root.resolve())
     for case, variants in cases.items():
-        rows += timing_rows(case, variants, options.repeats)
-        write_rows(options.results / "ray.csv", rows)
+        rows = timing_rows(case, variants, options.repeats)
+        write_rows(file, [*(row for row in read_rows(file) if row["case"] != case), *rows])
 
 
 if __name__ == "__main__":

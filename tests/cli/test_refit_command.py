@@ -49,7 +49,8 @@ def searched(scripts: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(
-        rf"{folder}/refit.safetensors: search accuracy [\d.]+ -> [\d.]+ \(float [\d.]+\), KL [\d.]+ -> [\d.]+, "
+        rf"{folder}/refit.safetensors: search accuracy [\d.]+ -> [\d.]+ \(float [\d.]+\), "
+        r"agreement [\d.]+ -> [\d.]+, KL [\d.]+ -> [\d.]+, "
         r"refitted in [\d.]+ s\n",
         done.stdout,
     )

@@ -89,8 +89,14 @@ def refit_run(options: RefitOptions) -> dict[str, Any]:
     write_whole(text, (json.dumps(report, indent=2) + "\n").encode())
     split = "test" if "test_accuracy" in measured else "search"
     name = "test accuracy" if split == "test" else run.accuracy_name
-    shown = f"{_change(name, measured[f'{split}_accuracy'])}, {_change('KL', measured[f'{split}_kl'], digits=4)}"
-    print(f"{file}: {shown}, refitted in {seconds:.1f} s")
+    shown = [
+        _change(name, measured[f"{split}_accuracy"]),
+        _change("agreement", measured[f"{split}_agreement"]),
+        _change("KL", measured[f"{split}_kl"], digits=4),
+    ]
+    if f"{split}_loss" in measured:
+        shown.append(_change("loss", measured[f"{split}_loss"], digits=4))
+    print(f"{file}: {', '.join(shown)}, refitted in {seconds:.1f} s")
     if worse:
         print(f"note: refitting made it worse on the search images ({made}), so {file.name} holds the direct weights")
     return report
