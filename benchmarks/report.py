@@ -115,12 +115,13 @@ def export_table(results: Path) -> str:
         weight_bytes = float(r["float_bytes"]) - float(r["other_bytes"])  # float32, without biases and norms
         if r["network"] not in NAMES or r["quantizer"] != "gptq" or float(r["ideal_bytes"]) > 0.064 * weight_bytes:
             continue
-        sizes = [f"{float(r[column]) / 1000:,.1f} kB" for column in ("float_bytes", "ideal_bytes", "file_bytes")]
+        columns = ("float_bytes", "ideal_bytes", "coded_bytes", "file_bytes")
+        sizes = [f"{float(r[column]) / 1000:,.1f} kB" if r.get(column) else "" for column in columns]
         same = f"{int(r['equal_predictions']):,} of {int(r['images']):,}"
         speed = f"{float(r['speedup']):.2f}" if r["speedup"] else ""
         lines.append([NAMES[r["network"]], r["format"], *sizes, f"{float(r['factor']):.1f}", same, speed])
-    header = ["network", "format", "float file", "weight bits alone", "file", "times smaller", "same predictions"]
-    return markdown([*header, "speed over float's"], lines)
+    header = ["network", "format", "float file", "weight bits alone", "entropy-coded", "file"]
+    return markdown([*header, "times smaller", "same predictions", "speed over float's"], lines)
 
 
 def _refitted(rows: list[Row]) -> str:

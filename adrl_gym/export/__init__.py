@@ -1,5 +1,6 @@
 """Files of quantized networks: packed safetensors and ONNX."""
 
+from adrl_gym.export.half import half_precision
 from adrl_gym.export.latency_table import Prediction, build_table, check_table
 from adrl_gym.export.layer_speed import LayerSpeedOptions, processor_name
 from adrl_gym.export.onnx_file import save_onnx
@@ -21,6 +22,7 @@ __all__ = [
     "build_table",
     "check_table",
     "compare_speed",
+    "half_precision",
     "integer_operators",
     "load_packed",
     "processor_name",

@@ -16,15 +16,18 @@ from torch import Tensor, nn
 from adrl_gym.bits import BitConfig
 from adrl_gym.costs import weight_bits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.export.bitpack import pack, packed_size, unpack
+from adrl_gym.export.bitpack import packed_size
+from adrl_gym.export.deflate import FIXED, code, decode, deflate, inflate
+from adrl_gym.export.half import is_half
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
 from adrl_gym.layers import ActivationGrid, is_quantizable, set_input_grid, with_linear_attention
 from adrl_gym.models import content_hash, fill, read_safetensors
 from adrl_gym.quantization import CodedWeight, Origin, QuantizedNetwork, find_quantizer, parameter_name
 
-VERSION = 1
-_QUANTIZED_INPUTS = 2  # version of files that hold grids of inputs, which readers of version 1 would pass over
+VERSION = 3
+_READABLE = (1, 2, 3)  # of 2, some hold grids of inputs; from 3 on, streams are entropy-coded and numbers may be halves
+_COMPRESSED = 3  # the first version whose ``rest`` is a DEFLATE stream
 _KIND = "packed file"
 _METADATA = "adrl_gym"
 _DTYPES = {
@@ -63,6 +66,8 @@ class Packed(NamedTuple):
 def save_packed(file: str | Path, quantized: QuantizedNetwork) -> ExportSizes:
     """Write a quantized network, whole or not at all.
 
+    Nothing of it changes. Numbers that float16 holds take 2 bytes: ``half_precision`` makes such ones.
+
     Args:
         file: where to; a file that is there is replaced.
         quantized: for example ``QuantProblem.quantized(bits)``; layers without bits are stored as they are.
@@ -72,7 +77,7 @@ def save_packed(file: str | Path, quantized: QuantizedNetwork) -> ExportSizes:
     """
     network, bits, origin = quantized.network, quantized.bits, quantized.origin
     coded = quantized.encode()
-    tensors = _tensors(network, coded)
+    rest, tensors = _tensors(network, coded)
     metadata = {
         "format": "packed",
         "version": VERSION,
@@ -82,7 +87,6 @@ def save_packed(file: str | Path, quantized: QuantizedNetwork) -> ExportSizes:
         "bits": bits.as_dict(),
     }
     if grids := quantized.input_grids:
-        metadata["version"] = _QUANTIZED_INPUTS
         metadata["inputs"] = {name: dataclasses.asdict(grid) for name, grid in grids.items()}
     metadata["content_hash"] = _hash(metadata, tensors)
     # One key, because safetensors writes several in random order: the same network gives the same file.
@@ -91,14 +95,15 @@ def save_packed(file: str | Path, quantized: QuantizedNetwork) -> ExportSizes:
     return ExportSizes(
         float_bytes=len(save(_own(network))),
         ideal_bytes=packed_size(weight_bits(bits.bits, [c.codes.numel() for c in coded.values()]), 1),
-        other_bytes=sum(tensors[part].nbytes for part in ("scales", "rest")),
+        other_bytes=tensors["scales"].nbytes + rest,
         file_bytes=len(content),
         wider_bytes=0,
+        coded_bytes=tensors["codes"].nbytes,
     )
 
 
 def load_packed(file: str | Path, network: nn.Module) -> nn.Module:
-    """The quantized network of a packed file: the very weights that were exported, as float32, and grids of inputs.
+    """Return the quantized network of a packed file: the very weights that were written, and grids of inputs.
 
     Args:
         file: as ``save_packed`` has written it.
@@ -148,14 +153,16 @@ def read_packed(file: str | Path) -> Packed:
         version, expected = metadata["version"], metadata.pop("content_hash")
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise AdrlGymError(f"{file} is no packed file: give one that adrl-gym export has written") from error
-    if version not in (VERSION, _QUANTIZED_INPUTS):
+    if version not in _READABLE:
         raise AdrlGymError(
-            f"{_KIND} {file} is of version {version}, and this adrl-gym reads {VERSION} and {_QUANTIZED_INPUTS}"
+            f"{_KIND} {file} is of version {version}, and this adrl-gym reads {_READABLE[0]} to {_READABLE[-1]}"
         )
     if expected != _hash(metadata, tensors):
         raise AdrlGymError(f"{_KIND} {file} does not match the hash stored in it: fetch an intact copy")
     try:
         bits = BitConfig.from_dict(metadata["bits"])
+        if version >= _COMPRESSED:
+            tensors["rest"] = inflate(tensors["rest"])
         state = _state(tensors, bits, find_quantizer(metadata["quantizer"]).codebook)
         origin = Origin(metadata["quantizer"], metadata["network"], metadata["checkpoint"])
         grids = {name: ActivationGrid(**grid) for name, grid in metadata.get("inputs", {}).items()}
@@ -183,8 +190,8 @@ def _own(network: nn.Module) -> dict[str, Tensor]:
     return {name: state[name].cpu().contiguous() for name in dict.fromkeys(_names(network).values())}
 
 
-def _tensors(network: nn.Module, coded: Mapping[str, CodedWeight]) -> dict[str, Tensor]:
-    """The four tensors of the file, one dimension each: what stands where, and three streams."""
+def _tensors(network: nn.Module, coded: Mapping[str, CodedWeight]) -> tuple[int, dict[str, Tensor]]:
+    """Return the bytes of ``rest`` before its compression, and the file's four tensors, of one dimension each."""
     layout: list[dict[str, Any]] = []
     codes, scales, rest = [], [], []
     names = _names(network, coded)
@@ -197,17 +204,25 @@ def _tensors(network: nn.Module, coded: Mapping[str, CodedWeight]) -> dict[str, 
             entry["bits"], entry["scales"] = weight.bits, len(weight.scales)
             if weight.axis:
                 entry["axis"] = weight.axis
-            codes.append(pack(weight.codes, weight.bits))
+            form, stream = code(weight.codes, weight.bits)
+            if form != FIXED:
+                entry["form"], entry["bytes"] = form, len(stream)
+            codes.append(stream)
             scales.append(weight.scales)
         else:
             entry["dtype"] = str(tensor.dtype).removeprefix("torch.")
-            rest.append(tensor.cpu().contiguous().flatten().view(torch.uint8))
+            own = tensor.cpu().contiguous().flatten()  # (N,)
+            if own.dtype == torch.float32 and is_half(own):
+                entry["stored"], own = "float16", own.half()
+            rest.append(own.view(torch.uint8))
         layout.append(entry)
-    return {
+    steps = torch.cat([torch.zeros(0), *scales])
+    others = torch.cat([torch.zeros(0, dtype=torch.uint8), *rest])
+    return len(others), {
         "layout": torch.frombuffer(bytearray(zlib.compress(json.dumps(layout).encode(), 9)), dtype=torch.uint8),
         "codes": torch.cat([torch.zeros(0, dtype=torch.uint8), *codes]),
-        "scales": torch.cat([torch.zeros(0), *scales]),
-        "rest": torch.cat([torch.zeros(0, dtype=torch.uint8), *rest]),
+        "scales": steps.half() if is_half(steps) else steps,
+        "rest": deflate(others),
     }
 
 
@@ -220,11 +235,14 @@ def _state(tensors: Mapping[str, Tensor], bits: BitConfig, codebook: bool) -> di
         name, shape = entry["name"], torch.Size(entry["shape"])
         if "bits" in entry:
             width, count = entry["bits"], shape.numel()
-            code = unpack(codes.take(packed_size(count, width)), width, count).reshape(shape)
-            state[name] = CodedWeight(width, code, scales.take(entry["scales"]), codebook, entry.get("axis", 0)).weight
+            stream = codes.take(entry.get("bytes", packed_size(count, width)))
+            integers = decode(entry.get("form", FIXED), stream, width, count).reshape(shape)
+            steps = scales.take(entry["scales"]).float()
+            state[name] = CodedWeight(width, integers, steps, codebook, entry.get("axis", 0)).weight
         elif "same_as" not in entry:
-            dtype = _DTYPES[entry["dtype"]]
-            state[name] = rest.take(shape.numel() * dtype.itemsize).clone().view(dtype).reshape(shape)
+            dtype = _DTYPES[entry.get("stored", entry["dtype"])]
+            stored = rest.take(shape.numel() * dtype.itemsize).clone().view(dtype)
+            state[name] = stored.to(_DTYPES[entry["dtype"]]).reshape(shape)
     if codes.left or scales.left or rest.left:
         raise ValueError("more data than the layout says")
     if {parameter_name(layer, "weight"): b for layer, b in bits.as_dict().items()} != {

@@ -13,6 +13,7 @@ class ExportSizes:
         other_bytes: scales, biases, norms and layers that are not quantized.
         file_bytes: the file.
         wider_bytes: what it costs that the format stores some widths in more bits.
+        coded_bytes: the quantized weights, entropy-coded; 0 where the format does not.
 
     >>> print(ExportSizes(float_bytes=1000, ideal_bytes=50, other_bytes=20, file_bytes=100, wider_bytes=10))
     float network 1,000 bytes, weights at their own widths 50 bytes (with scales, biases and norms 70), file 100 \
@@ -24,6 +25,7 @@ bytes: 10.00 times smaller than the float one; widths stored in more bits cost 1
     other_bytes: int
     file_bytes: int
     wider_bytes: int
+    coded_bytes: int = 0
 
     @property
     def factor(self) -> float:
@@ -32,8 +34,9 @@ bytes: 10.00 times smaller than the float one; widths stored in more bits cost 1
 
     def __str__(self) -> str:
         wider = f"; widths stored in more bits cost {self.wider_bytes:,} bytes of it" if self.wider_bytes else ""
+        coded = f"entropy-coded {self.coded_bytes:,}; " if self.coded_bytes else ""
         return (
             f"float network {self.float_bytes:,} bytes, weights at their own widths {self.ideal_bytes:,} bytes "
-            f"(with scales, biases and norms {self.ideal_bytes + self.other_bytes:,}), file {self.file_bytes:,} bytes: "
-            f"{self.factor:.2f} times smaller than the float one{wider}"
+            f"({coded}with scales, biases and norms {self.ideal_bytes + self.other_bytes:,}), "
+            f"file {self.file_bytes:,} bytes: {self.factor:.2f} times smaller than the float one{wider}"
         )

@@ -4,14 +4,15 @@
 
 ResNet20 and CifarNet with the bits that ADRL found (benchmarks/results/comparison.csv) and with every width from 1 to 8
 in turn, on all CIFAR-10 test images; torchvision's MobileNetV2 with random weights on 1,000 random images of 96x96.
-Replaces the network's rows of benchmarks/results/export.csv: sizes in bytes, images, and of how many of them
-predictions and logits are the same, and for ONNX the milliseconds of one image beside those of the float file.
+Replaces these rows of benchmarks/results/export.csv: sizes in bytes, images, and of how many of them
+predictions and logits are the same, and for ONNX the milliseconds of one image beside those of the float file. A packed
+file is exported as `adrl-gym export` does it: in half precision where the predictions on the search images stay.
 """
 
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,10 +28,10 @@ from tqdm import tqdm
 
 from adrl_agents.runs import git_commit
 from adrl_gym.datasets import ImageSet, load_splits, own_splits
-from adrl_gym.export import SpeedOptions, compare_speed, load_packed, save_onnx, save_packed
+from adrl_gym.export import SpeedOptions, compare_speed, half_precision, load_packed, save_onnx, save_packed
 from adrl_gym.models import find_network, load_network
 from adrl_gym.problem import QuantProblem
-from benchmarks.harness.csv_file import read_rows, write_rows
+from benchmarks.harness.csv_file import Row, read_rows, write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
 IMAGES = 1000  # of MobileNetV2
@@ -49,6 +50,8 @@ class Options:
     """The network to export."""
     data_root: Path | None = None
     """Folder that holds cifar-10-batches-py; without it, $ADRL_GYM_DATA and the default cache are looked at."""
+    formats: tuple[Literal["packed", "onnx"], ...] = ("packed", "onnx")
+    """Formats whose rows are replaced."""
     test_images: int = 10_000
     """Number of CIFAR-10 test images to compare on."""
     results: Path = _RESULTS
@@ -122,7 +125,10 @@ def _measure(case: _Case, bits: tuple[int, ...], form: str, folder: Path) -> dic
     quantized = problem.quantized(bits)
     start = time.monotonic()
     packed, first, float_file = form == "packed", next(case.images()), folder / "float.onnx"
-    sizes = save_packed(file, quantized) if packed else save_onnx(file, quantized, first, float_file=float_file)
+    if packed:
+        sizes = save_packed(file, half_precision(quantized, problem.splits.search.images))
+    else:
+        sizes = save_onnx(file, quantized, first, float_file=float_file)
     seconds = time.monotonic() - start
     speed = None if packed else compare_speed(float_file, file, first[:1], _SPEED)
     before = pytorch(quantized.network)
@@ -145,6 +151,7 @@ def _measure(case: _Case, bits: tuple[int, ...], form: str, folder: Path) -> dic
         "ideal_bytes": sizes.ideal_bytes,
         "other_bytes": sizes.other_bytes,
         "wider_bytes": sizes.wider_bytes,
+        "coded_bytes": sizes.coded_bytes or "",
         "file_bytes": file.stat().st_size,
         "factor": round(sizes.factor, 3),
         "overhead": round((file.stat().st_size - sizes.other_bytes) / sizes.ideal_bytes, 4),
@@ -189,11 +196,21 @@ def main(options: Options) -> None:
         configurations += [(kmeans, found, "packed")]
     every = every_width(len(case.problem.layers))
     configurations += [(case, every, "packed"), (case, every, "onnx")]
+    asked = [configuration for configuration in configurations if configuration[2] in options.formats]
     with tempfile.TemporaryDirectory() as folder:
-        rows = [_measure(*configuration, Path(folder)) for configuration in tqdm(configurations, options.network)]
+        rows = [_measure(*configuration, Path(folder)) for configuration in tqdm(asked, options.network)]
     output = options.results / "export.csv"
-    rows = [row for row in read_rows(output) if row["network"] != options.network] + rows
-    write_rows(output, rows)
+    write_rows(output, with_replaced(read_rows(output), rows))
+
+
+def with_replaced(there: list[Row], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of export.csv with new ones, each in the place of the one of the same file, or at the end."""
+    new = {_file_of(row): row for row in rows}
+    return [*(new.pop(_file_of(row), row) for row in there), *new.values()]
+
+
+def _file_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("network", "quantizer", "bits", "format"))
 
 
 if __name__ == "__main__":

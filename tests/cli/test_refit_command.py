@@ -133,7 +133,7 @@ def test_export_takes_the_best_weights_there_are(
 
     def exported(recipe: str | None) -> torch.Tensor:
         asked = [] if recipe is None else ["--recipe", recipe]
-        assert command(monkeypatch, "export", run, "--format", "packed", *asked) == 0
+        assert command(monkeypatch, "export", run, "--format", "packed", "--no-half", *asked) == 0
         return logits(load_packed(run / "packed.safetensors", tiny.Tiny()))
 
     assert torch.equal(exported("direct"), logits(expected["direct"]))

@@ -14,6 +14,7 @@ from adrl_gym.export import (
     ExportSizes,
     Opset,
     compare_speed,
+    half_precision,
     integer_operators,
     save_integer_onnx,
     save_onnx,
@@ -39,6 +40,8 @@ class ExportOptions(RunOptions):
     opset: Opset | None = None
     """Opset of the ONNX file: 21, or 25, in which 1 and 2 bits take 2 bits instead of 4. Without it, 25 where a layer
     has so few bits and the installed onnxruntime reads such a file, else 21."""
+    half: bool = True
+    """Store scales, biases and norms of a packed file in float16, where the predictions on the search images stay."""
     output: Path | None = None
     """The file; without it, packed.safetensors or network.onnx in the run's folder."""
 
@@ -56,8 +59,11 @@ def main(options: ExportOptions) -> ExportSizes:
     if why:
         print(why)
     if options.format == "packed":
-        sizes = save_packed(file, network)
+        stored = half_precision(network, problem.splits.search.images) if options.half else network
+        sizes = save_packed(file, stored)
         print(f"{file} ({recipe} weights): {sizes}")
+        if stored is not network:
+            print("scales, biases and norms are in float16: the predictions on the search images stay")
         return sizes
     images = problem.splits.search.images
     integers = bool(input_grids(network.network)) if options.activations is None else options.activations == 8

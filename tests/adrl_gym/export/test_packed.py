@@ -18,7 +18,10 @@ from adrl_gym import AdrlGymError, BitConfig, QuantProblem
 from adrl_gym.datasets.find import load_splits
 from adrl_gym.datasets.own import own_splits
 from adrl_gym.export.bitpack import pack, packed_size, unpack
+from adrl_gym.export.deflate import FIXED, code, decode
+from adrl_gym.export.half import half_precision
 from adrl_gym.export.packed import load_packed, read_packed, save_packed
+from adrl_gym.layers import ActivationGrid, input_grid
 from adrl_gym.models.named import find_network, load_network
 from adrl_gym.quantization.codes import encode
 from adrl_gym.quantization.grid import levels
@@ -161,6 +164,69 @@ def test_corrected_biases_shared_weights_and_other_types_come_along(tmp_path: Pa
     assert sizes.ideal_bytes == (2 * 36 + 3 * 16) // 8, "the shared weight counts once"
 
 
+@given(bits=WIDTHS, levels_used=st.integers(1, 256), count=st.integers(0, 600), seed=st.integers(0, 99))
+@settings(max_examples=100)
+def test_decode_is_the_inverse_of_code(bits: int, levels_used: int, count: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    codes = torch.randint(0, min(levels_used, 2**bits), (count,), generator=generator).to(torch.uint8)
+    form, stream = code(codes, bits)
+    assert torch.equal(decode(form, stream, bits, count), codes)
+    assert len(stream) <= packed_size(count, bits)
+    if levels_used == 1 and count > 100:
+        assert len(stream) < packed_size(count, bits) / 2 + 8, "equal codes take next to nothing"
+    for broken in (stream[:-1], torch.cat([stream, stream[:1]])):
+        if form != FIXED:
+            with pytest.raises((ValueError, zlib.error)):
+                decode(form, broken, bits, count)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_files_of_earlier_versions_are_read_as_before(version: int) -> None:
+    file = Path(__file__).with_name(f"version{version}.safetensors")  # as that version wrote it
+    layer = load_packed(file, nn.Sequential(nn.Linear(3, 2))).get_submodule("0")
+    assert isinstance(layer, nn.Linear)
+    assert torch.equal(layer.weight, torch.tensor([[0.5, -1.5, 1.5], [0.1, 0.3, -0.1]]))
+    assert torch.equal(layer.bias, torch.tensor([0.1, -0.2]))
+    assert input_grid(layer) == (None if version == 1 else ActivationGrid(bits=4, scale=0.5, zero_point=3))
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_half_precision_keeps_codes_and_predictions_and_is_stored_in_half_the_bytes(
+    tmp_path: Path, quantizer: str
+) -> None:
+    torch.manual_seed(0)
+    network = Bare().eval()
+    network.norm.weight.data, network.norm.bias.data = torch.tensor([0.7, -1.3, 0.0, 2.1]), torch.randn(4)
+    network.norm.running_mean, network.norm.running_var = torch.randn(4), torch.rand(4) + 0.1
+    images = torch.randn(200, 2, 6, 6)
+    exported = quantized(network, [(images, torch.zeros(200, dtype=torch.int64))], (2, 3), quantizer)
+    halved = half_precision(exported, images)
+    assert halved is not exported
+    for name, coded in exported.encode().items():
+        assert torch.equal(halved.encode()[name].codes, coded.codes)
+    with torch.no_grad():
+        assert torch.allclose(halved(images), exported(images), atol=0.01)
+        assert torch.equal(halved(images).argmax(1), exported(images).argmax(1))
+    whole, half = (save_packed(tmp_path / "file", network) for network in (exported, halved))
+    assert half.ideal_bytes == whole.ideal_bytes
+    assert half.other_bytes < 0.6 * whole.other_bytes
+    loaded = load_packed(tmp_path / "file", Bare())
+    assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in halved.state_dict().items())
+    stored = load_file(tmp_path / "file")
+    assert stored["scales"].dtype == torch.float16
+
+
+def test_half_precision_leaves_a_network_alone_whose_predictions_it_would_change() -> None:
+    layer = nn.Linear(2, 2)
+    layer.weight.data, layer.bias.data = torch.tensor([[1.0, 1.0], [1.0, 1.0]]), torch.tensor([1.0, 1.0001])
+    exported = QuantizedNetwork(nn.Sequential(layer).eval(), BitConfig(("0",), (1,)), Origin("linear", "one", "abc"))
+    assert half_precision(exported, torch.rand(10, 2)) is exported
+    layer.bias.data = torch.tensor([1.0, 1e6])  # more than float16 holds
+    assert half_precision(exported, torch.rand(10, 2)) is exported
+    with pytest.raises(AdrlGymError, match="0 images to compare predictions on: at least 1 is needed"):
+        half_precision(exported, torch.rand(0, 2))
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_resnet20_takes_little_more_than_its_bits(tmp_path: Path, bits: int) -> None:
     problem = QuantProblem(
@@ -173,7 +239,8 @@ def test_resnet20_takes_little_more_than_its_bits(tmp_path: Path, bits: int) -> 
     state = network.network.state_dict()
     steps = 4 * sum(layer.weight_shape[0] for layer in problem.layers)
     unquantized = sum(t.nbytes for name, t in state.items() if name not in {f"{n}.weight" for n in config.names})
-    assert sizes.other_bytes == steps + unquantized
+    assert (steps + unquantized) / 2 <= sizes.other_bytes <= steps + unquantized, "numbers that float16 holds take half"
+    assert sizes.coded_bytes <= sizes.ideal_bytes
     assert (tmp_path / "resnet20").stat().st_size <= 1.06 * sizes.ideal_bytes + sizes.other_bytes
     assert sizes.factor == pytest.approx(sizes.float_bytes / (tmp_path / "resnet20").stat().st_size)
     load_packed(tmp_path / "resnet20", find_network("resnet20").make())
@@ -225,8 +292,8 @@ def test_other_files_are_refused(file: Path) -> None:
         save_file(tensors, file, content)
         with pytest.raises(AdrlGymError, match=r"is no packed file: give one that adrl-gym export has written"):
             read_packed(file)
-    save_file(tensors, file, {"adrl_gym": json.dumps({"version": 3, "content_hash": ""})})
-    with pytest.raises(AdrlGymError, match="is of version 3, and this adrl-gym reads 1 and 2"):
+    save_file(tensors, file, {"adrl_gym": json.dumps({"version": 4, "content_hash": ""})})
+    with pytest.raises(AdrlGymError, match="is of version 4, and this adrl-gym reads 1 to 3"):
         read_packed(file)
 
 
