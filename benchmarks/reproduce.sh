@@ -63,7 +63,7 @@ full() {
     "$python" -m benchmarks.experiments.paired_test --data-root "$data"         # paired.csv
     "$python" -m benchmarks.experiments.parity --data-root "$data"       # equality.csv
     "$python" -m benchmarks.experiments.networks                                # networks.csv
-    "$python" -m benchmarks.searches.sensitivity --data-root "$data" # sensitivity.csv
+    "$python" -m benchmarks.searches.sensitivity --data-root "$data" ${IMAGENET:+--imagenet "$IMAGENET"} # sensitivity.csv
     once depth "$python" -m benchmarks.searches.depth                                 # depth.csv
     if [ -d "${IMAGENET:-}" ]; then # a folder of images with one folder a class, or train/ and val/ with those
         "$python" -m benchmarks.searches.imagenet --data-root "$IMAGENET"       # imagenet.csv

@@ -13,6 +13,7 @@ Inputs of large moments come first: they are rounded while many others are left 
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import torch
@@ -25,7 +26,7 @@ from adrl_gym.quantization.shortcuts import Dense, Factored, Gram, factor
 
 _DAMPING = 0.01  # of the mean of the diagonal
 _AT_ONCE = 2**25  # weights rounded at once, over all bit-widths
-_FACTORED = 2**13  # weights of one input rounded at once where errors of all inputs need no memory
+_FACTORED = 2**14  # weights of one input rounded at once where errors of all inputs need no memory
 
 
 class GPTQ(Quantizer):
@@ -72,8 +73,18 @@ def gptq(weight: Tensor, bits: Sequence[int], hessian: Tensor | Gram) -> dict[in
 
     at_once = _FACTORED if isinstance(feedback, Factored) else _AT_ONCE // (groups * inputs)
     rows = max(1, at_once // len(bits))
-    parts = zip(columns.split(rows, dim=2), steps.split(rows, dim=2), strict=True)
-    rounded = torch.cat([_round(w, s, bits, feedback) for w, s in parts], dim=3)  # (B, G, J, O/G)
+    parts = list(zip(columns.split(rows, dim=2), steps.split(rows, dim=2), strict=True))
+
+    @torch.no_grad()  # which threads do not inherit
+    def round_part(part: tuple[Tensor, Tensor]) -> Tensor:
+        return _round(*part, bits, feedback)  # (B, G, J, rows)
+
+    if len(parts) == 1:
+        rounded = round_part(parts[0])  # (B, G, J, O/G)
+    else:  # the inputs follow each other in thousands of small steps, which many threads make no faster
+        threads = torch.get_num_threads() if weight.device.type == "cpu" else 1
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            rounded = torch.cat(list(pool.map(round_part, parts)), dim=3)  # (B, G, J, O/G)
     back = order.argsort(dim=1)
     return {b: _permute(r, back).mT.reshape(weight.shape) for b, r in zip(bits, rounded, strict=True)}
 
