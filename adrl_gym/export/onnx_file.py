@@ -13,12 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from adrl_gym.costs import weight_bits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.export.bitpack import packed_size
 from adrl_gym.export.extras import import_extra
 from adrl_gym.export.onnx_trace import optimized, run_model, traced_model
-from adrl_gym.export.onnx_weights import INTEGERS, Opset, put_integers, reads_int2, stored, stored_bits, take_weights
+from adrl_gym.export.onnx_weights import Opset, onnx_sizes, put_integers, reads_int2, stored, take_weights
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
 from adrl_gym.layers import float_inputs
@@ -84,19 +82,7 @@ def save_onnx(
     write_whole(Path(file), content)
     if float_file is not None:
         write_whole(Path(float_file), float_content)
-    counts, widths = [w.codes.numel() for w in coded.values()], [stored_bits(b, opset) for b in bits.bits]
-    ideal = packed_size(weight_bits(bits.bits, counts), 1)
-    return ExportSizes(
-        float_bytes=len(float_content),
-        ideal_bytes=ideal,
-        other_bytes=sum(
-            onnx.numpy_helper.to_array(constant).nbytes
-            for constant in model.graph.initializer
-            if constant.name not in {f"{parameter}{INTEGERS}" for parameter in coded}
-        ),
-        file_bytes=len(content),
-        wider_bytes=packed_size(weight_bits(widths, counts), 1) - ideal,
-    )
+    return onnx_sizes(model, len(float_content), coded, opset)
 
 
 def _shared(network: nn.Module, parameter: str) -> set[str]:

@@ -99,6 +99,37 @@ def pool_globally(graph: Any) -> None:
                 graph.node.insert(place + 1, new)
 
 
+def absorb_pads(graph: Any) -> None:
+    """Let convolutions pad what paddings with zeros before them do, on the same grid: onnxruntime does not fuse them.
+
+    A padding of integers costs two transpositions, since onnxruntime's convolutions have their channels last.
+    """
+    constants = _constants(graph)
+    producer = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        chain = [node]
+        while len(chain) < 5 and chain[-1].input[0] in producer:
+            chain.append(producer[chain[-1].input[0]])
+        if [part.op_type for part in chain] != ["Conv", _GRIDS[1], _GRIDS[0], "Pad", _GRIDS[1]]:
+            continue
+        _, after, _, padding, before = chain
+        if len(padding.input) > 3 or list(before.input[1:]) != after.input[1:]:
+            continue  # of some axes, or between two grids
+        starts, ends = constants[padding.input[1]].reshape(2, -1).tolist()
+        if min(*starts, *ends) < 0 or any([*starts[:2], *ends[:2]]):
+            continue  # cut off, or of images or channels
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        if "auto_pad" in attributes and attributes["auto_pad"].s != b"NOTSET":
+            continue
+        own = attributes.get("pads")
+        added = [*starts[2:], *ends[2:]]
+        if own is not None:
+            added = [sum(both) for both in zip(added, own.ints, strict=True)]
+            node.attribute.remove(own)
+        node.attribute.append(import_extra("onnx").helper.make_attribute("pads", added))
+        node.input[0] = before.output[0]
+
+
 def pad_integers(graph: Any) -> None:
     """Let paddings between grids pad the integers with their zero point: onnxruntime does not fuse them itself."""
     producer = {name: node for node in graph.node for name in node.output}
@@ -118,8 +149,14 @@ def pad_integers(graph: Any) -> None:
 
 
 def drop_unused(graph: Any) -> None:
-    """Remove constants that nothing reads."""
-    read = {name for node in graph.node for name in node.input}
+    """Remove nodes and constants that nothing reads; onnxruntime would compute such nodes."""
+    read = {output.name for output in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if read.intersection(node.output):
+            read.update(node.input)
+            kept.append(node)
+    _replace(graph.node, kept[::-1])
     _replace(graph.initializer, [constant for constant in graph.initializer if constant.name in read])
 
 

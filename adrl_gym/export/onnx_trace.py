@@ -94,9 +94,14 @@ def optimized(model: Any) -> Any:
 
 def run_model(content: bytes, images: Tensor) -> Tensor:
     """Return onnxruntime's logits ``(N, K)`` of ``(N, C, H, W)``."""
+    return run_outputs(content, images, ["logits"])[0]
+
+
+def run_outputs(content: bytes, images: Tensor, outputs: list[str]) -> list[Tensor]:
+    """Return onnxruntime's outputs of those names for ``(N, C, H, W)``."""
     runtime = import_extra("onnxruntime")
     try:
         session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+        return [torch.from_numpy(found) for found in session.run(outputs, {"images": images.numpy()})]
     except Exception as error:  # its exceptions have no base class of their own
         raise AdrlGymError(f"onnxruntime cannot run this network ({error}): use the packed format") from error

@@ -5,15 +5,18 @@ it: every run would compute the weights anew, and a norm after the layer could n
 """
 
 import contextlib
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from adrl_gym.costs import weight_bits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.export.bitpack import pack
+from adrl_gym.export.bitpack import pack, packed_size
 from adrl_gym.export.extras import import_extra
+from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.quantization import CodedWeight
 
 INTEGERS = "_integers"  # a parameter's name with this is that of its integers
@@ -123,3 +126,26 @@ def put_integers(graph: Any, taken: dict[str, str], weights: dict[str, Stored]) 
         nodes.append(helper.make_node("Mul", [level, scales], [taken[parameter]]))
     for node in reversed(nodes):
         graph.node.insert(0, node)
+
+
+def onnx_sizes(model: Any, float_bytes: int, weights: Mapping[str, CodedWeight], opset: Opset) -> ExportSizes:
+    """Return the sizes of a model with integer weights.
+
+    Args:
+        model: with the integers of each parameter under its name and ``INTEGERS``.
+        float_bytes: of the file of the same network in float32.
+        weights: parameter -> quantized weight.
+        opset: of the model.
+    """
+    to_array = import_extra("onnx").numpy_helper.to_array
+    counts, integers = [w.codes.numel() for w in weights.values()], {f"{name}{INTEGERS}" for name in weights}
+    others = [constant for constant in model.graph.initializer if constant.name not in integers]
+    ideal = packed_size(weight_bits([w.bits for w in weights.values()], counts), 1)
+    stored = packed_size(weight_bits([stored_bits(w.bits, opset) for w in weights.values()], counts), 1)
+    return ExportSizes(
+        float_bytes=float_bytes,
+        ideal_bytes=ideal,
+        other_bytes=sum(to_array(constant).nbytes for constant in others),
+        file_bytes=model.ByteSize(),
+        wider_bytes=stored - ideal,
+    )

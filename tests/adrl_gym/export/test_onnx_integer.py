@@ -132,3 +132,33 @@ def test_codebooks_and_no_images_are_refused(tmp_path: Path, written: Written) -
     with pytest.raises(AdrlGymError, match="kmeans makes codebooks, which no runtime computes with in integers"):
         save_integer_onnx(tmp_path / "file", codebook.quantized, codebook.images)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_paddings_before_convolutions_become_part_of_them(tmp_path: Path) -> None:
+    class Same(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, stride=2, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.relu(self.first(nn.functional.pad(x, (0, 1, 2, 1))))  # (B, 4, H, W)
+            return self.second(nn.functional.pad(x, (0, 1, 0, 1))).mean((2, 3))  # (B, 4)
+
+    images = torch.randn(50, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+    model = Model(Same(), (8, 8), images)
+    save_integer_onnx(tmp_path / "file", model.quantized, images)
+    operators = integer_operators(tmp_path / "file")
+    assert operators.integer.keys() & {"Conv", "Pad"} == {"Conv"}
+    convolutions = [node for node in onnx.load(tmp_path / "file").graph.node if node.op_type == "Conv"]
+    pads = [next(list(a.ints) for a in node.attribute if a.name == "pads") for node in convolutions]
+    assert pads == [[2, 0, 1, 1], [1, 1, 2, 2]]
+    with torch.no_grad():
+        expected = model.quantized.simulate(images)(images)  # (N, K)
+    found = runtime(tmp_path / "file", images)  # (N, K)
+    torch.testing.assert_close(found, expected, atol=0.05 * float(expected.std()), rtol=0)
+
+
+def test_nothing_is_computed_in_vain(written: Written) -> None:
+    graph = onnx.load(written.file).graph
+    read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    assert [node.op_type for node in graph.node if not read.intersection(node.output)] == []
