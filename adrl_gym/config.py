@@ -11,9 +11,10 @@ import torch
 
 from adrl_gym.activations import ActivationRange, Activations, check_activation_range, check_activations
 from adrl_gym.bits import check_range
-from adrl_gym.costs import Budget, plain_budget
+from adrl_gym.costs import COUNT_ACTIVATIONS, Budget, budget_name, limits_of, plain_budget
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import Precision, parse_workers
+from adrl_gym.layers import MIN_ACTIVATION_BITS
 from adrl_gym.quantization import CALIBRATIONS, Calibration, find_quantizer
 
 _RENAMED = {"recipe": "calibration", "memo": "cache"}  # keywords of version 0.1
@@ -43,7 +44,8 @@ class ProblemConfig:
     """Calibration of the weights: independent quantizes each layer by itself; sequential goes layer after layer,
     against the inputs that the quantized layers before really deliver (some seconds a configuration)."""
     activations: Activations = "float"
-    """Bits of every layer's input, 2 to 8, on grids calibrated on the search images; the first layer's has 8."""
+    """Bits of every layer's input, 2 to 8, on grids calibrated on the search images; the first layer's has 8. Or
+    ``search``: a decision of its own for each layer, after that on its weights (HAQ)."""
     activation_range: ActivationRange = "mse"
     """Choice of the inputs' ranges: least squared error, all but 0.01 % of the values at either end, or all values."""
     keep: Mapping[str, int] = field(default_factory=dict)
@@ -67,13 +69,47 @@ class ProblemConfig:
         find_quantizer(self.quantizer)
         check_activations(self.activations)
         check_activation_range(self.activation_range)
+        if self.activations == "search":
+            self._check_search()
         if self.workers is not None:
             parse_workers(self.workers)
 
     @property
     def input_precision(self) -> str:
         """All settings that quantized inputs depend on, in one line; ``float`` where they are float."""
+        if self.activations == "search":
+            return f"{self.activation_widths} bits {self.activation_range}"
         return "float" if self.activations == "float" else f"{self.activations} bits {self.activation_range}"
+
+    @property
+    def activation_widths(self) -> tuple[int, ...]:
+        """Bit-widths that the layers' inputs can have; none where they are float."""
+        if self.activations == "float":
+            return ()
+        if self.activations == "search":
+            return tuple(range(max(self.bits[0], MIN_ACTIVATION_BITS), self.bits[1] + 1))
+        return (self.activations,)
+
+    def _check_search(self) -> None:
+        """Refuse settings with which there is no point in a search of activations, or that cannot have it."""
+        if not self.activation_widths:
+            raise AdrlGymError(
+                f"activations search needs bit-widths of at least {MIN_ACTIVATION_BITS}, and bits are {self.bits}: "
+                "raise the largest one",
+                parameter="bits",
+            )
+        if not any(kind in COUNT_ACTIVATIONS for kind in limits_of(self.budget)):
+            raise AdrlGymError(
+                f"a budget of {budget_name(self.budget)} does not limit the bits of activations, so there is nothing "
+                f"to search: give a limit of {' or '.join(COUNT_ACTIVATIONS)}, alone or beside it, or activations 8",
+                parameter=("activations", "budget"),
+            )
+        if self.calibration == "sequential":
+            raise AdrlGymError(
+                "activations search measures configurations with weights calibrated independently: leave calibration "
+                "sequential out, and refit what the search finds",
+                parameter="calibration",
+            )
 
     def replace(self, **changes: Any) -> "ProblemConfig":
         """Return a copy with some values changed; keywords of earlier versions are translated with a warning."""

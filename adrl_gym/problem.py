@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from adrl_gym.activations import activation_bits, with_quantized_inputs
-from adrl_gym.bits import BitConfig, Bits, check_bits, check_partly_float, natural
+from adrl_gym.bits import BitConfig, Bits, natural
 from adrl_gym.config import ProblemConfig
 from adrl_gym.datasets import Splits, prepared_for
 from adrl_gym.devices import check_device
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import IN_NATS, EvaluationSession, Metrics, Score, Split, check_score, race
 from adrl_gym.layers import (
-    QuantizedParams,
     find_layers,
     quantized_copy,
     unquantized,
@@ -30,18 +28,17 @@ from adrl_gym.quantization import (
     CALIBRATION_IMAGES,
     CALIBRATIONS,
     Calibration,
-    LayerwiseParams,
     Origin,
     QuantizedNetwork,
     SequentialQuantizer,
     find_quantizer,
 )
-from adrl_gym.search_space import SearchSpace
+from adrl_gym.quantized_space import QuantizedSpace
 
 ERROR_RATE = 0.05  # that a comparison drops the best candidate; what it saves is in docs/evaluation.md, Ablations
 
 
-class QuantProblem(SearchSpace):
+class QuantProblem(QuantizedSpace):
     """Interface of every agent and search: measure a bit configuration, fit it to the budget.
 
     Args:
@@ -55,8 +52,8 @@ class QuantProblem(SearchSpace):
     Attributes:
         config: the settings.
         network: the float network, with each ``nn.MultiheadAttention`` as Linear layers; not to be changed.
-        calibrated: the same with quantized inputs of its layers, unless activations are float; not to be changed.
-        layers, parameters, fixed_bits, searchable, min_bits, max_bits, budget, limits: see ``SearchSpace``.
+        calibrated, layers, parameters, fixed_bits, searchable, min_bits, max_bits, budget, limits: see
+            ``QuantizedSpace``.
         unquantized: one line on weights that stay float; ``None`` if there are none.
         images, images_hash: number of search images, and content hash of them and their labels.
         slice_size, most_evaluations: images that run at a time; limit of ``evaluations`` that a search sets itself.
@@ -88,24 +85,8 @@ class QuantProblem(SearchSpace):
         layers = find_layers(network, image_shape, dtype)
         if next(network.parameters()).device != devices[0]:
             network = copy.deepcopy(network).to(devices[0])
-        self.network, self.calibrated = with_quantized_inputs(
-            network,
-            layers,
-            splits.search.images[:CALIBRATION_IMAGES],
-            bits=config.activations,
-            method=config.activation_range,
-        )
-        super().__init__(layers, config, activation_bits(self.calibrated, layers))
+        super().__init__(network, layers, splits.search.images, config, progress=progress)
         self.unquantized = unquantized(network, layers)
-        self._params = LayerwiseParams(
-            self.calibrated,
-            self.layers,
-            splits.search.images,
-            quantizer=find_quantizer(self.quantizer),
-            widths=[sorted({*range(self.min_bits, self.max_bits + 1), *self.fixed_bits.values()})] * len(self.layers),
-            bias_correction=self.bias_correction,
-            progress=progress,
-        )
         self._evaluation = EvaluationSession(
             self.network,
             self.layers,
@@ -148,20 +129,15 @@ class QuantProblem(SearchSpace):
         """All that tells one problem from another: network, images, quantizer, bit-widths and budget."""
         return self._evaluation.fingerprint, self.budget, self.config.bits, tuple(self.fixed_bits.items())
 
-    @property
-    def distances(self) -> np.ndarray:
-        """Squared weight error over squared weights, ``(n, widths)``, for all layers and the searchable bit-widths."""
-        return self._params.distances(range(self.min_bits, self.max_bits + 1))
-
     @cached_property
     def float_search(self) -> Metrics:
         """The float network on the search images."""
-        return self.evaluate((None,) * len(self.layers))
+        return self.evaluate((None,) * self.length)
 
     @cached_property
     def float_test(self) -> Metrics | None:
         """The float network on the test images, if there are any."""
-        return self._evaluation.test((None,) * len(self.layers))
+        return self._evaluation.test(self.variants((None,) * self.length))
 
     def evaluate(self, bits: Bits, images: int | None = None) -> Metrics:
         """Measure a configuration on the first ``images`` search images (default: all), each question once.
@@ -173,7 +149,7 @@ class QuantProblem(SearchSpace):
         Raises:
             AdrlGymError: other bits, or fewer than 1 image.
         """
-        return self._evaluation.evaluate(check_partly_float(bits, *self._allowed), self._count(images))
+        return self._evaluation.evaluate(self.variants(self.check_partly_float(bits)), self._count(images))
 
     def costs(self, configurations: Sequence[Bits], score: Score, begin: int = 0, end: int | None = None) -> np.ndarray:
         """Return costs of configurations on the search images ``begin`` to ``end``, float64 ``(m, end - begin)``.
@@ -188,7 +164,7 @@ class QuantProblem(SearchSpace):
         if not 0 <= begin < end <= self.images:
             raise AdrlGymError(f"search images {begin} to {end}: there are those from 0 to {self.images}")
         found = self._evaluation.profile(
-            [check_partly_float(bits, *self._allowed) for bits in configurations], begin, end
+            [self.variants(self.check_partly_float(bits)) for bits in configurations], begin, end
         )
         return np.stack([metrics.costs(score) for metrics in found]) / self.splits.search.per_image
 
@@ -224,7 +200,7 @@ class QuantProblem(SearchSpace):
 
     def test(self, bits: Sequence[int]) -> Metrics | None:
         """Measure a configuration on the test images, if there are any; for reports, never for the search."""
-        return self._evaluation.test(check_bits(bits, *self._allowed))
+        return self._evaluation.test(self.variants(self.check(bits)))
 
     def measure(self, network: nn.Module | QuantizedNetwork, split: Split = "search") -> Metrics:
         """Measure any network with the same images and classes on a split, ``AdrlGymError`` where there is none."""
@@ -236,25 +212,23 @@ class QuantProblem(SearchSpace):
 
         ``calibration`` is by default this problem's own; ``sequential`` takes some seconds.
         """
-        whole = check_bits(bits, *self._allowed)
+        whole = self.check(bits)
         chosen = self.calibration if calibration is None else calibration
         if chosen not in CALIBRATIONS:
             raise AdrlGymError(f"unknown calibration {chosen!r}: choose one of {', '.join(CALIBRATIONS)}")
         if chosen == "sequential":
-            params = self._sequential.quantize(whole)
+            sequential = self._make_sequential(self.with_inputs(whole)) if self.searches_inputs else self._sequential
+            params = sequential.quantize(whole[: len(self.layers)])
         else:
-            self._params.prepare([[b] for b in whole])
-            params = [self._params[layer][b] for layer, b in enumerate(whole)]
+            keys = [b for b in self.variants(whole) if b is not None]  # none is: weights have bits
+            self._params.prepare([[b] for b in keys])
+            params = [self._params[layer][b] for layer, b in enumerate(keys)]
         return self.quantized_network(whole, quantized_copy(self.network, self.layers, params))
 
     def quantized_network(self, bits: Sequence[int], network: nn.Module) -> QuantizedNetwork:
         """Return a network with quantized weights together with its bits and the origin that this problem gives it."""
-        config = BitConfig(tuple(layer.name for layer in self.layers), tuple(bits))
+        config = BitConfig(tuple(layer.name for layer in self.layers), tuple(bits[: len(self.layers)]))
         return QuantizedNetwork(network, config, Origin(self.quantizer, self.name, self.checkpoint))
-
-    def quantized_params(self, layer: int, bits: int) -> QuantizedParams:
-        """Return a layer's independently quantized weight and bias; the first call quantizes all layers."""
-        return self._params[layer][bits]
 
     def _count(self, images: int | None) -> int:
         """Return the number of search images; ``None`` is all."""
@@ -270,13 +244,17 @@ class QuantProblem(SearchSpace):
         memory = self.config.activation_memory
         if self.calibration == "sequential":
             return memory // 2
-        weights = 4 * (self.max_bits - self.min_bits + 1) * sum(self.parameters)
+        inputs = 1 + len(self.config.activation_widths) if self.searches_inputs else 1
+        weights = 4 * (self.max_bits - self.min_bits + 1) * inputs * sum(self.parameters)
         return max(memory // 2, memory - weights)
 
     @cached_property
     def _sequential(self) -> SequentialQuantizer:
+        return self._make_sequential(self.calibrated)
+
+    def _make_sequential(self, network: nn.Module) -> SequentialQuantizer:
         return SequentialQuantizer(
-            self.calibrated,
+            network,
             self.layers,
             self.splits.search.images[:CALIBRATION_IMAGES],
             quantizer=find_quantizer(self.quantizer),

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from adrl_gym.bits import check_bits
 from adrl_gym.layers import quantized_copy
 from adrl_gym.problem import QuantProblem
 from adrl_gym.quantization import (
@@ -71,14 +70,14 @@ def calibrate(
     Raises:
         AdrlGymError: bits that do not fit, no images, a network that torch.fx cannot trace.
     """
-    whole = check_bits(bits, len(problem.layers), problem.min_bits, problem.max_bits, problem.fixed_bits)
+    whole = problem.check(bits)
     if isinstance(images, Tensor):
         chosen, positions = images, _positions(len(images), positions)
     else:
         count, positions = calibration_size(problem, images, positions)
         chosen = problem.splits.search.images[:count]
     quantizer = SequentialQuantizer(
-        problem.calibrated,
+        problem.with_inputs(whole),
         problem.layers,
         chosen,
         quantizer=find_quantizer(problem.quantizer),
@@ -86,7 +85,7 @@ def calibrate(
         positions=positions,
         seed=seed,
     )
-    params = quantizer.quantize(whole, progress=progress)
+    params = quantizer.quantize(whole[: len(problem.layers)], progress=progress)
     return problem.quantized_network(whole, quantized_copy(problem.network, problem.layers, params))
 
 

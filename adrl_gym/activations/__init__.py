@@ -1,11 +1,10 @@
 """Calibration of quantized activations: histograms of the layers' inputs, ranges, grids."""
 
-from adrl_gym.activations.calibrate import calibrate_activations, check_activation_range
+from adrl_gym.activations.calibrate import InputGrids, calibrate_activations, check_activation_range
 from adrl_gym.activations.histogram import ActivationHistogram
 from adrl_gym.activations.network import (
     Activations,
     InputPrecisions,
-    activation_bits,
     check_activations,
     with_quantized_inputs,
 )
@@ -17,8 +16,8 @@ __all__ = [
     "ActivationHistogram",
     "ActivationRange",
     "Activations",
+    "InputGrids",
     "InputPrecisions",
-    "activation_bits",
     "calibrate_activations",
     "check_activation_range",
     "check_activations",

@@ -1,13 +1,13 @@
 """Calibrate the grids of all layers' inputs on unlabelled images."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from adrl_gym.activations.histogram import ActivationHistogram
-from adrl_gym.activations.ranges import ACTIVATION_RANGES, ActivationRange, choose_grid
+from adrl_gym.activations.ranges import ACTIVATION_RANGES, ActivationRange, choose_grid, relative_error
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.graph import batches
 from adrl_gym.layers import MAX_ACTIVATION_BITS, ActivationGrid, LayerSpec, check_activation_bits, layer_input
@@ -38,12 +38,37 @@ def calibrate_activations(
         AdrlGymError: no images, another bit-width or method, and inputs that are constant, or not finite, or that
             no image reaches (names the layer).
     """
-    check_activation_bits(bits)
+    found = calibrate_widths(network, layers, images, widths=[bits], method=method)
+    return [next(iter(of_layer.grids.values()), None) for of_layer in found]
+
+
+class InputGrids(NamedTuple):
+    """Grids of one layer's input.
+
+    Attributes:
+        grids: bit-width -> grid; empty for an input that is no numbers to round, and a single one, of 8 bits, for
+            layers that read the images.
+        errors: bit-width -> squared error over squared values.
+    """
+
+    grids: dict[int, ActivationGrid]
+    errors: dict[int, float]
+
+
+def calibrate_widths(
+    network: nn.Module, layers: Sequence[LayerSpec], images: Tensor, *, widths: Sequence[int], method: ActivationRange
+) -> list[InputGrids]:
+    """Calibrate the grids of each layer's input at several bit-widths, in one pass over the images.
+
+    See ``calibrate_activations``, which does so for one bit-width.
+    """
+    for bits in widths:
+        check_activation_bits(bits)
     check_activation_range(method)
     if len(images) == 0:
         raise AdrlGymError("no images to calibrate activations on: give at least one")
     seen = _collect(network, layers, images)
-    return [None if own is None else _grid(layer, own, bits, method) for layer, own in zip(layers, seen, strict=True)]
+    return [_grids(layer, own, widths, method) for layer, own in zip(layers, seen, strict=True)]
 
 
 def check_activation_range(method: str) -> None:
@@ -96,7 +121,9 @@ def _collect(network: nn.Module, layers: Sequence[LayerSpec], images: Tensor) ->
     return found
 
 
-def _grid(layer: LayerSpec, seen: _Seen, bits: int, method: ActivationRange) -> ActivationGrid:
+def _grids(layer: LayerSpec, seen: _Seen | None, widths: Sequence[int], method: ActivationRange) -> InputGrids:
+    if seen is None:
+        return InputGrids({}, {})
     histogram = seen.histogram
     if not histogram.finite:
         raise AdrlGymError(f"layer {layer.name}: its inputs hold NaN or infinity; check the weights and the images")
@@ -110,4 +137,6 @@ def _grid(layer: LayerSpec, seen: _Seen, bits: int, method: ActivationRange) -> 
             f"layer {layer.name}: its inputs are all {histogram.lowest:g}, so they have no range; give other "
             "calibration images, or leave activations float"
         )
-    return choose_grid(histogram, MAX_ACTIVATION_BITS if seen.reads_images else bits, method)
+    own = [MAX_ACTIVATION_BITS] if seen.reads_images else widths
+    grids = {bits: choose_grid(histogram, bits, method) for bits in own}
+    return InputGrids(grids, {bits: relative_error(histogram, grid) for bits, grid in grids.items()})

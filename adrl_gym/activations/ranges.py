@@ -41,6 +41,13 @@ def choose_grid(histogram: ActivationHistogram, bits: int, method: ActivationRan
     return _covering(lowest, highest, bits)
 
 
+def relative_error(histogram: ActivationHistogram, grid: ActivationGrid) -> float:
+    """Return the squared error of the values in a histogram on a grid, over the values' squares."""
+    values, counts = histogram.values()  # (K,) each
+    errors = (values - grid.quantize(values)).square()  # (K,)
+    return float((errors * counts).sum() / (values.square() * counts).sum())
+
+
 def _covering(lowest: float, highest: float, bits: int) -> ActivationGrid:
     """Return the grid from the one value to the other, zero included."""
     lowest, highest, steps = min(lowest, 0.0), max(highest, 0.0), 2**bits - 1

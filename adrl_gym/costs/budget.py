@@ -18,6 +18,9 @@ KINDS: Mapping[str, str] = {
     "memory": "32-bit memory",
 }
 
+#: Kinds that fewer bits of activations lower. Size has none, and memory's peak is that of the 8-bit images as a rule.
+COUNT_ACTIVATIONS = ("bitops", "latency", "energy")
+
 
 def limits_of(budget: Budget) -> dict[str, float]:
     """Return kind -> largest share of the float network's cost, in the order of ``KINDS``.

@@ -1,5 +1,6 @@
 """The cost of each kind for a network's layers."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from adrl_gym.costs.budget import KINDS
@@ -53,3 +54,28 @@ def cost_of(
             parameter="cost_table",
         )
     return table.cost(kind, layers, activation_bits, condition)
+
+
+def searched_cost(
+    kind: str, layers: Sequence[LayerSpec], inputs: Sequence[tuple[int, ...]], table: CostTable | None = None
+) -> AdditiveCost:
+    """Return the cost of a kind where the bits of the layers' inputs are decisions too; see ``cost_of``.
+
+    The memory of activations is that at their most bits.
+
+    Args:
+        kind: a key of ``KINDS``.
+        layers: of the network, in forward order.
+        inputs: for each layer, the bit-widths that its input can have, rising.
+        table: for latency and energy.
+    """
+    widths = sorted({width for own in inputs for width in own})
+    costs = {
+        width: cost_of(kind, layers, [width if width in own else own[-1] for own in inputs], table) for width in widths
+    }
+    entries = tuple(
+        tuple(entry for width in own for entry in costs[width].entries[layer]) for layer, own in enumerate(inputs)
+    )
+    searched = next((own for own in inputs if len(own) > 1), inputs[0])
+    condition = f"activations of {searched[0]} bits"  # the fewest, of which messages speak
+    return dataclasses.replace(costs[widths[-1]], entries=entries, condition=condition, inputs=tuple(inputs))

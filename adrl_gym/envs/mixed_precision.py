@@ -1,4 +1,4 @@
-"""The Gymnasium environment: one step a layer, one episode a bit configuration."""
+"""The Gymnasium environment: a step for each bit-width, one episode a bit configuration."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -39,7 +39,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
 
     | index | meaning                                   | range  |
     |-------|-------------------------------------------|--------|
-    | 0     | layer index                               | [0, 1] |
+    | 0     | index of the step                         | [0, 1] |
     | 1     | input channels                            | [0, 1] |
     | 2     | output channels                           | [0, 1] |
     | 3     | kernel size                               | [0, 1] |
@@ -47,8 +47,11 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
     | 5     | input feature-map size                    | [0, 1] |
     | 6     | parameters                                | [0, 1] |
     | 7     | depthwise convolution                     | 0 or 1 |
-    | 8     | weights (1) or activations (0)            | 1      |
-    | 9     | previous action ``u``, 0 at the first layer | [0, 1] |
+    | 8     | weights (1) or activations (0)            | 0 or 1 |
+    | 9     | previous action ``u``, 0 at the first step | [0, 1] |
+
+    With ``activations="search"`` each layer takes two steps: the bits of its weights, then those of its input, which
+    has at least 2. The inputs of layers that read the images have 8 bits and take none.
 
     ## Rewards
     0 until the last layer, then ``0.1 * (accuracy_quantized - accuracy_float)``, both in percent on the search images
@@ -59,9 +62,10 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
 
     ## Episode End
     ``terminated`` on the last layer, never ``truncated``. The configuration is then projected onto the budget by HAQ's
-    action wall, and measured. ``info`` of that step: ``bits`` of all layers (as measured, after the wall),
-    ``chosen_bits`` (as the actions said, before it), ``accuracy``, ``agreement`` (percent), ``kl`` (nats),
-    ``size_ratio``, ``average_bits``, ``cost_ratios`` (kind that the budget limits -> share of the float network's),
+    action wall, and measured. ``info`` of that step: ``bits`` of all layers (as measured, after the wall; with
+    ``activations="search"`` of all weights and then of all inputs), ``chosen_bits`` (as the actions said, before it),
+    ``accuracy``, ``agreement`` (percent), ``kl`` (nats), ``size_ratio``, ``average_bits``, ``cost_ratios`` (kind that
+    the budget limits -> share of the float network's),
     ``evaluations`` (passes over all search images so far), ``memo_hits``.
 
     ## Vectorised Environments
@@ -144,15 +148,16 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         self.problem = QuantProblem(loaded.network, splits, config, name=loaded.name, progress=progress)
         if self.problem.unquantized is not None:
             gym.logger.warn(self.problem.unquantized)
-        searched = tuple(self.problem.layers[index] for index in self.problem.searchable)
-        self._features = layer_features(searched)  # (n, 10)
+        places, n = self.problem.searchable, len(self.problem.layers)
+        searched = [self.problem.layers[place % n] for place in places]
+        self._features = layer_features(searched, [place < n for place in places])  # (decisions, 10)
         widths = self.problem.max_bits - self.problem.min_bits + 1
         self.observation_space = spaces.Box(0.0, 1.0, (FEATURES,), np.float32)
         self.action_space: spaces.Space[Any] = (
             spaces.Box(-1.0, 1.0, (1,), np.float32) if action_type == "continuous" else spaces.Discrete(widths)
         )
         self.render_mode = render_mode
-        self._chosen: list[int] = []  # bit-widths of this episode's searched layers so far
+        self._chosen: list[int] = []  # bit-widths of this episode's decisions so far
         self._last: dict[str, Any] = {}  # info of the last finished episode
 
     def reset(

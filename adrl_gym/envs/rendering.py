@@ -14,14 +14,14 @@ _COLOURS = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#
 
 
 def render_ansi(chosen: Sequence[int], last: dict[str, Any], problem: QuantProblem) -> str:
-    """One line a layer with its bits as a bar, then accuracy and size.
+    """One line a bit-width with a bar, then accuracy and size.
 
     Args:
         chosen: bits of this episode's searched layers so far; shown until a configuration has been measured.
         last: ``info`` of the last finished episode, or empty.
         problem: for the float accuracy and the budget.
     """
-    names = [layer.name for layer in problem.layers]
+    names = [problem.describe(place) for place in range(problem.length)]
     width = max(len(name) for name in names)
     lines = [f"{names[index]:{width}}  {b}  {'#' * b}" for index, b in _shown(chosen, last, problem).items()]
     return "\n".join([*lines, _summary(last, problem)])
@@ -29,7 +29,7 @@ def render_ansi(chosen: Sequence[int], last: dict[str, Any], problem: QuantProbl
 
 def render_image(chosen: Sequence[int], last: dict[str, Any], problem: QuantProblem) -> np.ndarray:
     """The same as bars, one column a layer; ``(H, W, 3)`` uint8."""
-    names, bits = [layer.name for layer in problem.layers], _shown(chosen, last, problem)
+    names, bits = [problem.describe(place) for place in range(problem.length)], _shown(chosen, last, problem)
     width = max(2 * _MARGIN + COLUMN * len(names), 480)
     most = max(problem.max_bits, *problem.fixed_bits.values(), 1)
     height = 2 * _MARGIN + ROW * most
@@ -41,7 +41,7 @@ def render_image(chosen: Sequence[int], last: dict[str, Any], problem: QuantProb
         draw.text((_MARGIN - 14, floor - b * ROW - 6), str(b), fill="#555555")
     for index, b in bits.items():
         left = _MARGIN + index * COLUMN
-        draw.rectangle([left + 3, floor - b * ROW, left + COLUMN - 3, floor], fill=_COLOURS[b - 1])
+        draw.rectangle([left + 3, floor - b * ROW, left + COLUMN - 3, floor], fill=_COLOURS[min(b, 8) - 1])
     draw.line([(_MARGIN, floor), (width - _MARGIN, floor)], fill="black")
     draw.text((4, 8), "bits", fill="black")
     draw.text((_MARGIN, 8), _summary(last, problem), fill="black")

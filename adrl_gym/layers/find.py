@@ -230,13 +230,17 @@ def peak_activations(layers: Sequence[LayerSpec]) -> int:
     return max(math.prod(layer.input_shape) + math.prod(layer.output_shape) for layer in layers)
 
 
-def layer_features(layers: tuple[LayerSpec, ...]) -> np.ndarray:
-    """HAQ's features of every layer, each scaled to [0, 1] over the network's layers; ``(n, 10)`` float32.
+def layer_features(layers: Sequence[LayerSpec], weights: Sequence[bool] | None = None) -> np.ndarray:
+    """HAQ's features of every decision's layer, each scaled to [0, 1] over all decisions; ``(n, 10)`` float32.
 
-    Columns 0 to 9: layer index, input channels, output channels, kernel, stride, input feature-map size,
-    parameters, depthwise flag, weight flag (1: the bits of weights are chosen), previous action (0
-    here; the environment fills it in). A feature that is the same in all layers is 0.
+    Columns 0 to 9: index of the decision, input channels, output channels, kernel, stride, input feature-map size,
+    parameters, depthwise flag, weight flag (1: the bits of weights are chosen; 0: those of the layer's input), previous
+    action (0 here; the environment fills it in). A feature that is the same in all layers is 0.
     Source: HAQ, section 3.1, equations 1 and 2.
+
+    Args:
+        layers: of each decision.
+        weights: of each decision, whether it is on weights; without it, all are.
     """
     raw = np.array(
         [
@@ -258,7 +262,7 @@ def layer_features(layers: tuple[LayerSpec, ...]) -> np.ndarray:
     )  # (n, 10)
     low, high = raw.min(axis=0), raw.max(axis=0)  # (10,) each
     scaled = (raw - low) / np.where(high > low, high - low, 1.0)  # (n, 10)
-    scaled[:, 8] = 1.0
+    scaled[:, 8] = 1.0 if weights is None else weights
     return scaled.astype(np.float32)
 
 

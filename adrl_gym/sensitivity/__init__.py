@@ -3,6 +3,7 @@
 from adrl_gym.sensitivity.expansion import Expansion, fisher_vectors
 from adrl_gym.sensitivity.gradient import GradientSensitivity
 from adrl_gym.sensitivity.incumbent import IncumbentSensitivity, measure_around
+from adrl_gym.sensitivity.knapsack import combined_sizes
 from adrl_gym.sensitivity.measured import measure_layer, measure_sensitivity
 from adrl_gym.sensitivity.projection import NotDifferentiableError
 from adrl_gym.sensitivity.table import SensitivityTable
@@ -17,6 +18,7 @@ __all__ = [
     "SensitivityTable",
     "Surrogate",
     "TableSource",
+    "combined_sizes",
     "fisher_vectors",
     "measure_around",
     "measure_layer",

@@ -60,25 +60,34 @@ class FrontierKnapsack:
 
     def cost_to_go(self, decided: Sequence[int]) -> float:
         """Return the least cost of the layers still to come; infinite where nothing fits the limits any more."""
-        state = self._cheapest(decided)
-        return math.inf if state is None else float(self._least[len(decided)][state])
+        return self.cost_within(len(decided), self._left(decided))
 
     def complete(self, decided: Sequence[int]) -> tuple[int, ...]:
         """Return ``decided`` bits of the first layers and the best of the others; the fewest where nothing fits."""
-        state = self._cheapest(decided)
-        bits = list(decided)
-        for i in range(len(decided), len(self._costs)):
-            if state is None:
-                bits.append(self.min_bits)
-                continue
-            bits.append(self.min_bits + int(self._column[i][state]))
-            state = int(self._next[i][state])
-        return tuple(bits)
+        rest = self.rest_within(len(decided), self._left(decided))
+        return (*decided, *(self.min_bits + column for column in rest))
 
-    def _cheapest(self, decided: Sequence[int]) -> int | None:
+    def cost_within(self, first: int, left: np.ndarray) -> float:
+        """Return the least cost of the layers from ``first`` on within what is left of each limit, ``(limits,)``."""
+        state = self._cheapest(first, left)
+        return math.inf if state is None else float(self._least[first][state])
+
+    def rest_within(self, first: int, left: np.ndarray) -> list[int]:
+        """Return the columns of that cost, from ``first`` on; column 0 where nothing fits."""
+        state = self._cheapest(first, left)
+        columns = []
+        for i in range(first, len(self._costs)):
+            columns.append(0 if state is None else int(self._column[i][state]))
+            state = None if state is None else int(self._next[i][state])
+        return columns
+
+    def _left(self, decided: Sequence[int]) -> np.ndarray:
         columns = [b - self.min_bits for b in decided]
-        left = self._allowed - self._sizes[:, range(len(columns)), columns].sum(axis=1)  # (limits,)
-        fits = np.flatnonzero((self._taken[len(columns)] <= left).all(axis=1))
+        left: np.ndarray = self._allowed - self._sizes[:, range(len(columns)), columns].sum(axis=1)  # (limits,)
+        return left
+
+    def _cheapest(self, first: int, left: np.ndarray) -> int | None:
+        fits = np.flatnonzero((self._taken[first] <= left).all(axis=1))
         return int(fits[0]) if len(fits) else None  # states are in the order of their costs
 
 

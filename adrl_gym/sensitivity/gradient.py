@@ -45,8 +45,9 @@ class GradientSensitivity:
 
     def passes(self, bits: Bits, reach: int | None = None) -> float:
         """Return the evaluations that ``expand`` takes."""
-        runs = sum(self._problem.layers[layer].macs * len(own) for layer, own in self._widths(bits, reach).items())
-        again = runs / sum(layer.macs for layer in self._problem.layers)
+        layers = self._problem.layers
+        runs = sum(layers[place % len(layers)].macs * len(own) for place, own in self._widths(bits, reach).items())
+        again = runs / sum(layer.macs for layer in layers)
         quantized = any(b is not None for b in bits)
         passes = 1 + VECTORS + again + quantized + (quantized and not self._expected)
         return passes * self._images / self._problem.images
@@ -65,7 +66,7 @@ class GradientSensitivity:
         widths = self._widths(bits, reach)
         every = range(problem.min_bits, problem.max_bits + 1)
         known = np.array([[b in own for b in every] for own in widths.values()])  # (n, widths)
-        problem.quantized_params(0, problem.min_bits)  # made before threads ask for them
+        problem.quantize_layers()  # before threads ask for them
         passes = self.passes(bits, reach)
         threads = torch.get_num_threads() if self._device.type == "cpu" else 1
         here = threading.local()
@@ -85,8 +86,9 @@ class GradientSensitivity:
         whole = np.zeros((*found.shape[:2], *known.shape), dtype=np.float32)  # (N, 1 + VECTORS, n, widths)
         whole[..., known] = found.numpy()
         silent = ~whole[:, 1:].any(axis=(0, 1, 3))  # (n,)
+        silent &= np.array(problem.searchable) < len(problem.layers)  # inputs may be on the grid, to be seen in weights
         if silent.any():
-            name = problem.layers[problem.searchable[int(silent.argmax())]].name
+            name = problem.describe(problem.searchable[int(silent.argmax())])
             raise NotDifferentiableError(
                 f"no gradient reaches {name} from the logits, or all predictions are certain: give sensitivity measured"
             )

@@ -47,7 +47,8 @@ def measure_around(
     for row, layer in enumerate(
         tracked(problem.searchable, "measuring sensitivity", len(problem.searchable), "layers")
     ):
-        low, high = max(bits[layer] - REACH, problem.min_bits), min(bits[layer] + REACH, problem.max_bits)
+        widths = problem.widths(layer)
+        low, high = max(bits[layer] - REACH, widths[0]), min(bits[layer] + REACH, widths[-1])
         near = [(*bits[:layer], b, *bits[layer + 1 :]) for b in range(low, high + 1)]
         differences = problem.costs(near, score, 0, images) - own  # (high - low + 1, N)
         first, last = low - problem.min_bits, high - problem.min_bits  # columns

@@ -23,6 +23,7 @@ class Knapsack:
         sizes: ``(n, widths)``, integers that never fall along the widths: what it takes of the budget.
         allowed: largest summed size.
         min_bits: the smallest bit-width, that of ``costs[:, 0]``.
+        units: resolution of sizes, at most.
 
     >>> costs = np.array([[9.0, 1.0, 0.0], [3.0, 2.0, 0.0]])  # two layers, 1 to 3 bits
     >>> sizes = np.array([[10, 20, 30], [10, 20, 30]])
@@ -34,9 +35,11 @@ class Knapsack:
     [9.0, 3.0, 3.0]
     """
 
-    def __init__(self, costs: np.ndarray, sizes: np.ndarray, allowed: int, min_bits: int) -> None:
+    def __init__(
+        self, costs: np.ndarray, sizes: np.ndarray, allowed: int, min_bits: int, units: int = _MOST_UNITS
+    ) -> None:
         layers, widths = costs.shape
-        unit = max(int(np.gcd.reduce(sizes, axis=None)), math.ceil(allowed / _MOST_UNITS), 1)
+        self._unit = unit = max(int(np.gcd.reduce(sizes, axis=None)), math.ceil(allowed / units), 1)
         self.min_bits = min_bits
         # Rounded up where the unit is coarser than a layer: a completion never breaks the budget.
         self._sizes = -(-sizes // unit)  # (n, widths)
@@ -70,13 +73,24 @@ class Knapsack:
 
     def complete(self, decided: Sequence[int]) -> tuple[int, ...]:
         """Return ``decided`` bits of the first layers and the best of the others; the fewest where nothing fits."""
-        left = self._left(decided)
-        bits = list(decided)
-        for i in range(len(decided), len(self._choice)):
+        return (*decided, *(self.min_bits + column for column in self._rest(len(decided), self._left(decided))))
+
+    def cost_within(self, first: int, left: np.ndarray) -> float:
+        """Return the least cost of the layers from ``first`` on within what is left ``(1,)``, not in units."""
+        units = int(left[0]) // self._unit
+        return float(self._least[first, units]) if units >= 0 else math.inf
+
+    def rest_within(self, first: int, left: np.ndarray) -> list[int]:
+        """Return the columns of that cost, from ``first`` on; column 0 where nothing fits."""
+        return self._rest(first, int(left[0]) // self._unit)
+
+    def _rest(self, first: int, left: int) -> list[int]:
+        columns = []
+        for i in range(first, len(self._choice)):
             width = int(self._choice[i, left]) if left >= self._feasible[i] else 0
             left -= int(self._sizes[i, width])
-            bits.append(self.min_bits + width)
-        return tuple(bits)
+            columns.append(width)
+        return columns
 
 
 def solve_exactly(costs: np.ndarray, sizes: np.ndarray, allowed: np.ndarray) -> np.ndarray:

@@ -13,11 +13,13 @@ from adrl_gym.graph import placed, to_layout
 from adrl_gym.layers import (
     Quantizable,
     QuantizedParams,
+    input_quantizer,
     is_quantizable,
     layer_input,
     load_quantized,
     own_params,
     quantizable,
+    share_input_quantizer,
 )
 from adrl_gym.problem import QuantProblem
 
@@ -55,8 +57,12 @@ class Projector:
         self._float = [own_params(module) for module in self._modules]
         self._layer_of = {id(module.weight): layer for layer, module in enumerate(self._modules)}
         self._calls: list[_Call] | None = None  # None: not listening
+        self._inputs: dict[nn.Module, Tensor] = {}  # of the call that goes on, before it is quantized
         for module in network.modules():
             if is_quantizable(module) and id(module.weight) in self._layer_of:
+                if input_quantizer(module) is None:
+                    share_input_quantizer([module])
+                module.register_forward_pre_hook(self._take, prepend=True, with_kwargs=True)
                 module.register_forward_hook(self._keep, with_kwargs=True)
 
     def logits(self, images: Tensor) -> Tensor:
@@ -84,22 +90,22 @@ class Projector:
 
         Args:
             images: ``(B, ...)``.
-            bits: of all layers, the configuration to begin from; ``None`` is float.
-            widths: layer -> the bit-widths whose errors are asked for.
+            bits: the configuration to begin from; ``None`` is float.
+            widths: position in it -> the bit-widths whose errors are asked for.
             vectors: takes logits ``(B, K)`` and gives ``(D, B, K)``, what to project them on.
 
         Returns:
-            Layer -> ``(B, D, widths)``, zero at the layer's own bits.
+            Position -> ``(B, D, widths)``, zero at its own bits.
 
         Raises:
             NotDifferentiableError: no gradient reaches a layer from the logits.
         """
-        own = [self._params(layer, b) for layer, b in enumerate(bits)]
+        own = [self._params(layer, b) for layer, b in enumerate(self._problem.variants(bits))]
         try:
             for module, params in zip(self._modules, own, strict=True):
                 load_quantized(module, params)
             calls, gradients = self._gradients(images, vectors)
-            return self._products(calls, gradients, widths)
+            return self._products(calls, gradients, bits, widths)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as reason:  # an operation without a derivative, or values that were overwritten
@@ -130,29 +136,38 @@ class Projector:
         self,
         calls: list[_Call],
         gradients: Sequence[Sequence[Tensor | None]],
+        bits: Bits,
         widths: Mapping[int, Sequence[int]],
     ) -> dict[int, Tensor]:
         found: dict[int, Tensor] = {}
         for call, (layer, module, x, output) in enumerate(calls):
-            if layer not in widths:
+            places = [place for place in range(layer, len(bits), len(self._modules)) if place in widths]
+            if not places:
                 continue
             reached = [of_draw[call] for of_draw in gradients]
             if any(gradient is None for gradient in reached):
                 raise NotDifferentiableError(_no_gradient(self._network, self._problem.layers[layer].name))
             gradient = torch.stack([_flat(g) for g in reached if g is not None], 1)  # (B, D, F)
             exact, before = _flat(output.detach()), own_params(module)
-            errors = exact.new_empty(len(exact), len(widths[layer]), exact.shape[1])  # (B, widths, F)
             with torch.no_grad():
-                for place, b in enumerate(widths[layer]):
-                    params = self._params(layer, b)
-                    if module is not self._modules[layer]:  # it shares the weight alone
-                        params = params._replace(bias=before.bias)
-                    load_quantized(module, params)
-                    torch.sub(_flat(module(x)), exact, out=errors[:, place])  # (B, F)
+                for place in places:
+                    errors = exact.new_empty(len(exact), len(widths[place]), exact.shape[1])  # (B, widths, F)
+                    for column, variant in enumerate(self._changed(bits, place, widths[place])):
+                        params = self._params(layer, variant)
+                        if module is not self._modules[layer]:  # it shares the weight alone
+                            params = params._replace(bias=before.bias)
+                        load_quantized(module, params)
+                        torch.sub(_flat(module(x)), exact, out=errors[:, column])  # (B, F)
+                    product = gradient @ errors.mT  # (B, D, widths)
+                    found[place] = found[place] + product if place in found else product  # used more than once
                 load_quantized(module, before)
-                product = gradient @ errors.mT  # (B, D, widths)
-            found[layer] = found[layer] + product if layer in found else product  # used more than once
         return found
+
+    def _changed(self, bits: Bits, place: int, widths: Sequence[int]) -> list[int | None]:
+        """Return the variants of a position's layer at other bits there; an input has its lowest instead of fewer."""
+        problem, layer = self._problem, place % len(self._modules)
+        own = [max(b, problem.widths(place)[0]) for b in widths]
+        return [problem.variants((*bits[:place], b, *bits[place + 1 :]))[layer] for b in own]
 
     def _params(self, layer: int, bits: int | None) -> QuantizedParams:
         if bits is None:
@@ -167,12 +182,16 @@ class Projector:
         logits: Tensor = self._network(placed(images.to(self._device, copy=True), self._layout))  # (B, K)
         return logits
 
+    def _take(self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        self._inputs[module] = layer_input(inputs, keywords)
+
     def _keep(self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Tensor) -> Any:
+        x = self._inputs.pop(module)
         if self._calls is None:
             return None
         kept = output if output.requires_grad else output.detach().requires_grad_(torch.is_grad_enabled())
         layer = self._layer_of[id(module.weight)]
-        self._calls.append(_Call(layer, module, layer_input(inputs, keywords).detach(), kept))  # type: ignore[arg-type]
+        self._calls.append(_Call(layer, module, x.detach(), kept))  # type: ignore[arg-type]
         return kept.clone()
 
 

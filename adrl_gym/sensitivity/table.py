@@ -46,7 +46,11 @@ class SensitivityTable:
 
     @classmethod
     def of(cls, problem: QuantProblem, costs: np.ndarray) -> "SensitivityTable":
-        """Return the table of a problem's searched layers, from costs ``(n, widths)``."""
+        """Return the table of a problem's decisions, from costs ``(n, widths)`` of its searched positions."""
+        if problem.searches_inputs:
+            from adrl_gym.sensitivity.paired import PairedTable  # which is a table itself
+
+            return PairedTable(problem, costs)
         sizes, allowed = problem.limits.capacity(problem.searchable, problem.max_bits)
         return cls(costs, sizes, allowed.tolist(), problem.min_bits)
 
@@ -66,6 +70,10 @@ class SensitivityTable:
     def bits(self, columns: np.ndarray) -> tuple[int, ...]:
         """Return columns ``(n,)`` as bit-widths."""
         return tuple((columns + self.min_bits).tolist())
+
+    def sizes_at(self, columns: np.ndarray) -> np.ndarray:
+        """Return what each bit-width takes of each limit ``(limits, n, widths)``, all others as in ``columns``."""
+        return self.sizes
 
     def cost(self, columns: np.ndarray) -> float:
         """Return the summed cost of columns ``(n,)``."""

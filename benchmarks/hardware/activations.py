@@ -24,10 +24,10 @@ from adrl_gym.problem import QuantProblem
 from adrl_gym.quantization import Calibration
 from benchmarks.harness.csv_file import read_rows, write_rows
 
-_RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 _EFFICIENTNET = "benchmarks/searches/efficientnet.py:efficientnet_lite1"
 _RECIPES: dict[str, Calibration] = {"direct": "independent", "refit": "sequential"}
-_KEY = ("network", "budget", "agent", "seed", "recipe", "activation_bits")
+ROW_KEY = ("network", "budget", "agent", "seed", "recipe", "activation_bits")
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Options:
     """Bits of activations of ResNet20; EfficientNet-Lite1 has float and 8."""
     threads: int = 1
     """Threads of PyTorch."""
-    results: Path = _RESULTS
+    results: Path = RESULTS
     """Folder of activations.csv and comparison.csv."""
 
 
@@ -82,7 +82,7 @@ def _measure(options: Options, network: str, activations: Activations, keywords:
                 "activation_bits": str(activations),
             }
             rows = read_rows(path)
-            if any(all(row[name] == key[name] for name in _KEY) for row in rows):
+            if any(all(row[name] == key[name] for name in ROW_KEY) for row in rows):
                 continue
             if problem is None:
                 made = gym.make("adrl_gym/MixedPrecisionQuant-v0", budget=1.0, activations=activations, **keywords)
@@ -105,7 +105,7 @@ def _measure(options: Options, network: str, activations: Activations, keywords:
                 "commit": str(git_commit()),
             }
             print(*key.values(), row["test_accuracy"], flush=True)
-            write_rows(path, sorted([*rows, row], key=lambda one: [one[name] for name in _KEY]))
+            write_rows(path, sorted([*rows, row], key=lambda one: [one[name] for name in ROW_KEY]))
 
 
 def _configurations(network: str, results: Path) -> list[_Configuration]:

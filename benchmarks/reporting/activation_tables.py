@@ -5,12 +5,13 @@ from pathlib import Path
 from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.reporting.table_format import NOT_RUN, markdown
 
+SEARCHED = "search"  # as bits of activations: each layer has its own
 _NAMES = {"resnet20": "ResNet20", "efficientnet_lite1": "EfficientNet-Lite1"}
 
 
 def activations_table(results: Path) -> str:
     """Return a row for each configuration and recipe, and a column for each bit-width of activations."""
-    rows = read_rows(results / "activations.csv")
+    rows = [row for row in read_rows(results / "activations.csv") if row["activation_bits"] != SEARCHED]
     widths = sorted({row["activation_bits"] for row in rows}, reverse=True)  # float, 8, ...
     lines: dict[tuple[str, ...], dict[str, Row]] = {}
     order = ("network", "recipe", "average_bits", "agent")

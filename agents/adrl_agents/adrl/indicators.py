@@ -284,7 +284,7 @@ def score_table(indicator: Indicator, problem: QuantProblem) -> np.ndarray:
     """
     if isinstance(indicator, DistanceIndicator | ProfilingIndicator):
         return indicator.replay_scores(problem)
-    projected = problem.project([problem.max_bits] * len(problem.layers))
+    projected = problem.project(problem.with_fixed([problem.max_bits] * len(problem.searchable)))
     uniform = tuple(projected[index] for index in problem.searchable)
     widths = list(range(problem.min_bits, problem.max_bits + 1))
     return np.array([indicator(problem, uniform[:layer], widths) for layer in range(len(uniform))])

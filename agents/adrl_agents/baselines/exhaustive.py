@@ -1,6 +1,7 @@
 """Every configuration, for networks of a few layers."""
 
 import itertools
+import math
 
 from adrl_agents.baselines.proposals import Proposals
 from adrl_gym import AdrlGymError, QuantProblem
@@ -15,13 +16,15 @@ def exhaustive(problem: QuantProblem, *, episodes: int, evaluations: int | None)
         AdrlGymError: there are more than ``_MOST``, or the limits would cut the search short.
     """
     n, widths = len(problem.searchable), range(problem.min_bits, problem.max_bits + 1)
-    if len(widths) ** n > _MOST:
+    choices = [problem.widths(place) for place in problem.searchable]
+    if math.prod(map(len, choices)) > _MOST:
+        parts = "layers and inputs" if problem.searches_inputs else "layers"
         raise AdrlGymError(
-            f"an exhaustive search tries at most {_MOST:,} configurations, and {len(widths)} bit-widths in {n} layers "
-            f"make {float(len(widths) ** n):.3g}: choose another method",
+            f"an exhaustive search tries at most {_MOST:,} configurations, and {len(widths)} bit-widths in {n} {parts} "
+            f"make {float(math.prod(map(len, choices))):.3g}: choose another method",
             parameter="method",
         )
-    every = itertools.product(widths, repeat=n)
+    every = itertools.product(*choices)
     fitting = [bits for bits in every if problem.fits(problem.with_fixed(bits))]
     for name, limit in (("episodes", episodes), ("evaluations", evaluations)):
         if limit is not None and limit < len(fitting):

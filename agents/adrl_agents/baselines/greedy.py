@@ -7,7 +7,7 @@ import numpy as np
 from adrl_agents.baselines.proposals import Proposals
 from adrl_agents.baselines.table import TableSettings, table_of
 from adrl_gym import QuantProblem
-from adrl_gym.sensitivity import SensitivityTable
+from adrl_gym.sensitivity import SensitivityTable, combined_sizes
 
 
 def greedy(problem: QuantProblem, **settings: Unpack[TableSettings]) -> Proposals:
@@ -36,14 +36,16 @@ def allocate(table: SensitivityTable) -> np.ndarray:
             if step < 0 and (left >= 0).all():
                 break
             after = np.clip(columns + step, 0, table.costs.shape[1] - 1)  # (n,)
-            change = table.sizes[:, layers, after] - table.sizes[:, layers, columns]  # (limits, n)
+            sizes = table.sizes_at(columns)  # (limits, n, widths)
+            combined = combined_sizes(sizes, table.allowed)  # (n, widths)
+            change = sizes[:, layers, after] - sizes[:, layers, columns]  # (limits, n)
             possible = (after != columns) & ((step < 0) | (change <= left[:, None])).all(axis=0)  # (n,)
             cost = table.costs[layers, after] - table.costs[layers, columns]  # (n,) added; below 0 is a gain
             worth = possible if step < 0 else possible & (cost < 0)  # (n,)
             if not worth.any():
                 break
             # Down: the least cost for what is saved. Up: the most gain for what is spent. Both have the least rate.
-            amount = step * (table.combined[layers, after] - table.combined[layers, columns])  # (n,)
+            amount = step * (combined[layers, after] - combined[layers, columns])  # (n,)
             rate = np.where(worth, cost / np.maximum(amount, 1), np.inf)  # (n,)
             columns[rate.argmin()] += step
     return columns

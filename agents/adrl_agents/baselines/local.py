@@ -54,9 +54,10 @@ def neighbours(table: SensitivityTable, columns: np.ndarray) -> Iterator[np.ndar
         if (over <= 0).all():
             yield raised
             continue
+        sizes = table.sizes_at(raised)  # (limits, n, widths)
         for down in range(n):
-            most = table.sizes[:, down, raised[down]] - over  # (limits,)
-            fits = np.flatnonzero((table.sizes[:, down] <= most[:, None]).all(axis=0))  # columns of down
+            most = sizes[:, down, raised[down]] - over  # (limits,)
+            fits = np.flatnonzero((sizes[:, down] <= most[:, None]).all(axis=0))  # columns of down
             if down != up and len(fits):
                 swapped = raised.copy()  # (n,)
                 swapped[down] = fits[-1]

@@ -8,17 +8,17 @@ from adrl_gym import QuantProblem
 
 
 def tpe(problem: QuantProblem, *, seed: int) -> Proposals:
-    """Propose by Optuna's TPE with its own settings, one integer for each layer; endless.
+    """Propose by Optuna's TPE with its own settings, one integer for each decision; endless.
 
     Its proposals are projected onto the budget, as the agents' actions are. It receives the measurements of that.
     Source: Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-    searched = [problem.layers[index] for index in problem.searchable]
+    names = [problem.describe(place) for place in problem.searchable]
     while True:
         trial = study.ask()
-        bits = [trial.suggest_int(layer.name, problem.min_bits, problem.max_bits) for layer in searched]
+        bits = [trial.suggest_int(name, problem.min_bits, problem.max_bits) for name in names]
         study.tell(trial, value((yield bits)))
 
 

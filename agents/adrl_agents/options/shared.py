@@ -75,7 +75,7 @@ class Options:
     calibration: Calibration = _PROBLEM.calibration
     """Quantization of the layers: each by itself, or in sequence, against quantized inputs (some seconds each)."""
     activations: Activations = _PROBLEM.activations
-    """Bits of every layer's input, 2 to 8, on grids calibrated on the search images; the first layer's has 8."""
+    """Bits of every layer's input, 2 to 8 (the first layer's has 8), on calibrated grids; or search, as HAQ."""
     activation_range: ActivationRange = _PROBLEM.activation_range
     """Choice of the inputs' ranges: least squared error, all but 0.01 % of the values at either end, or all values."""
     finetune_images: int = 0

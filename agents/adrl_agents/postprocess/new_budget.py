@@ -16,7 +16,6 @@ from adrl_agents.postprocess.trained import decide, load_trained
 from adrl_agents.registry import AGENTS
 from adrl_agents.runs import Episode, RunFolder, SearchResult, rank
 from adrl_agents.search import run_search
-from adrl_gym.bits import check_bits
 from adrl_gym.envs import problem_of
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.problem import QuantProblem
@@ -128,7 +127,7 @@ def candidates(read: Recorded, profile_images: int | None, env: gym.Env[Any, Any
         return table.cost(table.columns([bits[index] for index in free])), bits
 
     def sure() -> Iterator[tuple[int, ...]]:
-        yield problem.project(read.result.config.for_layers(names))
+        yield problem.project(read.result.configuration(names))
         fitting = [bits for bits in tried if problem.fits(bits)]
         yield from sorted(fitting, key=lambda bits: rank(tried[bits]))[:1]
         yield problem.with_fixed(solved)
@@ -147,7 +146,7 @@ def _tried(folder: RunFolder, problem: QuantProblem) -> dict[tuple[int, ...], Ep
     def read(episode: Episode) -> tuple[int, ...]:
         try:
             bits = [int(b) for b in episode.bits.split()]
-            return check_bits(bits, len(problem.layers), problem.min_bits, problem.max_bits, problem.fixed_bits)
+            return problem.check(bits)
         except (ValueError, AdrlGymError) as error:
             raise AdrlGymError(
                 f"cannot read the history {folder.history}: episode {episode.episode}: {error}"

@@ -49,7 +49,7 @@ def refit_run(options: RefitOptions) -> dict[str, Any]:
     """
     options.check()
     run = load_run(options)
-    problem, bits = run.problem, run.bits.bits
+    problem, bits = run.problem, run.configuration
     images, positions = calibration_size(problem, options.images, options.positions)
     start = time.monotonic()
     refitted = calibrate(
@@ -132,5 +132,5 @@ def _direct(run: LoadedRun, split: Split) -> Metrics:
     accuracy, agreement, kl = (getattr(result, f"{split}_{name}") for name in ("accuracy", "agreement", "kl"))
     own = problem.calibration == "independent" and not result.options.get("finetune_images", 0)
     if None in (accuracy, agreement, kl) or not own:
-        return problem.measure(problem.quantized(run.bits.bits, "independent"), split)
+        return problem.measure(problem.quantized(run.configuration, "independent"), split)
     return Metrics(accuracy, agreement, kl, result.test_loss if split == "test" else None)

@@ -57,12 +57,14 @@ class LoadedRun:
         result: what it found.
         problem: same network, checkpoint, images and quantizer, so that weights are quantized as they were then.
         bits: those found, in the order of the problem's layers.
+        configuration: the same as the problem takes it, bits of searched activations included.
     """
 
     folder: RunFolder
     result: SearchResult
     problem: QuantProblem
     bits: BitConfig
+    configuration: tuple[int, ...]
 
     @property
     def accuracy_name(self) -> str:
@@ -82,7 +84,8 @@ def load_run(options: RunOptions) -> LoadedRun:
     problem = problem_of(env)
     check_problem(read, problem)
     names = tuple(layer.name for layer in problem.layers)
-    return LoadedRun(read.folder, read.result, problem, BitConfig(names, read.result.config.for_layers(names)))
+    bits = BitConfig(names, read.result.config.for_layers(names))
+    return LoadedRun(read.folder, read.result, problem, bits, read.result.configuration(names))
 
 
 def read_run(options: RunOptions) -> Recorded:

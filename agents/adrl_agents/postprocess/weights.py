@@ -82,14 +82,14 @@ def _is_there(run: LoadedRun, made: Recipe) -> bool:
 
 def _network(run: LoadedRun, made: Recipe) -> QuantizedNetwork:
     if made == "direct":
-        return run.problem.quantized(run.bits.bits, calibration="independent")
+        return run.problem.quantized(run.configuration, calibration="independent")
     file = recipe_file(run, made)
     if file.exists():
         _check(file, run, _COMMANDS[made])
-        return run.problem.quantized_network(run.bits.bits, load_packed(file, run.problem.network))
+        return run.problem.quantized_network(run.configuration, load_packed(file, run.problem.network))
     if not _is_there(run, made):
         raise AdrlGymError(f"{run.folder.path} has no {file.name}: make it with {_COMMANDS[made]} {run.folder.path}")
-    return run.problem.quantized(run.bits.bits)
+    return run.problem.quantized(run.configuration)
 
 
 def _measured(run: LoadedRun, made: Recipe) -> _Measured:

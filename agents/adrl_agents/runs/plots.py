@@ -4,6 +4,7 @@ Drawn without pyplot, so that nothing global changes and no display is needed.
 """
 
 import io
+import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -37,7 +38,12 @@ def draw_bits(result: SearchResult) -> Figure:
         budget = FLOAT_BITS * limit  # bits a weight
         label = f"budget: {budget:.3g} bits a weight"
         lines = [top.axhline(budget, color="black", linewidth=1, linestyle="--", label=label)]
-    top.set_ylim(0, max(*bits, FLOAT_BITS * (limit or 0)) + 0.6)
+    highest = max(*bits, FLOAT_BITS * (limit or 0))
+    if result.activation_bits is not None:
+        inputs = [math.nan if b == FLOAT_BITS else b for b in result.activation_bits.values()]
+        lines += top.plot(at, inputs, "D", color="black", markersize=5, markerfacecolor="white", label="input")
+        highest = max([highest, *inputs], key=lambda b: -1.0 if math.isnan(b) else b)
+    top.set_ylim(0, highest + 0.6)
     top.yaxis.set_major_locator(MaxNLocator(integer=True))
     top.set_ylabel("bits")
 

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,7 +37,8 @@ class SearchResult(BaseModel):
     Attributes:
         env_id, agent, seed, options: what was run; ``options`` are all that change what the search does.
         status: ``running`` (or killed), ``interrupted`` (Ctrl-C), ``finished``.
-        bits: layer name to bit-width, in forward order.
+        bits: layer name to bit-width of its weights, in forward order.
+        activation_bits: layer name to bit-width of its input, 32 for float; None where activations were not searched.
         shapes: layer name to shape of the weights, in forward order.
         size_ratio: weight bits over 32-bit weight bits.
         average_bits: bits a weight.
@@ -78,6 +80,7 @@ class SearchResult(BaseModel):
     search_accuracy: Percent
     search_agreement: Percent
     search_kl: Amount | None = None
+    activation_bits: dict[str, Count] | None = None
     cost_ratios: dict[str, Amount] | None = None
     data: str
     data_source: str
@@ -115,6 +118,8 @@ class SearchResult(BaseModel):
     def _consistent(self) -> "SearchResult":
         if list(self.shapes) != list(self.bits):
             raise ValueError("bits and shapes name different layers")
+        if self.activation_bits is not None and list(self.activation_bits) != list(self.bits):
+            raise ValueError("bits and activation_bits name different layers")
         bits, parameters = self.config.bits, self.parameters
         if min(parameters, default=0) < 1:
             raise ValueError("a network of at least one layer is needed, and of at least one weight in each")
@@ -130,6 +135,15 @@ class SearchResult(BaseModel):
     def config(self) -> BitConfig:
         """The bits, as other functions take them."""
         return BitConfig.from_dict(self.bits)
+
+    def configuration(self, names: Sequence[str]) -> tuple[int, ...]:
+        """Return the whole configuration as a problem takes it, for layers in the order of ``names``.
+
+        Raises:
+            AdrlGymError: the bits are of another network.
+        """
+        weights = self.config.for_layers(names)
+        return weights if self.activation_bits is None else (*weights, *(self.activation_bits[name] for name in names))
 
     @property
     def parameters(self) -> tuple[int, ...]:

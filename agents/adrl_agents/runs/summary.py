@@ -30,6 +30,8 @@ def print_result(result: SearchResult) -> None:
 def layer_table(result: SearchResult, columns: int = len(_COLUMNS), name_width: int | None = None) -> Table:
     """Return a row for each layer: bits, a bar, its name, shape and number of the weights.
 
+    The bits are those of the weights; where activations were searched, times those of the input.
+
     Args:
         result: of a search.
         columns: how many of ``_COLUMNS``.
@@ -39,10 +41,12 @@ def layer_table(result: SearchResult, columns: int = len(_COLUMNS), name_width: 
     table.add_column("bits", justify="right", no_wrap=True)
     for name in _COLUMNS[:columns]:
         table.add_column(name, no_wrap=True, justify="right" if name == "parameters" else "left")
+    activations = result.activation_bits or {}
     rows = zip(result.bits.items(), result.shapes.values(), result.parameters, strict=True)
     for (name, bits), shape, count in rows:
         cells = ("=" * bits, shortened(name, name_width), " x ".join(str(size) for size in shape), f"{count:,}")
-        table.add_row(str(bits), *(Text(cell) for cell in cells[:columns]))  # no markup: names may hold brackets
+        both = f"{bits} x {activations[name]}" if activations else str(bits)
+        table.add_row(both, *(Text(cell) for cell in cells[:columns]))  # no markup: names may hold brackets
     return table
 
 

@@ -47,7 +47,7 @@ class SearchState:
         if previous is not None:
             kl = math.inf if previous.search_kl is None else previous.search_kl
             self.best = Best(
-                previous.config.bits,
+                previous.configuration(list(previous.bits)),
                 previous.search_accuracy,
                 previous.search_agreement,
                 kl,
@@ -164,7 +164,10 @@ class SearchState:
             seed=self.options.seed,
             options=self.options.recorded(),
             status=status,
-            bits=dict(zip(names, best.bits, strict=True)),
+            bits=dict(zip(names, best.bits[: len(names)], strict=True)),
+            activation_bits=(
+                dict(zip(names, best.bits[len(names) :], strict=True)) if problem.searches_inputs else None
+            ),
             shapes=dict(zip(names, (list(layer.weight_shape) for layer in problem.layers), strict=True)),
             size_ratio=problem.size_ratio(best.bits),
             average_bits=problem.average_bits(best.bits),
