@@ -8,16 +8,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from adrl_gym.costs import CostTable
+from adrl_gym.costs import FLOAT_BITS, CostTable
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.export.layer_speed import LayerSpeedOptions, measure_layers, processor_name, runtime_name
+from adrl_gym.export.layer_speed import ACTIVATION_BITS, LayerSpeedOptions, measure_layers, processor_name, runtime_name
 from adrl_gym.export.onnx_file import save_onnx
+from adrl_gym.export.onnx_integer_file import save_integer_onnx
 from adrl_gym.export.onnx_speed import SpeedOptions, compare_speed
 from adrl_gym.files import write_whole
 from adrl_gym.layers import LayerSpec
 from adrl_gym.quantization import QuantizedNetwork
 
 _DEFAULT = LayerSpeedOptions()
+_IMAGES = 4  # random ones, to calibrate on; latency depends on none
 
 
 def build_table(
@@ -80,11 +82,14 @@ class Prediction:
 def check_table(
     table: CostTable, quantized: QuantizedNetwork, layers: Sequence[LayerSpec], options: SpeedOptions
 ) -> list[Prediction]:
-    """Compare predictions with whole networks in onnxruntime: in float, and with integer weights as ``save_onnx`` does.
+    """Compare predictions with whole networks in onnxruntime: in float, and with integer weights.
+
+    A network whose inputs of layers are quantized becomes a file of ``save_integer_onnx``, any other one of
+    ``save_onnx``.
 
     Args:
         table: of this machine.
-        quantized: the network with quantized weights; its activations are float.
+        quantized: the network with quantized weights; its activations are float, or of 8 bits.
         layers: of it, in forward order.
         options: runs and threads; the files take turns.
 
@@ -92,12 +97,19 @@ def check_table(
         AdrlGymError: the table lacks layers; an ONNX file that cannot be made.
     """
     name, bits = quantized.origin.name, quantized.bits.for_layers([layer.name for layer in layers])
-    predicted = [table.milliseconds(layers, None), table.milliseconds(layers, bits)]
-    images = torch.rand(1, *layers[0].input_shape)  # (1, C, H, W)
+    integers = bool(quantized.input_grids)
+    predicted = [
+        table.milliseconds(layers, None),
+        table.milliseconds(layers, bits, ACTIVATION_BITS if integers else FLOAT_BITS),
+    ]
+    images = torch.rand(_IMAGES, *layers[0].input_shape)  # (N, C, H, W)
+    save = save_integer_onnx if integers else save_onnx
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder) / "float.onnx", Path(folder) / "quantized.onnx"
-        save_onnx(files[1], quantized, images, float_file=files[0])
-        speed = compare_speed(*files, images, options)
-    cases = f"{name}, float", f"{name}, {max(bits)}-bit weights"
+        save(files[1], quantized, images, float_file=files[0])
+        speed = compare_speed(*files, images[:1], options)
+    widths = f"{min(bits)} to {max(bits)}" if min(bits) < max(bits) else f"{max(bits)}"
+    activations = f", {ACTIVATION_BITS}-bit activations" if integers else ""
+    cases = f"{name}, float", f"{name}, {widths}-bit weights{activations}"
     measured = speed.float_ms, speed.quantized_ms
     return [Prediction(*row) for row in zip(cases, predicted, measured, strict=True)]

@@ -13,16 +13,18 @@ _SCALE, _ZERO = 0.02, 0  # of the activations: uint8, as after a ReLU; any other
 _OPSETS = {2: 25, 4: 21, 8: 21, 32: 21}  # weight bits -> opset that stores them
 
 
-def layer_model(layer: LayerSpec, module: nn.Module, weight_bits: int) -> bytes:
+def layer_model(layer: LayerSpec, module: nn.Module, weight_bits: int, clamped: bool = False) -> bytes:
     """Return a model of one layer with random weights, from ``x`` to ``y``, batch 1.
 
-    At 32 bits, a float layer and a ReLU. Below, uint8 inputs and outputs and int8 weights with a scale for each output
-    channel, between QuantizeLinear and DequantizeLinear; weights of 4 and 2 bits are stored as such and cast to INT8.
+    At 32 bits, a float layer and a ReLU or, if ``clamped``, ReLU6, which takes onnxruntime longer. Below, uint8 inputs
+    and outputs and int8 weights with a scale for each output channel, between QuantizeLinear and DequantizeLinear;
+    weights of 4 and 2 bits are stored as such and cast to INT8.
 
     Args:
         layer: a convolution or a linear layer.
         module: its module, for padding and dilation.
         weight_bits: 2, 4, 8 or 32.
+        clamped: a ReLU6 follows the layer.
 
     Raises:
         AdrlGymError: a layer of another kind.
@@ -31,10 +33,12 @@ def layer_model(layer: LayerSpec, module: nn.Module, weight_bits: int) -> bytes:
     helper, kinds = onnx.helper, onnx.TensorProto
     operator, attributes, weight, axis = _operator(layer, module)
     if weight_bits == 32:
+        bounds = {"lowest": 0.0, "highest": 6.0} if clamped else {}
         constants = [onnx.numpy_helper.from_array(weight, "weight")]
+        constants += [onnx.numpy_helper.from_array(np.float32(bound), name) for name, bound in bounds.items()]
         nodes = [
             helper.make_node(operator, ["x", "weight"], ["sum"], **attributes),
-            helper.make_node("Relu", ["sum"], ["y"]),
+            helper.make_node("Clip" if clamped else "Relu", ["sum", *bounds], ["y"]),
         ]
         kind = kinds.FLOAT
     else:

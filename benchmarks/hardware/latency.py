@@ -3,7 +3,9 @@
     python -m benchmarks.hardware.latency
 
 Builds the table of ResNet20 (CIFAR-10) and of torchvision's MobileNetV2 with random weights (224 pixels), and replaces
-benchmarks/results/latency_check.csv. Nothing else should run on the machine.
+benchmarks/results/latency_check.csv. Checks float, 8-bit weights, and 8-bit activations with the most weight bits of a
+latency budget of half of float's; each quantized file runs in turns with a float one. Nothing
+else should run on the machine.
 """
 
 from dataclasses import asdict, dataclass
@@ -21,6 +23,7 @@ from adrl_gym.models import load_network
 from adrl_gym.problem import QuantProblem
 
 _RESULTS = Path(__file__).parents[1] / "results"
+_BUDGET = 0.5  # of float's latency
 
 
 @dataclass
@@ -45,11 +48,22 @@ def main(options: Options) -> None:
     for network, name, size in ((resnet(), "resnet20", 32), (random_mobilenet(), "mobilenet_v2", 224)):
         images = torch.rand(2, 3, size, size)  # (N, C, H, W)
         splits = own_splits([(images, torch.zeros(2, dtype=torch.long))])
-        problem = QuantProblem(network, splits, quantizer="linear", budget=1.0, bits=(8, 8), name=name)
-        table = build_table(problem.network, problem.layers, options.table, layer_speed)
-        quantized, speed = problem.quantized((8,) * len(problem.layers)), SpeedOptions(options.runs, 3, options.threads)
-        found += check_table(table, quantized, problem.layers, speed)
-        print(*(f"{case.network}: {case.error:+.1%}" for case in found[-2:]), sep="\n")
+        plain = QuantProblem(network, splits, quantizer="linear", budget=1.0, bits=(8, 8), name=name)
+        table = build_table(plain.network, plain.layers, options.table, layer_speed)
+        integers = QuantProblem(
+            network,
+            splits,
+            quantizer="linear",
+            budget={"latency": _BUDGET},
+            cost_table=options.table,
+            activations=8,
+            name=name,
+        )
+        for problem in (plain, integers):
+            quantized = problem.quantized(problem.project((8,) * len(problem.layers)))
+            speed = SpeedOptions(options.runs, 3, options.threads)
+            found += check_table(table, quantized, problem.layers, speed)
+            print(*(f"{case.network}: {case.error:+.1%}" for case in found[-2:]), sep="\n", flush=True)
     rows = [{name: v if isinstance(v, str) else f"{v:.4f}" for name, v in asdict(case).items()} for case in found]
     write_rows(options.results / "latency_check.csv", rows)
 

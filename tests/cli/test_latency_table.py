@@ -32,6 +32,20 @@ def test_a_table_is_built_and_checked(tmp_path: Path, capsys: pytest.CaptureFixt
     assert all(float(row["measured_ms"]) > 0 for row in rows)
 
 
+def test_a_table_is_checked_on_a_network_in_integers(tmp_path: Path) -> None:
+    table, results = tmp_path / "table.csv", tmp_path / "check.csv"
+    network = f"{OWN / 'branches.py'}:without_norm"
+    assert run_command("latency-table", ["--network", network, *QUICK, "--output", str(table)]) == 0
+    check = ("--check", str(table), "--activations", "8", "--results", str(results))
+    assert run_command("latency-table", ["--network", network, *QUICK, *check]) == 0
+    rows = read_rows(results)
+    assert [row["network"] for row in rows] == ["without_norm, float", "without_norm, 8-bit weights, 8-bit activations"]
+    layers = find_layers(importlib.import_module("branches").without_norm().eval(), (3, 16, 16))
+    predicted = CostTable.load(table).milliseconds(layers, (8,) * len(layers), 8)
+    assert float(rows[1]["predicted_ms"]) == pytest.approx(predicted, abs=1e-4)
+    assert float(rows[1]["measured_ms"]) > 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -39,6 +53,7 @@ def test_a_table_is_built_and_checked(tmp_path: Path, capsys: pytest.CaptureFixt
         (("--output", "table.txt"), r"output must end in .csv, got table.txt \(--output\)"),
         (("--output", "table.csv", "--runs", "0"), "runs must be at least 1, got 0"),
         (("--output", "table.csv", "--results", "r.csv"), "results are of a check: give check as well"),
+        (("--output", "table.csv", "--activations", "8"), "a table has both kinds of activations: give check as well"),
         (("--check", "none.csv"), "cannot read the cost table none.csv"),
         (("--check", "empty.csv"), r"empty.csv lacks milliseconds of \d layers, .*: stem .conv 8x3x3x3"),
     ],

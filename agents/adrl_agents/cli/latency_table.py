@@ -12,6 +12,7 @@ that the table has are left alone. --check runs whole networks and prints predic
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -37,6 +38,8 @@ class LatencyTableOptions:
     """The CSV file to write, or to add layers to."""
     check: Path | None = None
     """CSV file to check instead: run the whole networks, and print predicted beside measured milliseconds."""
+    activations: Literal["float", 8] = "float"
+    """Activations of the networks that are checked: float, or integers of 8 bits."""
     results: Path | None = None
     """CSV file for what the check prints."""
     image_size: int | None = None
@@ -58,6 +61,8 @@ class LatencyTableOptions:
             raise AdrlGymError(f"output must end in .csv, got {self.output}", parameter="output")
         if self.results is not None and self.check is None:
             raise AdrlGymError("results are of a check: give check as well", parameter="results")
+        if self.activations != "float" and self.check is None:
+            raise AdrlGymError("a table has both kinds of activations: give check as well", parameter="activations")
         for name in ("rounds", "runs", "threads", "image_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -73,7 +78,7 @@ def main(options: LatencyTableOptions) -> None:
     found: list[Prediction] = []
     table = None if options.check is None else CostTable.load(options.check)
     for name in options.network:
-        problem = _problem(load_network(name).with_output(picked_output(options.logits)), options.image_size)
+        problem = _problem(load_network(name).with_output(picked_output(options.logits)), options)
         if table is not None:
             speed = SpeedOptions(runs=options.rounds * options.runs, threads=options.threads)
             found += check_table(table, problem.quantized((8,) * len(problem.layers)), problem.layers, speed)
@@ -91,9 +96,13 @@ def main(options: LatencyTableOptions) -> None:
         write_rows(options.results, [dict(zip(header, row, strict=True)) for row in rows])
 
 
-def _problem(loaded: LoadedNetwork, image_size: int | None) -> QuantProblem:
+def _problem(loaded: LoadedNetwork, options: LatencyTableOptions) -> QuantProblem:
     """Return the network with its layers, on random images: times depend on neither."""
-    shape = loaded.preprocessing().shape if image_size is None else (3, image_size, image_size)
+    size = options.image_size
+    shape = loaded.preprocessing().shape if size is None else (3, size, size)
     images = torch.rand(2, *shape)  # (N, C, H, W)
     splits = own_splits([(images, torch.zeros(2, dtype=torch.long))])
-    return QuantProblem(loaded.network, splits, quantizer="linear", budget=1.0, bits=(8, 8), name=loaded.name)
+    network, name, activations = loaded.network, loaded.name, options.activations
+    return QuantProblem(
+        network, splits, quantizer="linear", budget=1.0, bits=(8, 8), name=name, activations=activations
+    )

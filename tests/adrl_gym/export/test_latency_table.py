@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -12,9 +13,10 @@ from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.costs import CostTable
 from adrl_gym.datasets import own_splits
 from adrl_gym.export import LayerSpeedOptions, build_table, layer_speed
+from adrl_gym.export.layer_graphs import layer_model
 from adrl_gym.export.layer_speed import measure_layers, widths_measured
 from adrl_gym.files import write_whole
-from adrl_gym.layers import find_layers
+from adrl_gym.layers import LayerSpec, find_layers
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 QUICK = LayerSpeedOptions(rounds=2, runs=2)
@@ -85,3 +87,19 @@ def test_layers_that_are_not_measured_are_named() -> None:
 
 def test_the_processor_has_a_name(tmp_path: Path) -> None:
     assert layer_speed.processor_name().strip()
+
+
+def test_float_layers_are_measured_with_the_clamp_that_follows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU6(), nn.Conv2d(4, 4, 3), nn.ReLU()).eval()
+    models: dict[str, onnx.ModelProto] = {}
+
+    def keep(layer: LayerSpec, module: nn.Module, bits: int, clamped: bool) -> bytes:
+        content = layer_model(layer, module, bits, clamped)
+        models.setdefault(f"{layer.name} {bits}", onnx.load_from_string(content))
+        return content
+
+    monkeypatch.setattr(layer_speed, "layer_model", keep)
+    rows = measure_layers(network, find_layers(network, (3, 6, 6)), QUICK)
+    assert all(row.milliseconds > 0 for row in rows)
+    last = {name: model.graph.node[-1].op_type for name, model in models.items() if name.endswith("32")}
+    assert last == {"0 32": "Clip", "2 32": "Relu"}
