@@ -30,8 +30,10 @@ def made_table(layers: Sequence[LayerSpec], path: Path) -> Path:
     return path
 
 
-def made_budget(layers: Sequence[LayerSpec], kinds: Sequence[str], table: Path, max_bits: int = 8) -> dict[str, float]:
-    """Limits at four tenths of the way from all layers at 1 bit to all at ``max_bits``."""
+def made_budget(
+    layers: Sequence[LayerSpec], kinds: Sequence[str], table: Path, max_bits: int = 8, min_bits: int = 1
+) -> dict[str, float]:
+    """Limits at four tenths of the way from all layers at ``min_bits`` to all at ``max_bits``."""
     costs = [cost_of(kind, layers, [32] * len(layers), CostTable.load(table)) for kind in kinds]
-    least, most = ([cost.ratio([b] * len(layers)) for cost in costs] for b in (1, max_bits))
+    least, most = ([cost.ratio([b] * len(layers)) for cost in costs] for b in (min_bits, max_bits))
     return {kind: 0.6 * low + 0.4 * high for kind, low, high in zip(kinds, least, most, strict=True)}
