@@ -63,6 +63,7 @@ full() {
     "$python" -m benchmarks.experiments.paired_test --data-root "$data"         # paired.csv
     "$python" -m benchmarks.experiments.parity --data-root "$data"       # equality.csv
     "$python" -m benchmarks.experiments.networks                                # networks.csv
+    "$python" -m benchmarks.searches.untrained                                  # untrained.csv
     "$python" -m benchmarks.searches.sensitivity --data-root "$data" ${IMAGENET:+--imagenet "$IMAGENET"} # sensitivity.csv
     once depth "$python" -m benchmarks.searches.depth                                 # depth.csv
     if [ -d "${IMAGENET:-}" ]; then # a folder of images with one folder a class, or train/ and val/ with those

@@ -245,3 +245,11 @@ def test_the_table_of_refits_tells_rows_of_the_earlier_refit_apart(tmp_path: Pat
         writer.writerows(rows)
     table = script("benchmarks.report").refit_table(tmp_path)
     assert "| 88.00 (88.00 to 88.00) | 88.00 (88.00 to 88.00) (earlier refit, 256 images) | 91.00 | 12 |" in table
+
+
+def test_rows_of_exported_files_replace_those_of_the_same_file() -> None:
+    with_replaced = script("benchmarks.experiments.exported_files").with_replaced
+    key = {"network": "resnet20", "quantizer": "gptq", "bits": "2 2"}
+    there = [{**key, "format": form, "file_bytes": "9"} for form in ("packed", "onnx")]
+    new = [{**key, "format": "packed", "file_bytes": 5}, {**key, "bits": "1 1", "format": "packed", "file_bytes": 4}]
+    assert with_replaced(there, new) == [new[0], there[1], new[1]]
