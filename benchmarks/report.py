@@ -21,6 +21,7 @@ from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.harness.suites import PAPER
 from benchmarks.reporting.activation_tables import activations_table
 from benchmarks.reporting.cluster_tables import scaling_table, sweep_table
+from benchmarks.reporting.hardware_tables import latency_table, runtime_table
 from benchmarks.reporting.imagenet_tables import imagenet_table
 from benchmarks.reporting.network_tables import exceptions_table, networks_table
 from benchmarks.reporting.settings import Results
@@ -201,10 +202,16 @@ def from_rows(make: Callable[[Results], str]) -> Callable[[Path], str]:
 
 Tables = dict[str, Callable[[Path], str]]
 PAGE = _ROOT / "docs" / "evaluation.md"
-MEASURED: Tables = {"datafree": datafree, "export": export_table, "refit": refit_table, "speed": speed}
+MEASURED: Tables = {
+    "datafree": datafree,
+    "export": export_table,
+    "refit": refit_table,
+    "runtime": runtime_table,
+    "speed": speed,
+}
 TABLES: dict[Path, Tables] = {
     _ROOT / "README.md": {"comparison": comparison_table},
-    _ROOT / "docs" / "results.md": {"comparison": comparison_table, **MEASURED},
+    _ROOT / "docs" / "results.md": {"comparison": comparison_table, "runtime": runtime_table, **MEASURED},
     _ROOT / "docs" / "agents.md": {"ablations": from_rows(EVALUATION["ablations"])},
     PAGE: {
         **{name: from_rows(make) for name, make in EVALUATION.items()},
@@ -212,6 +219,7 @@ TABLES: dict[Path, Tables] = {
     },
     _ROOT / "docs" / "finetuning.md": {"finetuning": finetuning},
     _ROOT / "docs" / "howto" / "activations.md": {"activations": activations_table},
+    _ROOT / "docs" / "howto" / "hardware-budget.md": {"latency": latency_table},
     _ROOT / "docs" / "howto" / "imagenet.md": {"imagenet": imagenet_table},
     _ROOT / "docs" / "howto" / "many-machines.md": {"sweep": sweep_table, "scaling": scaling_table},
     _ROOT / "docs" / "networks.md": {"networks": networks_table, "network-exceptions": exceptions_table},

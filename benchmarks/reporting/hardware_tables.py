@@ -1,0 +1,43 @@
+"""The tables of runtime.csv and latency_check.csv: speed of exported files, and predictions of latency."""
+
+from pathlib import Path
+
+from benchmarks.harness.csv_file import read_rows
+from benchmarks.reporting.table_format import markdown
+
+_NAMES = {
+    "mobilenet_v2": "MobileNetV2",
+    "resnet18": "ResNet18",
+    "efficientnet_lite1": "EfficientNet-Lite1",
+    "resnet20": "ResNet20",
+}
+
+
+def runtime_table(results: Path) -> str:
+    """Return a row for each network, batch, threads and weight bits: milliseconds in float and in integers."""
+    header = ["network", "batch", "threads", "weight bits", "float ms", "integer ms", "times as fast", "times smaller"]
+    lines = [
+        [
+            _NAMES[row["network"]],
+            row["batch"],
+            row["threads"],
+            row["weight_bits"],
+            f"{float(row['float_ms']):.2f}",
+            f"{float(row['quantized_ms']):.2f}",
+            f"{float(row['speedup']):.2f}",
+            f"{int(row['float_bytes']) / int(row['file_bytes']):.2f}",
+        ]
+        for row in read_rows(results / "runtime.csv")
+    ]
+    return markdown(header, lines)
+
+
+def latency_table(results: Path) -> str:
+    """Return a row for each network: predicted and measured milliseconds, and the prediction's error in percent."""
+    lines = []
+    for row in read_rows(results / "latency_check.csv"):
+        name, _, bits = row["network"].partition(", ")
+        predicted, measured = float(row["predicted_ms"]), float(row["measured_ms"])
+        error = f"{100 * (predicted / measured - 1):+.1f}"
+        lines.append([_NAMES[name], bits, f"{predicted:.3f}", f"{measured:.3f}", error])
+    return markdown(["network", "bits", "predicted ms", "measured ms", "error in %"], lines)
