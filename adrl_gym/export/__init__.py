@@ -1,6 +1,5 @@
 """Files of quantized networks: packed safetensors and ONNX."""
 
-from adrl_gym.export.half import half_precision
 from adrl_gym.export.latency_table import Prediction, build_table, check_table
 from adrl_gym.export.layer_speed import LayerSpeedOptions, processor_name
 from adrl_gym.export.onnx_file import save_onnx
@@ -9,6 +8,7 @@ from adrl_gym.export.onnx_integer_file import save_integer_onnx
 from adrl_gym.export.onnx_speed import Speed, SpeedOptions, compare_speed
 from adrl_gym.export.onnx_weights import Opset
 from adrl_gym.export.packed import load_packed, read_packed, save_packed
+from adrl_gym.export.packing.half import half_precision
 from adrl_gym.export.sizes import ExportSizes
 
 __all__ = [

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adrl_gym.export.bitpack import pack
 from adrl_gym.export.extras import import_extra
 from adrl_gym.export.onnx_trace import Operators
 from adrl_gym.export.onnx_weights import INTEGERS, Opset, stored_bits
+from adrl_gym.export.packing.bitpack import pack
 from adrl_gym.quantization import ON_GRID, IntegerLayer
 
 _GRIDS = ("QuantizeLinear", "DequantizeLinear")

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from adrl_gym.costs import weight_bits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.export.bitpack import pack, packed_size
 from adrl_gym.export.extras import import_extra
+from adrl_gym.export.packing.bitpack import pack, packed_size
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.quantization import CodedWeight
 

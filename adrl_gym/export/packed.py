@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from adrl_gym.bits import BitConfig
 from adrl_gym.costs import weight_bits
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.export.bitpack import packed_size
-from adrl_gym.export.deflate import FIXED, code, decode, deflate, inflate
-from adrl_gym.export.half import is_half
+from adrl_gym.export.packing.bitpack import packed_size
+from adrl_gym.export.packing.deflate import FIXED, code, decode, deflate, inflate
+from adrl_gym.export.packing.half import is_half
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
 from adrl_gym.layers import ActivationGrid, is_quantizable, set_input_grid, with_linear_attention

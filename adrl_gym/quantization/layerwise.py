@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from torch import Tensor, nn
 
+from adrl_gym.devices import release_freed_memory
 from adrl_gym.layers import LayerSpec, QuantizedParams, own_params, quantizable
-from adrl_gym.memory import release_freed_memory
 from adrl_gym.progress import tracked
 from adrl_gym.quantization.base import Quantizer, check_finite
 from adrl_gym.quantization.bias_correction import bias_correction as correction

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from adrl_gym.bits import Bits
+from adrl_gym.devices import release_freed_memory
 from adrl_gym.graph import fast_layout
-from adrl_gym.memory import release_freed_memory
 from adrl_gym.problem import QuantProblem
 from adrl_gym.progress import bar
 from adrl_gym.sensitivity.expansion import Expansion, fisher_vectors

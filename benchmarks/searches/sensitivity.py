@@ -44,7 +44,7 @@ class Options:
     """Folder of sensitivity.csv."""
 
 
-def compare(problem: QuantProblem, images: int) -> Iterator[dict[str, object]]:
+def table_rows(problem: QuantProblem, images: int) -> Iterator[dict[str, object]]:
     """Yield a row for each bit-width, and one for all."""
     costs, passes = {}, {}
     for kind in ("gradient", "measured"):
@@ -95,7 +95,7 @@ def main(options: Options) -> None:
             rows: list[Mapping[str, object]] = [*read_rows(file)]
             if any((row["network"], row["quantizer"]) == (network, quantizer) for row in rows):
                 continue
-            found = [{**row, "network": network} for row in compare(make(quantizer), images)]
+            found = [{**row, "network": network} for row in table_rows(make(quantizer), images)]
             print(*found[0].values(), flush=True)
             write_rows(file, [*rows, *found])
 

@@ -20,8 +20,8 @@ from adrl_agents.cli import run as run_command
 from adrl_agents.options import Options
 from adrl_agents.postprocess.run import RunOptions, load_run
 from adrl_agents.runs.result import SearchResult
-from adrl_gym.export.half import half_precision
 from adrl_gym.export.packed import load_packed
+from adrl_gym.export.packing.half import half_precision
 from adrl_gym.models.named import load_network
 from commands import ROOT
 

@@ -10,7 +10,7 @@ import zlib
 import torch
 from torch import Tensor
 
-from adrl_gym.export.bitpack import pack, packed_size, unpack
+from adrl_gym.export.packing.bitpack import pack, packed_size, unpack
 
 FIXED, PACKED, BYTES = "", "deflate", "deflate8"  # how codes are stored; the layout of the file has these words
 _STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY)

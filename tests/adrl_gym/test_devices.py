@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adrl_gym.memory import release_freed_memory
+from adrl_gym.devices import release_freed_memory
 
 
 def resident() -> int:

@@ -1,0 +1,1 @@
+"""Codes and numbers of packed files in few bytes."""
