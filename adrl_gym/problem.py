@@ -56,6 +56,7 @@ class QuantProblem(QuantizedSpace):
             ``QuantizedSpace``.
         unquantized: one line on weights that stay float; ``None`` if there are none.
         images, images_hash: number of search images, and content hash of them and their labels.
+        sensitivity: costs of each searched layer alone ``(n, widths)``, once a search has them; for pictures.
         slice_size, most_evaluations: images that run at a time; limit of ``evaluations`` that a search sets itself.
 
     Raises:
@@ -104,6 +105,7 @@ class QuantProblem(QuantizedSpace):
         )
         self.slice_size = self._evaluation.slice_size
         self.most_evaluations, self._charged = math.inf, 0.0
+        self.sensitivity: np.ndarray | None = None
 
     @property
     def evaluations(self) -> float:

@@ -75,7 +75,7 @@ def benchmark_scripts(scripts: None) -> Iterator[None]:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make searches write empty pictures: drawing them takes three quarters of a tiny search."""
-    for draw in ("draw_bits", "draw_curve"):
+    for draw in ("draw_bits", "draw_curve", "draw_sensitivity"):
         monkeypatch.setattr(f"adrl_agents.search.logger.{draw}", lambda *_: None)
     monkeypatch.setattr("adrl_agents.runs.RunFolder.save_picture", lambda _, path, figure: path.touch())
 

@@ -89,6 +89,7 @@ class MeasuredTables:
         if self._alone is None:
             costs = measure_sensitivity(self._problem, self._score, self._images, most=self._most)
             self._alone = SensitivityTable.of(self._problem, costs)
+            self._problem.sensitivity = self._alone.costs
         return self._alone
 
     def around(self, bits: Sequence[int], images: int) -> "MeasuredSurrogate":
@@ -129,6 +130,7 @@ class GradientTables:
         self._sources: dict[int, GradientSensitivity] = {}  # by the number of images
         expansion = self._source(images).expand(problem.with_fixed([None] * len(problem.searchable)))
         self._alone = SensitivityTable.of(problem, expansion.costs())
+        problem.sensitivity = self._alone.costs
 
     def alone(self) -> SensitivityTable:
         """See ``TableSource``; no interactions, which mislead so far from where few bits lead to."""

@@ -18,7 +18,7 @@ from commands import ROOT, arguments
 
 pytestmark = pytest.mark.usefixtures("scripts")
 
-FILES = {"result.json", "episodes.csv", "agent.zip", "bits.png", "curve.png"}
+FILES = {"result.json", "episodes.csv", "agent.zip", "bits.png", "curve.png", "sensitivity.png"}
 
 
 def test_ctrl_c_keeps_the_result_so_far(tmp_path: Path) -> None:

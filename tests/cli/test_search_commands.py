@@ -16,7 +16,7 @@ from commands import arguments, run_script, search_with
 
 pytestmark = pytest.mark.usefixtures("scripts")
 
-FILES = {"result.json", "episodes.csv", "agent.zip", "bits.png", "curve.png"}
+FILES = {"result.json", "episodes.csv", "agent.zip", "bits.png", "curve.png", "sensitivity.png"}
 
 
 def test_a_run_leaves_its_folder_and_prints_the_bits(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ PROGRAM = (
     "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 )
 OPTIONS = ["--env-id", "adrl_gym/CifarNet-Cifar10-v0", "--data", "data-free", "--images", "64", "--budget", "0.1"]
-NAMES = {"result.json", "episodes.csv", "agent.zip", "bits.png", "curve.png"}
+NAMES = {"result.json", "episodes.csv", "agent.zip", "bits.png", "curve.png", "sensitivity.png"}
 
 
 @pytest.mark.parametrize("phase", ["quantizing", "sensitivity from gradients", "search"])

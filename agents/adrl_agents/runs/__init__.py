@@ -4,6 +4,7 @@ from adrl_agents.runs.best import Best, rank
 from adrl_agents.runs.checkpoint import DAMAGED, Progress, load_agent, read_agent, save_agent
 from adrl_agents.runs.csv_file import Row, read_rows, write_rows
 from adrl_agents.runs.folder import LIMITS, RunFolder
+from adrl_agents.runs.heat_map import draw_sensitivity
 from adrl_agents.runs.history import Episode, load_history
 from adrl_agents.runs.plots import BLUE, GREY, RED, clean, draw_bits, draw_curve, png, title
 from adrl_agents.runs.provenance import git_commit, package_versions
@@ -27,6 +28,7 @@ __all__ = [
     "clean",
     "draw_bits",
     "draw_curve",
+    "draw_sensitivity",
     "git_commit",
     "load_agent",
     "load_history",

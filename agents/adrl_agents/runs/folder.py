@@ -19,7 +19,7 @@ FREE = ("device", *LIMITS)  # options that may change on resume
 
 
 class RunFolder:
-    """Files of one run: ``result.json``, ``episodes.csv``, ``agent.zip``, ``bits.png``, ``curve.png``."""
+    """Files of one run: ``result.json``, ``episodes.csv``, and some of agent and pictures."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,6 +28,7 @@ class RunFolder:
         self.agent = path / "agent.zip"
         self.bits = path / "bits.png"
         self.curve = path / "curve.png"
+        self.sensitivity = path / "sensitivity.png"
 
     def claim(self, agent: str, options: dict[str, Any], resume: bool) -> SearchResult | None:
         """Make the folder ready for a run; with ``resume``, give the result so far, if there is any.
@@ -42,7 +43,7 @@ class RunFolder:
         """
         self._check_writable()
         if not self.result.exists():
-            if strangers := [p.name for p in (self.history, self.agent, self.bits, self.curve) if p.exists()]:
+            if strangers := [p.name for p in self._others if p.exists()]:
                 raise AdrlGymError(
                     f"{self.path} holds {', '.join(strangers)} but no result.json, so it is of no known run; "
                     "choose another --output"
@@ -93,6 +94,11 @@ class RunFolder:
     def save_picture(self, path: Path, figure: Figure) -> None:
         """Replace one of the pictures."""
         write_whole(path, png(figure))
+
+    @property
+    def _others(self) -> tuple[Path, ...]:
+        """Return the files beside the result."""
+        return self.history, self.agent, self.bits, self.curve, self.sensitivity
 
     def _check_writable(self) -> None:
         probe = self.path / ".writable"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from adrl_agents import interrupts
-from adrl_agents.runs import Episode, RunFolder, SearchResult, Status, draw_bits, draw_curve
+from adrl_agents.runs import Episode, RunFolder, SearchResult, Status, draw_bits, draw_curve, draw_sensitivity
 from adrl_agents.search.state import SearchState
 from adrl_gym.evaluation import Metrics
 from adrl_gym.progress import Bar, bar
@@ -96,6 +96,12 @@ class RunLogger:
         folder.save_result(result, record.history)
         folder.save_picture(folder.bits, draw_bits(result))
         folder.save_picture(folder.curve, draw_curve(result, record.episodes))
+        problem = record.problem
+        if problem.sensitivity is not None and record.best is not None:
+            names = [problem.describe(place) for place in problem.searchable]
+            chosen = [record.best.bits[place] for place in problem.searchable]
+            drawn = draw_sensitivity(result, problem.sensitivity, names, chosen, problem.min_bits)
+            folder.save_picture(folder.sensitivity, drawn)
         return result
 
     def close(self) -> None:

@@ -158,6 +158,7 @@ def test_the_command_line_leaves_a_run_like_the_agents_do(tmp_path: Path) -> Non
         "episodes.csv",
         "bits.png",
         "curve.png",
+        "sensitivity.png",
     }
     result = SearchResult.load(tmp_path / "run" / "result.json")
     assert (result.agent, result.status, result.episodes) == ("ip", "finished", 1)

@@ -74,7 +74,7 @@ def test_a_run_answers_for_another_budget_and_says_what_it_evaluated(run: Path, 
     assert (done.returncode, done.stderr) == (0, "")
     assert content(run) == before
     output = run.parent / "Tiny-from-adrl-0.08-s0"
-    assert set(content(output)) == {"result.json", "episodes.csv", "bits.png", "curve.png"}
+    assert set(content(output)) == {"result.json", "episodes.csv", "bits.png", "curve.png", "sensitivity.png"}
     result = SearchResult.load(output / "result.json")
     assert (result.agent, result.status, result.options["from"]) == ("from-adrl", "finished", str(run))
     assert result.size_ratio <= 0.08 == result.options["budget"]
