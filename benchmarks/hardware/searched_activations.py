@@ -37,9 +37,9 @@ class Options:
     budgets: tuple[int, ...] = (64, 100)
     """Bit operations in 32 x 32 bits over those allowed."""
     agents: tuple[str, ...] = ("uniform", "ip", "adrl", "haq")
-    """What to run."""
+    """Agents and searches to run."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Of ADRL and HAQ."""
+    """Seeds of ADRL and HAQ."""
     haq_episodes: int = 300
     """Episodes of HAQ."""
     adrl_episodes: int = 60
