@@ -108,7 +108,7 @@ def test_the_command_line_writes_all_files_and_says_what_it_gained(run: Path, pi
     there = check_files(run, pictures)
     rows = log(run)
     on_test = ["test_accuracy", "test_agreement", "test_kl", "test_loss"]
-    assert list(rows[0]) == ["epoch", "learning_rate", "loss", "search_accuracy", *on_test]
+    assert list(rows[0]) == ["epoch", "learning_rate", "loss", "search_accuracy", *on_test, "search_kl"]
     assert len(rows) == 4
     assert rows[0]["loss"] == ""
     report = json.loads((run / "finetune.json").read_text())

@@ -64,10 +64,10 @@ def test_a_search_with_the_recipe_refit_measures_refitted_networks(
     assert result.search_agreement == pytest.approx(there.problem.measure(network).agreement)
     assert result.evaluations == 3, "one pass for each configuration"
 
-    assert export(refitted, "--format", "packed") == 0
+    assert export(refitted, "--format", "packed", "--no-half") == 0
     assert "(refit weights)" in capsys.readouterr().out
     assert torch.equal(logits(load_packed(refitted / "packed.safetensors", tiny.Tiny())), logits(network))
-    assert export(refitted, "--format", "packed", "--recipe", "direct") == 0
+    assert export(refitted, "--format", "packed", "--no-half", "--recipe", "direct") == 0
     independent = there.problem.quantized(there.bits.bits, calibration="independent")
     assert torch.equal(logits(load_packed(refitted / "packed.safetensors", tiny.Tiny())), logits(independent))
 

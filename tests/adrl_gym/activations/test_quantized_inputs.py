@@ -141,7 +141,7 @@ def test_packed_files_hold_the_grids(tmp_path: Path) -> None:
     save_packed(tmp_path / "plain", problem(made()).quantized((4, 4, 4)))
     with safe_open(tmp_path / "plain", "pt") as file:
         metadata = json.loads(file.metadata()["adrl_gym"])
-    assert metadata["version"] == 1
+    assert metadata["version"] == 3
     assert "inputs" not in metadata
 
 
