@@ -75,7 +75,7 @@ def search_variants(images: Path) -> dict[str, Timed]:
     """Return the seconds of one search, which only measures configurations, on one and on two workers."""
     network = "benchmarks/searches/efficientnet.py:efficientnet_lite1"
     problem = ("--network", network, "--data-root", images, "--images", 256, "--quantizer", "linear")
-    search = ("search", "--method", "random", "--episodes", 16, "--cache", "none", "--activation-gib", 0)
+    search = ("search", "--method", "random", "--episodes", 40, "--cache", "none", "--activation-gib", 0)
 
     def run(folder: Path, workers: int) -> float:
         timed(begin_command(*search, *problem, "--output", folder, "--workers", workers))
