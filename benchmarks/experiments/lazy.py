@@ -1,11 +1,12 @@
-"""Time refit, export and quantization of AlexNet beside an earlier commit, which has none of their shortcuts.
+"""Time AlexNet's search, refit, export and quantization beside an earlier commit, which has none of their shortcuts.
 
     git worktree add runs/before f9102ae
     python -m benchmarks.experiments.lazy --before runs/before
 
 AlexNet has random weights and random images here: the work is the same, and no accuracy is told. The earlier commit
-makes the run (uniform bits), and then both commits refit and export it, in turns. Quantization is that of all layers
-at 1 to 8 bits. On a machine that others load too, CPU seconds say more than seconds, best with OMP_NUM_THREADS=1.
+makes the run (uniform bits), and then both commits refit and export it, in turns. The search is ADRL's with five
+episodes. Quantization is that of all layers at 1 to 8 bits. On a machine that others load too, CPU seconds say more
+than seconds, best with OMP_NUM_THREADS=1.
 """
 
 import os
@@ -13,6 +14,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,7 @@ from benchmarks.harness.csv_file import read_rows, write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _CLASSES = 10
-_Command = Literal["quantize", "refit", "export"]
+_Command = Literal["quantize", "search", "refit", "export"]
 _FACTORY = f"""import torch
 from torchvision.models import alexnet
 
@@ -69,9 +71,9 @@ class Options:
     before: Path
     """Checkout of the earlier commit."""
     images: int = 32
-    """Search images."""
-    quantized_images: int = 250
-    """Images of the quantization at 1 to 8 bits."""
+    """Search images of the run that is refitted and exported."""
+    searched_images: int = 250
+    """Images of the search, and of the quantization at 1 to 8 bits."""
     commands: tuple[_Command, ...] = get_args(_Command)
     """Commands to time; rows of other commands stay."""
     repeats: int = 3
@@ -99,6 +101,17 @@ def _cost(checkout: Path, program: Path | str, arguments: list[str]) -> Cost:
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": path})
     seconds, total = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     return Cost(seconds, total.ru_utime + total.ru_stime - used.ru_utime - used.ru_stime)
+
+
+def _turn(before: Path, now: Path, program: Path | str, arguments: list[str], work: Path) -> tuple[Cost, Cost]:
+    """Return the costs of a program in both commits, of which neither keeps results for the other."""
+    if program != "train_adrl":
+        return _cost(before, program, arguments), _cost(now, program, arguments)
+    costs = []
+    for checkout, keep in ((before, "--memo"), (now, "--cache")):
+        with tempfile.TemporaryDirectory(dir=work) as folder:
+            costs.append(_cost(checkout, program, [*arguments, keep, "none", "--output", str(Path(folder) / "run")]))
+    return costs[0], costs[1]
 
 
 def _row(name: str, images: int, turns: list[tuple[Cost, Cost]]) -> dict[str, object]:
@@ -129,21 +142,25 @@ def main(options: Options) -> None:
     work.mkdir(parents=True, exist_ok=True)
     (work / "network.py").write_text(_FACTORY)
     _make_images(work / "images", options.images)
+    _make_images(work / "searched", options.searched_images)
     data, run = ["--data-root", str(work / "images")], work / "run"
+    network = ["--network", f"{work / 'network.py'}:make", "--budget", "0.125"]
     (work / "quantize.py").write_text(_QUANTIZE)
     if not (run / "result.json").exists():
-        network = ["--network", f"{work / 'network.py'}:make", "--images", str(options.images), "--budget", "0.125"]
-        _cost(before, "search", ["--method", "uniform", *network, *data, "--memo", "none", "--output", str(run)])
+        uniform = ["--method", "uniform", "--images", str(options.images), "--memo", "none", "--output", str(run)]
+        _cost(before, "search", [*uniform, *network, *data])
+    searched = ["--data-root", str(work / "searched"), "--images", str(options.searched_images), "--episodes", "5"]
     programs: dict[_Command, tuple[Path | str, list[str]]] = {
-        "quantize": (work / "quantize.py", [str(options.quantized_images)]),
+        "quantize": (work / "quantize.py", [str(options.searched_images)]),
+        "search": ("train_adrl", [*network, *searched]),
         "refit": ("refit", [str(run), *data]),
         "export": ("export", [str(run), "--format", "packed", "--recipe", "direct", *data]),
     }
     file = options.results / "lazy.csv"
     rows = {row["command"]: dict[str, object](row) for row in read_rows(file)}
     for name in options.commands:
-        turns = [(_cost(before, *programs[name]), _cost(now, *programs[name])) for _ in range(options.repeats)]
-        rows[name] = _row(name, options.quantized_images if name == "quantize" else options.images, turns)
+        turns = [_turn(before, now, *programs[name], work) for _ in range(options.repeats)]
+        rows[name] = _row(name, options.searched_images if name in ("quantize", "search") else options.images, turns)
         print(rows[name], flush=True)
         write_rows(file, rows.values())
 
