@@ -21,7 +21,7 @@ from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.harness.suites import PAPER
 from benchmarks.reporting.activation_tables import activations_table
 from benchmarks.reporting.cluster_tables import scaling_table, sweep_table
-from benchmarks.reporting.hardware_tables import latency_table, runtime_table
+from benchmarks.reporting.hardware_tables import latency_table, linear_table, runtime_table
 from benchmarks.reporting.imagenet_tables import imagenet_table
 from benchmarks.reporting.network_tables import exceptions_table, networks_table
 from benchmarks.reporting.settings import Results
@@ -207,6 +207,7 @@ MEASURED: Tables = {
     "export": export_table,
     "refit": refit_table,
     "runtime": runtime_table,
+    "linear": linear_table,
     "speed": speed,
 }
 TABLES: dict[Path, Tables] = {

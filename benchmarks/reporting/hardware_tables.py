@@ -1,4 +1,4 @@
-"""The tables of runtime.csv and latency_check.csv: speed of exported files, and predictions of latency."""
+"""The tables of runtime.csv, linear_layers.csv and latency_check.csv: exported files, and predictions of latency."""
 
 from pathlib import Path
 
@@ -10,6 +10,8 @@ _NAMES = {
     "resnet18": "ResNet18",
     "efficientnet_lite1": "EfficientNet-Lite1",
     "resnet20": "ResNet20",
+    "alexnet": "AlexNet",
+    "vit_b_16": "ViT-B/16",
 }
 
 
@@ -29,6 +31,20 @@ def runtime_table(results: Path) -> str:
         ]
         for row in read_rows(results / "runtime.csv")
     ]
+    return markdown(header, lines)
+
+
+def linear_table(results: Path) -> str:
+    """Return a row for each network, width and threads: the speed with float linear layers, and with packed ones."""
+    rows = read_rows(results / "linear_layers.csv")
+    packed = {(row["network"], row["bits"], row["threads"]): row for row in rows if row["linear"] == "nbits"}
+    lines = []
+    for row in (row for row in rows if row["linear"] == "float"):
+        other = packed[row["network"], row["bits"], row["threads"]]
+        sizes = [f"{int(which['float_bytes']) / int(which['file_bytes']):.2f}" for which in (row, other)]
+        speeds = [f"{float(which['speedup']):.2f}" for which in (row, other)]
+        lines.append([_NAMES[row["network"]], row["bits"], row["threads"], *speeds, other["packed_layers"], *sizes])
+    header = ["network", "bits", "threads", "speed", "with `nbits`", "layers packed", "times smaller", "with `nbits`"]
     return markdown(header, lines)
 
 

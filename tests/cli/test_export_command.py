@@ -106,6 +106,32 @@ def test_activations_of_8_bits_are_calibrated_at_export(
     assert "QuantizeLinear" in {node.op_type for node in onnx.load(run / "network.onnx").graph.node}
 
 
+def test_linear_layers_of_onnxruntime_are_named(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("adrl_gym.export.onnx_linear._GAIN", 0.0)
+    assert export(monkeypatch, run, "--format", "onnx", "--linear", "nbits") == 0
+    assert "\nMatMulNBits computes: fc1, fc2\nspeed: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("packed",), "error: --linear is for --format onnx: leave it out"),
+        (("onnx", "--activations", 8), "error: --linear nbits is for float activations: "),
+    ],
+)
+def test_linear_layers_of_onnxruntime_are_for_onnx_files_in_float(
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[object, ...],
+    message: str,
+) -> None:
+    assert export(monkeypatch, run, "--linear", "nbits", "--format", *arguments) == 2
+    assert capsys.readouterr().err.startswith(message)
+
+
 def test_activations_are_for_onnx_files(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,10 +12,12 @@ from adrl_agents.postprocess import Recipe, RunOptions, load_run, quantized_netw
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export import (
     ExportSizes,
+    LinearLayers,
     Opset,
     compare_speed,
     half_precision,
     integer_operators,
+    packed_layers,
     save_integer_onnx,
     save_onnx,
     save_packed,
@@ -40,6 +42,9 @@ class ExportOptions(RunOptions):
     opset: Opset | None = None
     """Opset of the ONNX file: 21, or 25, in which 1 and 2 bits take 2 bits instead of 4. Without it, 25 where a layer
     has so few bits and the installed onnxruntime reads such a file, else 21."""
+    linear: LinearLayers = "float"
+    """Linear layers of the ONNX file: float, as any runtime reads them, or nbits, which lets onnxruntime's MatMulNBits
+    compute those that it computes faster on this machine, with inputs rounded to 8 bits."""
     half: bool = True
     """Store scales, biases and norms of a packed file in float16, where the predictions on the search images stay."""
     output: Path | None = None
@@ -53,6 +58,8 @@ def main(options: ExportOptions) -> ExportSizes:
     """One file from one run."""
     if options.format == "packed" and options.activations is not None:
         raise AdrlGymError("--activations is for --format onnx: a packed file holds what the search had; leave it out")
+    if options.linear == "nbits" and options.format == "packed":
+        raise AdrlGymError("--linear is for --format onnx: leave it out")
     run = load_run(options)
     problem, file = run.problem, options.output or run.folder.path / _FILES[options.format]
     network, recipe, why = quantized_network(run, options.recipe)
@@ -67,12 +74,18 @@ def main(options: ExportOptions) -> ExportSizes:
         return sizes
     images = problem.splits.search.images
     integers = bool(input_grids(network.network)) if options.activations is None else options.activations == 8
+    if integers and options.linear == "nbits":
+        raise AdrlGymError("--linear nbits is for float activations: add --activations float, or leave it out")
     with tempfile.TemporaryDirectory() as temporary:
         float_file = Path(temporary) / "float.onnx"
-        save = save_integer_onnx if integers else save_onnx
-        sizes = save(file, network, images, options.opset, float_file)
+        if integers:
+            sizes = save_integer_onnx(file, network, images, options.opset, float_file)
+        else:
+            sizes = save_onnx(file, network, images, options.opset, float_file, options.linear)
         print(f"{file} ({recipe} weights{', activations of 8 bits' if integers else ''}): {sizes}")
         if integers:
             print(integer_operators(file))
+        if options.linear == "nbits":
+            print(f"MatMulNBits computes: {', '.join(packed_layers(file)) or 'no layer, as none was faster'}")
         print(f"speed: {compare_speed(float_file, file, images[:1])}")
     return sizes
