@@ -82,4 +82,4 @@ def nested_step(step: Tensor, bits: int) -> Tensor:
 
 def nonzero(divisor: Tensor) -> Tensor:
     """``divisor`` with ones for its zeros, where the dividend is zero too."""
-    return torch.where(divisor == 0, torch.ones_like(divisor), divisor)
+    return divisor.masked_fill(divisor == 0, 1)

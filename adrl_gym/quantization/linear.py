@@ -17,9 +17,10 @@ from adrl_gym.quantization.grid import code_range, nested_step, nonzero, offset,
 from adrl_gym.quantization.shortcuts import Gram, PossiblePeaks, best_peak_level
 
 _TURNS = 4
-# Weights searched at a time, so that they and their roundings stay in a core's cache. From 2^15 elements on, PyTorch
-# would divide each of many short operations among threads, and they would wait for each other on a busy machine.
-_IN_CACHE = 2**15 - 1
+# Weights searched at a time: fewer, and threads wait for Python's lock between short operations; more leave the cache.
+_AT_ONCE = 2**18
+# Below, PyTorch divides no operation among threads, which would wait for each other on a busy machine.
+_UNDIVIDED = 2**15
 _NOISE = 1e-12  # of a row's sum of squares: what float32 can make of an error of zero
 
 
@@ -68,7 +69,8 @@ def least_error_steps(weight: Tensor, highest: int, importance: Tensor | None = 
     """
     if importance is None:
         importance = weight.new_ones(()).expand_as(weight)
-    rows = max(1, _IN_CACHE // weight.shape[1])
+    threads = torch.get_num_threads()
+    rows = max(1, min(_AT_ONCE // weight.shape[1], -(-len(weight) // threads)))
     peaks = PossiblePeaks(highest, weight, importance)
     parts = [slice(start, start + rows) for start in range(0, len(weight), rows)]
 
@@ -76,9 +78,8 @@ def least_error_steps(weight: Tensor, highest: int, importance: Tensor | None = 
     def steps(part: slice) -> Tensor:
         return _Rows(weight[part], importance[part]).steps(peaks.of(part))  # (highest, rows, 1)
 
-    if len(parts) == 1:
+    if len(parts) == 1 and weight.numel() < _UNDIVIDED:
         return steps(parts[0])
-    threads = torch.get_num_threads()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         return torch.cat(list(pool.map(steps, parts)), dim=1)
 

@@ -67,6 +67,7 @@ class GradientSensitivity:
         every = range(problem.min_bits, problem.max_bits + 1)
         known = np.array([[b in own for b in every] for own in widths.values()])  # (n, widths)
         problem.quantize_layers()  # before threads ask for them
+        release_freed_memory()
         passes = self.passes(bits, reach)
         threads = torch.get_num_threads() if self._device.type == "cpu" else 1
         here = threading.local()

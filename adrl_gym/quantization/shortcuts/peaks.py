@@ -63,17 +63,15 @@ class PossiblePeaks:
 
     def __init__(self, highest: int, weight: Tensor, importance: Tensor) -> None:
         self._levels = [peak_levels(bits) for bits in range(1, highest + 1)]
-        self._possible: Tensor | None = None  # (O, C) bool, all bit-widths side by side
-        if weight.shape[1] >= _LONG:
-            bounds = _Bounds(self._levels, weight)
-            parts = zip(weight.split(_ROWS), importance.split(_ROWS), strict=True)
-            self._possible = torch.cat([bounds.possible(*part) for part in parts])
+        self._weight, self._importance = weight, importance
+        self._bounds = _Bounds(self._levels, weight) if weight.shape[1] >= _LONG else None
 
     def of(self, rows: slice) -> list[list[float]]:
         """Return for each bit-width the peak levels to try in these rows."""
-        if self._possible is None:
+        if self._bounds is None:
             return self._levels
-        possible = iter(self._possible[rows].any(0).tolist())
+        parts = zip(self._weight[rows].split(_ROWS), self._importance[rows].split(_ROWS), strict=True)
+        possible = iter(torch.cat([self._bounds.possible(*part) for part in parts]).any(0).tolist())
         return [[level for level in own if next(possible)] for own in self._levels]
 
 
