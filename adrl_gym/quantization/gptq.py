@@ -71,22 +71,25 @@ def gptq(weight: Tensor, bits: Sequence[int], hessian: Tensor | Gram) -> dict[in
     steps = steps[[b - 1 for b in bits]].reshape(len(bits), groups, -1).movedim(0, 1)  # (G, B, O/G)
     columns = _permute(grouped.mT, order)  # (G, J, O/G)
 
+    back = order.argsort(dim=1)  # (G, J)
     at_once = _FACTORED if isinstance(feedback, Factored) else _AT_ONCE // (groups * inputs)
-    rows = max(1, at_once // len(bits))
-    parts = list(zip(columns.split(rows, dim=2), steps.split(rows, dim=2), strict=True))
+    size, outputs = max(1, at_once // len(bits)), grouped.shape[1]
+    parts = [slice(start, start + size) for start in range(0, outputs, size)]
+    rounded = {b: weight.new_empty(grouped.shape) for b in bits}  # (G, O/G, J) each
 
     @torch.no_grad()  # which threads do not inherit
-    def round_part(part: tuple[Tensor, Tensor]) -> Tensor:
-        return _round(*part, bits, feedback)  # (B, G, J, rows)
+    def round_part(part: slice) -> None:
+        found = _round(columns[:, :, part], steps[:, :, part], bits, feedback)  # (B, G, J, rows)
+        for b, own in zip(bits, found, strict=True):
+            rounded[b][:, part] = _permute(own, back).mT
 
     if len(parts) == 1:
-        rounded = round_part(parts[0])  # (B, G, J, O/G)
+        round_part(parts[0])
     else:  # the inputs follow each other in thousands of small steps, which many threads make no faster
         threads = torch.get_num_threads() if weight.device.type == "cpu" else 1
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            rounded = torch.cat(list(pool.map(round_part, parts)), dim=3)  # (B, G, J, O/G)
-    back = order.argsort(dim=1)
-    return {b: _permute(r, back).mT.reshape(weight.shape) for b, r in zip(bits, rounded, strict=True)}
+            list(pool.map(round_part, parts))
+    return {b: r.reshape(weight.shape) for b, r in rounded.items()}
 
 
 def _permute(columns: Tensor, order: Tensor) -> Tensor:
