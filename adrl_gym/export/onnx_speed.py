@@ -76,8 +76,8 @@ def compare_speed(float_file: str | Path, file: str | Path, images: Tensor, opti
     runtime = import_extra("onnxruntime")
     settings = runtime.SessionOptions()
     settings.intra_op_num_threads = options.threads
-    # A thread that spins between its runs would take the processor from the other file's.
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads spin within a run, as by default; between runs they would take the processor from the other file's.
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
     sessions = [
         runtime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"]) for path in (float_file, file)
     ]
