@@ -20,7 +20,7 @@ import benchmarks.experiments.finetuned as finetuned
 from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.harness.suites import PAPER
 from benchmarks.reporting.activation_tables import activations_table
-from benchmarks.reporting.cluster_tables import scaling_table, sweep_table
+from benchmarks.reporting.cluster_tables import overhead_table, scaling_table, sweep_table
 from benchmarks.reporting.hardware_tables import latency_table, linear_table, runtime_table
 from benchmarks.reporting.imagenet_tables import imagenet_table
 from benchmarks.reporting.network_tables import exceptions_table, networks_table
@@ -222,7 +222,11 @@ TABLES: dict[Path, Tables] = {
     _ROOT / "docs" / "howto" / "activations.md": {"activations": activations_table},
     _ROOT / "docs" / "howto" / "hardware-budget.md": {"latency": latency_table},
     _ROOT / "docs" / "howto" / "imagenet.md": {"imagenet": imagenet_table},
-    _ROOT / "docs" / "howto" / "many-machines.md": {"sweep": sweep_table, "scaling": scaling_table},
+    _ROOT / "docs" / "howto" / "many-machines.md": {
+        "sweep": sweep_table,
+        "overhead": overhead_table,
+        "scaling": scaling_table,
+    },
     _ROOT / "docs" / "networks.md": {"networks": networks_table, "network-exceptions": exceptions_table},
 }
 

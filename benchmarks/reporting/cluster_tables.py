@@ -1,4 +1,4 @@
-"""The table of speed-up against the number of workers."""
+"""The tables of what spreading costs: measured on two cores, simulated for a thousand workers, and a sweep's rows."""
 
 from pathlib import Path
 
@@ -21,6 +21,16 @@ def scaling_table(results: Path) -> str:
     return markdown(
         ["", "hours with 1 worker", *(f"{count} workers" for count in _SHOWN[1:]), "longest part of 1000"], lines
     )
+
+
+def overhead_table(results: Path) -> str:
+    """Return the seconds of each variant, and their ratio to those of the first one of its case."""
+    lines = []
+    for row in read_rows(results / "ray.csv"):
+        own = row["variant"] == row["reference"]
+        spread = f"{row['ratio']} ({row['ratio_min']} to {row['ratio_max']})"
+        lines.append([row["case"], row["variant"], row["seconds"], "" if own else spread, row["repeats"]])
+    return markdown(["case", "variant", "seconds", "of the first variant's time", "turns"], lines)
 
 
 def sweep_table(results: Path) -> str:
