@@ -1,7 +1,6 @@
 """Linear layers that onnxruntime's MatMulNBits computes from packed integers."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -43,11 +42,11 @@ class Tokens(nn.Module):
         return self.tokens(x.flatten(2)).mean(1)  # (B, 5)
 
 
-@pytest.fixture(params=[(2, 2, 8), (4, 3, 1), (5, 8, 4)], ids=str)
-def wide(request: pytest.FixtureRequest) -> Iterator[Model]:
+@pytest.fixture(scope="module")
+def wide() -> Model:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        yield Model(Wide(), request.param, torch.randn(40, 2, 10, 10))
+        return Model(Wide(), (2, 4, 8), torch.randn(40, 2, 10, 10))
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ def outputs(file: Path, images: Tensor) -> np.ndarray:
 def test_packed_layers_compute_the_same_up_to_the_rounding_of_inputs(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        for bits in range(1, 9):
+        for bits in (1, 2, 3, 7):
             model = Model(nn.Sequential(nn.Flatten(), nn.Linear(_INPUTS, 30)), (bits,), torch.randn(40, 2, 10, 10))
             save_onnx(tmp_path / "file", model.quantized, model.images, linear="nbits")
             logits = outputs(tmp_path / "file", model.images)  # (N, 30)
