@@ -55,14 +55,8 @@ def test_a_search_can_be_stopped_in_any_phase(tmp_path: Path, phase: str, number
         result = SearchResult.load(output / "result.json")
         assert 1 <= result.episodes < 40
         assert (result.status == "interrupted") == (number == signal.SIGINT)
-    again = [sys.executable, "agents/train_adrl.py", *OPTIONS, "--output", str(output), "--resume"]
-    done = subprocess.run(
-        [*again, "--episodes", "40", "--evaluations", "8"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert SearchResult.load(output / "result.json").status == "finished"
+    if number == signal.SIGKILL:  # Ctrl-C leaves no less
+        again = [sys.executable, "agents/train_adrl.py", *OPTIONS, "--output", str(output), "--resume"]
+        done = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert SearchResult.load(output / "result.json").status == "finished"

@@ -71,7 +71,7 @@ def test_packed_layers_compute_the_same_up_to_the_rounding_of_inputs(tmp_path: P
             logits = outputs(tmp_path / "file", model.images)  # (N, 30)
             with torch.no_grad():
                 expected = model.network(model.images).numpy()  # (N, 30)
-            x, weight = model.images.flatten(1), model.network[1].weight.detach().abs()  # (N, 200), (30, 200)
+            x, weight = model.images.flatten(1), model.network.state_dict()["1.weight"].abs()  # (N, 200), (30, 200)
             steps = torch.stack([part.abs().amax(1) / 127 for part in x.split(_BLOCK, 1)], 1)  # (N, blocks)
             sums = torch.stack([part.sum(1) for part in weight.split(_BLOCK, 1)], 1)  # (30, blocks)
             bound = (steps / 2 @ sums.T).numpy() + 1e-4  # (N, 30): each input is off by half a step at most
