@@ -163,15 +163,16 @@ class Options:
         return self.env_id if self.network is None else GENERIC_ID
 
     def run_name(self, agent: str) -> str:
-        """``<env>-<agent>-<budget>``, for folders and groups; one's own network stands for its environment.
-
-        Behind it stand the bits of activations, unless they are float.
-        """
-        env = self.env_id.rpartition("/")[2].rpartition(":")[2].rpartition("-v")[0]
-        if self.network is not None:
-            env = self.network.rpartition(":")[2].replace("/", "-")
+        """``<env>-<agent>-<budget>``, for folders and groups; behind it the bits of activations, unless float."""
         inputs = "" if self.activations == "float" else f"-a{self.activations}"
-        return f"{env}-{agent}-{budget_name(self.budget).replace('=', '').replace(' ', '-')}{inputs}"
+        return f"{self.env_name}-{agent}-{budget_name(self.budget).replace('=', '').replace(' ', '-')}{inputs}"
+
+    @property
+    def env_name(self) -> str:
+        """Short name of the environment; one's own network stands for it."""
+        if self.network is not None:
+            return self.network.rpartition(":")[2].replace("/", "-")
+        return self.env_id.rpartition("/")[2].rpartition(":")[2].rpartition("-v")[0]
 
     def like(self, recorded: dict[str, Any]) -> Self:
         """Return these options as a run that is resumed needs them, from what it recorded."""

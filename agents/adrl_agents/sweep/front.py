@@ -1,4 +1,4 @@
-"""The picture of a sweep: accuracy against size."""
+"""The picture of a sweep: accuracy against size, bit operations, or what else the budgets limit."""
 
 import statistics
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from adrl_agents.registry import AGENTS
 from adrl_agents.runs import Row, clean
 from adrl_agents.sweep.table import accuracy_column
+from adrl_gym.costs import KINDS
 
 _MARKERS = "osD^vPX*<>hdp"  # agents are told apart without colour, too
 
@@ -26,19 +27,20 @@ def draw_front(rows: Sequence[Row], name: str) -> Figure:
         own = [row for row in rows if row["agent"] == agent]
         look = AGENTS[agent]
         for column, line, suffix in ((accuracy, "-", ""), (f"refit_{accuracy}", "--", ", refitted")):
-            sizes, medians = _medians(own, column)
-            if sizes:
+            shares, medians = _medians(own, column)
+            if shares:
                 label = f"{look.label}{suffix}"
-                axes.plot(sizes, medians, line, label=label, color=look.colour, marker=marker, lw=1.8, ms=5)
+                axes.plot(shares, medians, line, label=label, color=look.colour, marker=marker, lw=1.8, ms=5)
     axes.axhline(
         float(rows[0][f"float_{accuracy}"]), color="black", linewidth=1.2, linestyle=":", label="float network"
     )
-    axes.set_xlabel("size of the weights over their size in 32 bits (%)")
+    kind = rows[0]["budget_kind"]
+    axes.set_xlabel(f"share of the {KINDS[kind]} (%)")
     axes.set_ylabel(_axis_name(accuracy, rows[0]["data"]))
     clean(axes)
     seeds = len({row["seed"] for row in rows})
     over = f"median over {seeds} seeds" if seeds > 1 else f"seed {rows[0]['seed']}"
-    figure.suptitle(f"{name}: accuracy against size\n{over}", x=0.01, ha="left", fontsize=10)
+    figure.suptitle(f"{name}: accuracy against {kind}\n{over}", x=0.01, ha="left", fontsize=10)
     figure.legend(
         *axes.get_legend_handles_labels(),
         ncols=3,
@@ -57,13 +59,13 @@ def _axis_name(accuracy: str, data: str) -> str:
 
 
 def _medians(rows: Sequence[Row], column: str) -> tuple[list[float], list[float]]:
-    """Return sizes in percent and medians of a column at each budget, in the order of the budgets."""
-    by_budget: dict[float, list[Row]] = {}
+    """Return costs in percent of the float network's and medians of a column at each budget, in rising order."""
+    by_budget: dict[str, list[Row]] = {}
     for row in rows:
         if row[column]:
-            by_budget.setdefault(float(row["budget"]), []).append(row)
-    points = [
-        [statistics.median(float(row[name]) for row in found) for name in ("size_ratio", column)]
-        for _, found in sorted(by_budget.items())
-    ]
-    return [100 * size for size, _ in points], [value for _, value in points]
+            by_budget.setdefault(row["budget"], []).append(row)
+    points = sorted(
+        [statistics.median(float(row[name]) for row in found) for name in ("cost_ratio", column)]
+        for found in by_budget.values()
+    )
+    return [100 * share for share, _ in points], [value for _, value in points]

@@ -15,13 +15,14 @@ from adrl_agents.options import ADRLOptions, Options, SB3Options, SearchOptions,
 from adrl_agents.registry import AGENTS
 from adrl_agents.sweep.search_task import SearchTask
 from adrl_gym.cluster import LOCAL
-from adrl_gym.costs import Budget
+from adrl_gym.costs import KINDS, Budget, plain_budget
 from adrl_gym.errors import AdrlGymError
 
 if TYPE_CHECKING:
     Agent: TypeAlias = str
+    Kind: TypeAlias = str
 else:  # the choices that tyro offers and checks
-    Agent = Literal[tuple(AGENTS)]
+    Agent, Kind = Literal[tuple(AGENTS)], Literal[tuple(KINDS)]
 
 PARETO_BUDGETS = 0.04, 0.05, 0.0625, 0.08, 0.1
 _OWN = "budget", "seed", "output", "resume", "cache", "episodes", "evaluations"  # of each search
@@ -34,7 +35,9 @@ class SweepOptions(Options):
     """Options of a sweep; those of ``Options`` are of every search."""
 
     budgets: tuple[float, ...] = PARETO_BUDGETS
-    """Budgets of the searches: largest size of the weights over their size in 32 bits."""
+    """Budgets of the searches: largest share of the float network's cost."""
+    budget_kind: Kind = "size"
+    """Cost that the budgets limit, and that the picture draws accuracy against."""
     agents: tuple[Agent, ...] = ("adrl",)
     """Agents and methods that search at every budget."""
     seeds: tuple[int, ...] = (0,)
@@ -85,7 +88,12 @@ class SweepOptions(Options):
     @property
     def folder(self) -> Path:
         """The folder of the table, the picture and the runs."""
-        return self.output or Path("runs") / self.run_name("sweep").rpartition("-")[0]
+        parts = (
+            f"{self.env_name}-sweep",
+            *([] if self.activations == "float" else [f"a{self.activations}"]),
+            *([] if self.budget_kind == "size" else [self.budget_kind]),
+        )
+        return self.output or Path("runs") / "-".join(parts)
 
     def tasks(self) -> list[SearchTask]:
         """Return every search: all seeds and agents of a budget before those of the next one."""
@@ -98,7 +106,11 @@ class SweepOptions(Options):
         values: dict[str, Any] = {
             f.name: getattr(self, f.name) for f in dataclasses.fields(Options) if f.name not in _OWN
         }
-        values |= {"budget": budget, "seed": seed, "wandb_group": self.wandb_group or self.folder.name}
+        values |= {
+            "budget": plain_budget({self.budget_kind: budget}),
+            "seed": seed,
+            "wandb_group": self.wandb_group or self.folder.name,
+        }
         values |= {"episodes": self.episodes} if self.episodes else {}
         values |= {"evaluations": self.evaluations} if self.evaluations is not None else {}
         if kind is ADRLOptions:

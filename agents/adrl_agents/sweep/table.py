@@ -12,7 +12,7 @@ from rich.text import Text
 from adrl_agents.registry import AGENTS
 from adrl_agents.runs import Row, SearchResult
 from adrl_agents.sweep.search_task import SearchTask
-from adrl_gym.costs import budget_name
+from adrl_gym.costs import budget_name, limits_of
 
 _REFIT = "search_accuracy", "test_accuracy"  # measurements of the refitted network that have a column
 
@@ -57,10 +57,12 @@ def sweep_rows(tasks: Iterable[SearchTask], folder: Path) -> list[Row]:
     for task in tasks:
         result = task.result(folder)
         if result is not None:
+            (kind,) = limits_of(task.options.budget)
             key = {"agent": task.agent, "budget": budget_name(task.options.budget), "seed": task.options.seed}
+            share = {"size": result.size_ratio, **(result.cost_ratios or {})}[kind]
             images = {"data": result.data, "images_hash": (result.images_hash or "")[:16]}
             rows.append({**as_text({"run": task.name, **key, **images}), **result_columns(result)})
-            rows[-1] |= _refit_columns(task.refitted(folder))
+            rows[-1] |= _refit_columns(task.refitted(folder)) | as_text({"budget_kind": kind, "cost_ratio": share})
     return rows
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adrl_agents.cli import run as run_command
@@ -68,6 +69,28 @@ def test_refitted_networks_have_columns(serial: Swept) -> None:
     assert (options.folder / "Tiny-ip-0.1-s0" / "refit.safetensors").exists()
     labels = [line.get_label() for line in draw_front([row], "sweep").axes[0].lines]
     assert labels == ["integer programming", "integer programming, refitted", "float network"]
+
+
+def test_budgets_may_limit_bit_operations(serial: Swept, tmp_path: Path) -> None:
+    options = dataclasses.replace(
+        serial[0], agents=("ip",), budgets=(0.03, 0.02), budget_kind="bitops", activations=8, output=tmp_path / "sweep"
+    )
+    rows = run_sweep(options)
+    assert [row["budget"] for row in rows] == ["bitops=0.03", "bitops=0.02"]
+    for row, limit in zip(rows, (0.03, 0.02), strict=True):
+        assert 0.8 * limit < float(row["cost_ratio"]) <= limit
+        assert float(row["cost_ratio"]) != float(row["size_ratio"])
+    figure = draw_front(rows, "sweep")
+    shares = [100 * float(row["cost_ratio"]) for row in reversed(rows)]
+    assert np.array_equal(figure.axes[0].lines[0].get_xdata(), shares)
+    assert figure.axes[0].get_xlabel() == "share of the bit operations in 32 x 32 bits (%)"
+
+
+def test_sweeps_of_other_costs_and_activations_have_folders_of_their_own() -> None:
+    sweep = SweepOptions(env_id="adrl_gym/ResNet20-Cifar10-v0")
+    assert sweep.folder == Path("runs/ResNet20-Cifar10-sweep")
+    bitops = dataclasses.replace(sweep, activations=8, budget_kind="bitops")
+    assert bitops.folder == Path("runs/ResNet20-Cifar10-sweep-a8-bitops")
 
 
 def test_a_search_that_fails_stops_no_other(serial: Swept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
