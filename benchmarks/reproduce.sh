@@ -83,6 +83,7 @@ full() {
     "$python" -m benchmarks.cluster.scaling                # ray_scaling.csv
     "$python" -m benchmarks.cluster.pareto --data-root "$data" "${on_ray[@]}" # pareto_resnet20.csv, docs/howto/pareto-resnet20.png
     "$python" -m benchmarks.hardware.runtime --data-root "$data" # runtime.csv; a machine with nothing else
+    "$python" -m benchmarks.hardware.linear_layers # linear_layers.csv; likewise
     "$python" -m benchmarks.reporting.figures                                                    # figures
     "$python" -m benchmarks.report
 }
