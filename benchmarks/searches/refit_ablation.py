@@ -57,6 +57,7 @@ class Variant(NamedTuple):
 
 VARIANTS = {
     "refit": Variant(),
+    "three quarters of the images": Variant(MOST_IMAGES * 3 // 4),
     "256 images": Variant(CALIBRATION_IMAGES),
     "256 images, no descent": Variant(CALIBRATION_IMAGES, descent=False),
     "256 images, no variance": Variant(CALIBRATION_IMAGES, variance=False),

@@ -4,8 +4,8 @@
 
 MobileNetV2 and ResNet18 of torchvision, whose batch norms have seen random images of 96 x 96 pixels. All layers have
 the same bits. The KL divergence from the float network is measured on the images that refitting calibrates on, and on
-as many others. A row of benchmarks/results/untrained.csv is written after each; a second call goes on with what is
-left.
+as many others: of direct weights, of weights calibrated layer after layer, and of those that ``refit`` chooses. A row
+of benchmarks/results/untrained.csv is written after each; a second call goes on with what is left.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from adrl_gym.datasets import ImageSet, Splits
 from adrl_gym.evaluation import Metrics
 from adrl_gym.problem import QuantProblem
 from adrl_gym.quantization import QuantizedNetwork
-from adrl_gym.refit import calibrate
+from adrl_gym.refit import calibrate, choose_weights
 from benchmarks.harness.csv_file import add_row, read_rows
 from benchmarks.harness.metric_columns import nats
 
@@ -74,18 +74,25 @@ def _labelled(network: nn.Module, images: Tensor) -> ImageSet:
 def compare(problem: QuantProblem, bits: int) -> dict[str, Any]:
     """Return the row of one network and bit-width."""
     whole = (bits,) * len(problem.layers)
-    of_recipe = {
-        "direct": _measured(problem, problem.quantized(whole)),
-        "refit": _measured(problem, calibrate(problem, whole)),
+    choice = choose_weights(problem, whole)
+    networks = {
+        "direct": problem.quantized(whole),
+        "calibrated": calibrate(problem, whole, problem.splits.search.images),
+        "refit": choice.network,
     }
+    measured = {name: _measured(problem, network) for name, network in networks.items()}
     return {
         "network": problem.name,
         "bits": bits,
         "images": problem.images,
         "pixels": _SIDE,
-        **{f"{recipe}_search_kl": nats(search.kl) for recipe, (search, _) in of_recipe.items()},
-        **{f"{recipe}_test_kl": nats(test.kl) for recipe, (_, test) in of_recipe.items()},
-        **{f"{recipe}_test_agreement": round(test.agreement, 4) for recipe, (_, test) in of_recipe.items()},
+        "weights": choice.weights,
+        "held_out": choice.held_out,
+        "direct_held_out_kl": nats(choice.direct_kl),
+        "refit_held_out_kl": nats(choice.refit_kl),
+        **{f"{name}_search_kl": nats(search.kl) for name, (search, _) in measured.items()},
+        **{f"{name}_test_kl": nats(test.kl) for name, (_, test) in measured.items()},
+        **{f"{name}_test_agreement": round(test.agreement, 4) for name, (_, test) in measured.items()},
         "torch": torch.__version__,
         "commit": git_commit(),
     }

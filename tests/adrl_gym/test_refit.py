@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from adrl_gym.models.named import load_network
 from adrl_gym.quantization.network import QuantizedNetwork
 from adrl_gym.quantization.registry import find_quantizer
 from adrl_gym.quantization.sequential import SequentialQuantizer
-from adrl_gym.refit import calibrate, calibration_size, refit
+from adrl_gym.refit import calibrate, calibration_size, choose_weights, refit
 
 
 class Plain(nn.Module):
@@ -139,16 +140,44 @@ def test_refitted_networks_err_less_than_direct_ones(kind: type[nn.Module], quan
     assert refitted_other < direct_other, "on others"
 
 
-def test_it_is_never_further_from_the_float_network_than_independent_quantization(
-    monkeypatch: pytest.MonkeyPatch,
+def test_direct_weights_stay_where_the_refit_is_better_only_on_images_that_it_has_seen() -> None:
+    few = Splits(ImageSet(images(16), None), ImageSet(images(500, seed=2), None), "noise")
+    problem = QuantProblem(make(Plain), few)
+    bits = [2] * len(problem.layers)
+    direct, calibrated = problem.quantized(bits), calibrate(problem, bits, images(16))
+    assert problem.measure(calibrated).kl < 0.1 * problem.measure(direct).kl
+    assert problem.measure(calibrated, "test").kl > problem.measure(direct, "test").kl
+    choice = choose_weights(problem, bits)
+    assert equal(choice.network, direct)
+    assert (choice.weights, choice.held_out) == ("direct", 4)
+    assert choice.direct_kl < choice.refit_kl
+
+
+@pytest.mark.parametrize(
+    ("asked", "refits", "held_out"),
+    [(None, [192, 256], 64), (100, [100], 100), (200, [200], 56), (250, [194, 250], 62), (images(40), [30, 40], 10)],
+)
+def test_images_are_held_out_of_the_refit_that_is_compared(
+    monkeypatch: pytest.MonkeyPatch, asked: int | Tensor | None, refits: list[int], held_out: int
 ) -> None:
+    problem, made, compared = problem_of(make(Plain)), Mock(wraps=calibrate), Mock(return_value=[0.1, 0.2])
+    monkeypatch.setattr("adrl_gym.refit.calibrate", made)
+    monkeypatch.setattr("adrl_gym.refit._divergences", compared)
+    choice = choose_weights(problem, mixed(problem), images=asked)
+    seen, others = [call.args[2] for call in made.call_args_list], compared.call_args.args[2]
+    assert [len(part) for part in seen] == refits
+    assert (choice.weights, choice.held_out, len(others)) == ("refit", held_out, held_out)
+    assert not (others[:, None] == seen[0][None]).flatten(2).all(2).any(), "not seen by the first refit"
+    assert equal(choice.network, calibrate(problem, mixed(problem), seen[-1]))
+
+
+def test_neither_kind_of_weights_is_calibrated_on_the_images_of_the_comparison() -> None:
     problem = problem_of(make(Plain))
     bits = mixed(problem)
-    direct, calibrated = problem.quantized(bits), calibrate(problem, bits)
-    assert problem.measure(calibrated).kl < problem.measure(direct).kl
-    assert equal(refit(problem, bits), calibrated)
-    monkeypatch.setattr("adrl_gym.refit.calibrate", lambda problem, bits, **_: problem.quantized([2] * len(bits)))
-    assert equal(refit(problem, bits), direct)
+    choice = choose_weights(problem, bits)
+    first = QuantProblem(problem.network, Splits(ImageSet(images(192), None), ImageSet(images(256)[192:], None), ""))
+    assert choice.direct_kl == pytest.approx(first.measure(first.quantized(bits), "test").kl, rel=1e-4)
+    assert choice.refit_kl == pytest.approx(first.measure(calibrate(first, bits, images(192)), "test").kl, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +275,8 @@ def test_bad_input() -> None:
     for wrong in ({"images": 0}, {"positions": 0}):
         with pytest.raises(AdrlGymError, match="at least 1 is needed"):
             refit(problem, [2] * 4, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(AdrlGymError, match="1 image to refit on and to compare on: at least 2 are needed"):
+        refit(problem, [2] * 4, images=images(1))
     with pytest.raises(AdrlGymError, match=r"layer body\.0: its inputs hold NaN or infinity"):
         refit(problem, [2] * 4, images=torch.full((4, 3, 8, 8), torch.nan))
     with pytest.warns(UserWarning, match="cannot partition Depends"):

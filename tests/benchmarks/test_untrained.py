@@ -32,6 +32,10 @@ def test_a_row_holds_both_recipes_and_is_measured_once(
     assert made == ["one", "one"]
     rows = read_rows(tmp_path / "untrained.csv")
     assert [row["bits"] for row in rows] == ["2", "4"]
-    for recipe in ("direct", "refit"):
-        assert 0 < float(rows[1][f"{recipe}_search_kl"]) < float(rows[0][f"{recipe}_search_kl"])
-        assert float(rows[0][f"{recipe}_test_kl"]) > 0
+    for name in ("direct", "calibrated", "refit"):
+        assert 0 < float(rows[1][f"{name}_search_kl"]) < float(rows[0][f"{name}_search_kl"])
+        assert float(rows[0][f"{name}_test_kl"]) > 0
+    for row in rows:
+        chosen = "calibrated" if row["weights"] == "refit" else "direct"
+        assert row["refit_test_kl"] == row[f"{chosen}_test_kl"]
+        assert row["held_out"] == "2"

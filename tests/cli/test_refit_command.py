@@ -8,37 +8,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from adrl_agents.cli import run as run_command
-from adrl_agents.options import SearchOptions
 from adrl_agents.postprocess.run import RunOptions, load_run
 from adrl_agents.runs.result import SearchResult
 from adrl_gym.export.packed import load_packed
 from adrl_gym.refit import refit
 from commands import ROOT
+from tiny_runs import logits, search
 
 pytestmark = pytest.mark.usefixtures("scripts")
-
-
-def search(folder: Path, **options: Any) -> Path:
-    importlib.import_module("adrl_agents.cli.search").main(
-        SearchOptions(
-            **{
-                "env_id": "tiny_env:Tiny-v0",
-                "method": "random",
-                "budget": 0.1,
-                "images": 40,
-                "episodes": 3,
-                "output": folder,
-                **options,
-            }
-        )
-    )
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +49,6 @@ def run(searched: Path, tmp_path: Path) -> Path:
 def command(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: object) -> int:
     """A command line, without the seconds that a new interpreter takes."""
     return run_command(script, [*map(str, arguments)])
-
-
-def logits(network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    with torch.inference_mode():
-        return network(importlib.import_module("tiny_env").images)  # (N, 10)
 
 
 def test_the_file_holds_the_refitted_network_and_the_report_says_what_it_is(run: Path) -> None:
@@ -224,19 +201,21 @@ def test_weights_without_a_report_are_measured(
 def test_a_refit_that_made_it_worse_leaves_the_direct_weights(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module = importlib.import_module("adrl_agents.postprocess.refitted")
     monkeypatch.setattr(
-        module, "calibrate", lambda problem, bits, **_: problem.quantized((1,) * len(bits), calibration="independent")
+        "adrl_gym.refit.calibrate",
+        lambda problem, bits, *_, **__: problem.quantized((1,) * len(bits), calibration="independent"),
     )
     assert command(monkeypatch, "refit", run) == 0
     shown = capsys.readouterr().out
     assert re.search(
-        r"\nnote: refitting made it worse on the search images \(KL 0.\d+ -> \d.\d+, "
-        r"search accuracy [\d.]+ -> [\d.]+ \(float [\d.]+\)\), so refit.safetensors holds the direct weights\n$",
+        r"\nnote: refitting made it worse on 10 images that it did not see \(KL 0.\d+ -> \d.\d+\), "
+        r"so refit.safetensors holds the direct weights\n$",
         shown,
     )
     report = json.loads((run / "refit.json").read_text())
     assert report["weights"] == "direct"
+    assert report["held_out"] == 10
+    assert report["held_out_kl"]["refit"] > report["held_out_kl"]["direct"]
     assert report["search_kl"]["refit"] == report["search_kl"]["direct"]
     there = load_run(RunOptions(run=run))
     expected = there.problem.quantized(there.bits.bits)

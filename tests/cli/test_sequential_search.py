@@ -2,7 +2,6 @@
 
 import importlib
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,38 +10,16 @@ import pytest
 import torch
 
 from adrl_agents.cli import run as run_command
-from adrl_agents.options import SearchOptions
 from adrl_agents.postprocess.run import RunOptions, load_run
 from adrl_agents.runs.result import SearchResult
 from adrl_gym import AdrlGymError, QuantProblem
 from adrl_gym.datasets.images import ImageSet
 from adrl_gym.datasets.splits import Splits
 from adrl_gym.export.packed import load_packed
-from adrl_gym.refit import refit
+from adrl_gym.refit import calibrate
+from tiny_runs import logits, search
 
 pytestmark = pytest.mark.usefixtures("scripts")
-
-
-def search(folder: Path, **options: Any) -> Path:
-    importlib.import_module("adrl_agents.cli.search").main(
-        SearchOptions(
-            **{
-                "env_id": "tiny_env:Tiny-v0",
-                "method": "random",
-                "budget": 0.1,
-                "images": 40,
-                "episodes": 3,
-                "output": folder,
-                **options,
-            }
-        )
-    )
-    return folder
-
-
-def logits(network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    with torch.inference_mode():
-        return network(importlib.import_module("tiny_env").images)  # (N, 10)
 
 
 def export(folder: Path, *arguments: str) -> int:
@@ -58,7 +35,7 @@ def test_a_search_with_the_recipe_refit_measures_refitted_networks(
     result, there = SearchResult.load(refitted / "result.json"), load_run(RunOptions(run=refitted))
     assert result.options["calibration"] == "sequential"
     assert "calibration" not in SearchResult.load(direct / "result.json").options
-    network = refit(there.problem, there.bits.bits)
+    network = calibrate(there.problem, there.bits.bits, tiny.images[:40])
     assert torch.equal(logits(there.problem.quantized(there.bits.bits)), logits(network))
     assert result.search_accuracy == pytest.approx(there.problem.measure(network).accuracy)
     assert result.search_agreement == pytest.approx(there.problem.measure(network).agreement)
@@ -84,13 +61,14 @@ def test_the_memo_keeps_recipes_apart_and_profiling_is_direct(tmp_path: Path) ->
     bits = [(2, 2, 2, 2), (2, 2, 3, 2)]
     for b in bits:
         assert direct.evaluate(b) == direct.measure(direct.quantized(b))
-        metrics, expected = refitted.evaluate(b), refitted.measure(refit(refitted, b))
+        calibrated = calibrate(refitted, b, tiny.images[:40])
+        metrics, expected = refitted.evaluate(b), refitted.measure(calibrated)
         assert (metrics.accuracy, metrics.agreement) == (expected.accuracy, expected.agreement)
         assert metrics.kl == pytest.approx(expected.kl)
         assert metrics != direct.evaluate(b)
         test = refitted.test(b)
         assert test is not None
-        assert test.kl == pytest.approx(refitted.measure(refit(refitted, b), "test").kl)
+        assert test.kl == pytest.approx(refitted.measure(calibrated, "test").kl)
     assert (refitted.memo_misses, refitted.evaluations) == (2, 2)
     np.testing.assert_array_equal(refitted.costs(bits, "kl"), direct.costs(bits, "kl"))
     again = QuantProblem(tiny.network, data, calibration="sequential", **options)

@@ -2,7 +2,7 @@
 
 No training, some seconds, and most of the lost accuracy is back. Writes refit.safetensors (a packed file, see
 docs/packed-format.md) and refit.json into the run's folder. Where the refitted network is further from the float
-network than the direct one (KL divergence on the search images), the file holds the direct weights instead.
+network than the direct one (KL divergence on images that the refit did not see), the file holds the direct weights.
 """
 
 from adrl_agents.postprocess import RefitOptions, refit_run

@@ -13,7 +13,7 @@ from adrl_gym.evaluation import Metrics, Split
 from adrl_gym.export import save_packed
 from adrl_gym.files import write_whole
 from adrl_gym.quantization import QuantizedNetwork
-from adrl_gym.refit import calibrate, calibration_size
+from adrl_gym.refit import calibration_size, choose_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,8 @@ class RefitOptions(RunOptions):
 def refit_run(options: RefitOptions) -> dict[str, Any]:
     """Write refit.safetensors and refit.json into the folder of a run; return what refit.json says.
 
-    Where the refitted network is further from the float network than the direct one (KL divergence on the search
-    images), the file holds the direct weights instead.
+    Where the refitted network is further from the float network than the direct one (KL divergence on images that the
+    refit did not see, see ``choose_weights``), the file holds the direct weights instead.
 
     Raises:
         AdrlGymError: impossible options, or no run to go on from (see ``load_run``).
@@ -52,28 +52,26 @@ def refit_run(options: RefitOptions) -> dict[str, Any]:
     problem, bits = run.problem, run.configuration
     images, positions = calibration_size(problem, options.images, options.positions)
     start = time.monotonic()
-    refitted = calibrate(
-        *(problem, bits),
-        images=images,
-        positions=positions,
+    choice = choose_weights(
+        problem,
+        bits,
+        images=options.images,
+        positions=options.positions,
         seed=options.seed,
         progress=True,
     )
     seconds = time.monotonic() - start
-    measured = _measured(run, refitted)
-    divergence = measured["search_kl"]
-    worse = divergence["refit"] > divergence["direct"]
-    made = f"{_change('KL', divergence, digits=4)}, {_change(run.accuracy_name, measured['search_accuracy'])}"
-    if worse:
-        measured = {name: {**values, "refit": values["direct"]} for name, values in measured.items()}
-        refitted = problem.quantized(bits, "independent")
+    held_out = {"direct": choice.direct_kl, "refit": choice.refit_kl}
+    measured = _measured(run, None if choice.weights == "direct" else choice.network)
     report = {
         "bits": run.bits.as_dict(),
         "images": images,
         "positions": positions,
         "seed": options.seed,
         "seconds": round(seconds, 3),
-        "weights": "direct" if worse else "refit",
+        "weights": choice.weights,
+        "held_out": choice.held_out,
+        "held_out_kl": held_out,
         **measured,
         "data": problem.splits.name,
         "quantizer": problem.quantizer,
@@ -85,7 +83,7 @@ def refit_run(options: RefitOptions) -> dict[str, Any]:
     file = recipe_file(run, "refit")
     text = file.with_suffix(".json")
     text.unlink(missing_ok=True)  # whatever happens, no report stands beside weights that it does not describe
-    save_packed(file, refitted)
+    save_packed(file, choice.network)
     write_whole(text, (json.dumps(report, indent=2) + "\n").encode())
     split = "test" if "test_accuracy" in measured else "search"
     name = "test accuracy" if split == "test" else run.accuracy_name
@@ -97,8 +95,11 @@ def refit_run(options: RefitOptions) -> dict[str, Any]:
     if f"{split}_loss" in measured:
         shown.append(_change("loss", measured[f"{split}_loss"], digits=4))
     print(f"{file}: {', '.join(shown)}, refitted in {seconds:.1f} s")
-    if worse:
-        print(f"note: refitting made it worse on the search images ({made}), so {file.name} holds the direct weights")
+    if choice.weights == "direct":
+        print(
+            f"note: refitting made it worse on {choice.held_out} images that it did not see "
+            f"({_change('KL', held_out, digits=4)}), so {file.name} holds the direct weights"
+        )
     return report
 
 
@@ -108,15 +109,19 @@ def _change(name: str, values: dict[str, float], digits: int = 2) -> str:
     return f"{name} {values['direct']:.{digits}f} -> {values['refit']:.{digits}f}{whole}"
 
 
-def _measured(run: LoadedRun, refitted: QuantizedNetwork) -> dict[str, dict[str, float]]:
-    """Accuracy and agreement in percent, divergence and loss in nats, for each split that there is."""
+def _measured(run: LoadedRun, refitted: QuantizedNetwork | None) -> dict[str, dict[str, float]]:
+    """Accuracy and agreement in percent, divergence and loss in nats, for each split that there is.
+
+    ``None`` for ``refitted`` stands for the direct weights.
+    """
     problem = run.problem
     found: dict[str, dict[str, float]] = {}
     splits: list[tuple[Split, Metrics | None]] = [("search", problem.float_search), ("test", problem.float_test)]
     for split, whole in splits:
         if whole is None:
             continue
-        metrics = {"direct": _direct(run, split), "refit": problem.measure(refitted, split)}
+        direct = _direct(run, split)
+        metrics = {"direct": direct, "refit": direct if refitted is None else problem.measure(refitted, split)}
         found[f"{split}_accuracy"] = {name: m.accuracy for name, m in metrics.items()} | {"float": whole.accuracy}
         found[f"{split}_agreement"] = {name: m.agreement for name, m in metrics.items()}
         found[f"{split}_kl"] = {name: m.kl for name, m in metrics.items()}
