@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from adrl_gym.bits import bits_from_action, natural
 from adrl_gym.config import ProblemConfig
 from adrl_gym.datasets import SEARCH_IMAGES, find_splits, own_splits
+from adrl_gym.envs.actions import check_numbers
 from adrl_gym.envs.rendering import render_ansi, render_image
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.layers import FEATURES, layer_features
@@ -225,15 +226,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
                 raise AdrlGymError(f"action {action!r}: an integer from 0 to {max_bits - min_bits} is needed")
             bits = min_bits + int(action)
             return bits, (bits - min_bits + 0.5) / (max_bits - min_bits + 1)
-        try:
-            numbers = np.asarray(action, np.float64)  # (1,)
-        except (TypeError, ValueError):
-            numbers = np.empty(0)  # (0,)
-        if numbers.shape != (1,):
-            raise AdrlGymError(f"action {action!r}: one number in [-1, 1], of shape (1,), is needed")
-        value = float(numbers[0])
-        if not np.isfinite(value):
-            raise AdrlGymError(f"action {value}: a number in [-1, 1] is needed; has the agent diverged?")
+        value = float(check_numbers(action, 1)[0])
         return bits_from_action(value, min_bits, max_bits), min(max((value + 1) / 2, 0.0), 1.0)
 
     def _observation(self, previous: float) -> np.ndarray:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adrl_gym.problem import QuantProblem
+from adrl_gym.search_space import SearchSpace
 from adrl_gym.sensitivity.frontier import FrontierKnapsack
 from adrl_gym.sensitivity.knapsack import Knapsack, combined_sizes, lagrange_multiplier, solve_exactly
 from adrl_gym.sensitivity.table import SensitivityTable, finite
@@ -24,7 +24,7 @@ class PairedTable(SensitivityTable):
         costs: ``(decisions, widths)``, lower is better.
     """
 
-    def __init__(self, problem: QuantProblem, costs: np.ndarray) -> None:
+    def __init__(self, problem: SearchSpace, costs: np.ndarray) -> None:
         self.costs, self.min_bits = finite(costs), problem.min_bits
         n, limits = len(problem.layers), problem.limits
         row = {place: index for index, place in enumerate(problem.searchable)}

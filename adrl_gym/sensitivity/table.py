@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adrl_gym.problem import QuantProblem
+from adrl_gym.search_space import SearchSpace
 from adrl_gym.sensitivity.frontier import FrontierKnapsack
 from adrl_gym.sensitivity.knapsack import Knapsack, combined_sizes, lagrange_multiplier, solve_exactly
 
@@ -45,7 +45,7 @@ class SensitivityTable:
         self._multiplier = lagrange_multiplier(self.costs, sizes, self.allowed)
 
     @classmethod
-    def of(cls, problem: QuantProblem, costs: np.ndarray) -> "SensitivityTable":
+    def of(cls, problem: SearchSpace, costs: np.ndarray) -> "SensitivityTable":
         """Return the table of a problem's decisions, from costs ``(n, widths)`` of its searched positions."""
         if problem.searches_inputs:
             from adrl_gym.sensitivity.paired import PairedTable  # which is a table itself
@@ -53,6 +53,13 @@ class SensitivityTable:
             return PairedTable(problem, costs)
         sizes, allowed = problem.limits.capacity(problem.searchable, problem.max_bits)
         return cls(costs, sizes, allowed.tolist(), problem.min_bits)
+
+    @classmethod
+    def answering(cls, problem: SearchSpace, bits: Sequence[int]) -> "SensitivityTable":
+        """Return the table whose best configuration is ``bits`` of all layers: costs are distances from it."""
+        chosen = np.array([bits[place] for place in problem.searchable])  # (n,)
+        costs = np.abs(np.arange(problem.min_bits, problem.max_bits + 1) - chosen[:, None])  # (n, widths)
+        return cls.of(problem, costs.astype(np.float64))
 
     @property
     def priced(self) -> np.ndarray:
@@ -65,7 +72,7 @@ class SensitivityTable:
 
     def columns(self, bits: Sequence[int]) -> np.ndarray:
         """Return bit-widths as columns ``(n,)``."""
-        return np.array(bits) - self.min_bits
+        return np.array(bits, np.int64) - self.min_bits
 
     def bits(self, columns: np.ndarray) -> tuple[int, ...]:
         """Return columns ``(n,)`` as bit-widths."""
