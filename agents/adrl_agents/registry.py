@@ -9,7 +9,7 @@ import gymnasium as gym
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from adrl_agents import baselines
-from adrl_agents.adrl import ADRL
+from adrl_agents.adrl import ADRL, answer_of_file, load_policy
 from adrl_agents.baselines import Proposals
 from adrl_agents.haq import HAQ
 from adrl_agents.sb3 import SB3_ALGORITHMS, make_sb3_agent
@@ -44,6 +44,14 @@ class AgentSpec:
     measures: bool = False
     action_type: ActionType = "continuous"
     measures_table: bool = False
+
+
+def _adrl(env: gym.Env[Any, Any], options: Any) -> ADRL:
+    agent = ADRL.from_config(env, options, options.seed)
+    if options.policy is not None:
+        load_policy(options.policy)  # or an error at once
+        agent.start_from(partial(answer_of_file, options.policy))
+    return agent
 
 
 def _sb3(name: str, label: str, colour: str, action_type: ActionType = "continuous") -> AgentSpec:
@@ -94,7 +102,7 @@ AGENTS: dict[str, AgentSpec] = {
             label="P-ADRL",
             colour="#CC6677",
             command="adrl",
-            make=lambda env, options: ADRL.from_config(env, options, options.seed),
+            make=_adrl,
             algorithm=ADRL,
             measures=True,
             measures_table=True,

@@ -1,6 +1,7 @@
 """ADRL: augmented deep reinforcement learning for quantization (Ning et al., ICLR 2021)."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -99,6 +100,28 @@ class ADRL(HAQ):
         """Return a fresh agent with the settings of a configuration."""
         settings = {f.name: getattr(config, f.name) for f in dataclasses.fields(ADRLConfig)}
         return cls("MlpPolicy", env, **settings, seed=seed)
+
+    def start_from(self, answer: Callable[[QuantProblem], tuple[int, ...]]) -> None:
+        """Let the first episode be an answer that is known, for example a pretrained policy's.
+
+        Args:
+            answer: gives the bits of all layers, within the budget; asked once. It can be pickled.
+
+        Raises:
+            AdrlGymError: fewer candidates than bit-widths, D-ADRL, or a context whose answers are measured.
+        """
+        indicator, widths = self.indicator, self.problem.max_bits - self.problem.min_bits + 1
+        if (
+            not isinstance(indicator, ProfilingIndicator)
+            or indicator.context not in ("best", "single")
+            or self.k < widths
+        ):
+            raise AdrlGymError(
+                "a search starts from a policy with the indicator profiling, in context best or single, and with a "
+                "candidate for each bit-width: leave these as they are by default",
+                parameter=("policy", "k"),
+            )
+        indicator.start = answer
 
     @classmethod
     def load(cls: type[AnyADRL], *args: Any, **kwargs: Any) -> AnyADRL:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from adrl_gym.envs import Decision
 from adrl_gym.evaluation import Score
 from adrl_gym.sensitivity import Sensitivity
 
@@ -32,3 +33,21 @@ class ADRLConfig:
     """Sensitivity of layers: from gradients (of the score kl) in about ten passes, or measured entry by entry."""
     memoization: bool = True
     """Never measure the same thing twice. Switch it off, without a cache on disk, to see what it saves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyConfig:
+    """Settings of ``FamilyADRL`` that differ from those of ``HAQ``."""
+
+    decision: Decision = "correction"
+    """Meaning of an action: a layer's bits, an offset from the knapsack's, or a correction of the layer's costs."""
+    k: int = 1
+    """Candidate actions that the actor proposes for a layer; the critic chooses."""
+    warmup_episodes: int = 50
+    """Episodes around the first proposals before the actor learns."""
+    sigma: float = 0.15
+    """Standard deviation of the exploration noise at the beginning, as a share of the action's range."""
+    sigma_decay: float = 0.999
+    """Factor on sigma after each episode."""
+    actor_learning_rate: float = 3e-4
+    """Learning rate of the actor."""

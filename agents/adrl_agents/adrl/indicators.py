@@ -84,7 +84,12 @@ class ProfilingIndicator:
         memoization: never measure the same thing twice. Without it, the table's row is measured anew for every layer
             of every episode. That changes the cost of the search, not its result.
         sensitivity: how tables are made, see ``sensitivity_tables``.
+
+    Attributes:
+        start: gives the bits of all layers to propose first (it can be pickled); ``None`` for the table's answer.
     """
+
+    start: Callable[[QuantProblem], tuple[int, ...]] | None = None
 
     def __init__(
         self,
@@ -155,6 +160,11 @@ class ProfilingIndicator:
         """
         self._follow(problem)
         self._drawn = None  # of an episode that was interrupted
+        if self.start is not None and not self._tried:
+            answer = self.start(problem)
+            self._drawn = SensitivityTable.answering(problem, answer)
+            self._tried.add(answer)
+            return True
         if self.context in ("prefix", "completed"):  # what they answer takes measurements to know
             return not self._tried
         while (answer := self.answer(problem)) in self._tried and self._best is not None:

@@ -26,8 +26,45 @@ def action_bins(k: int) -> tuple[Tensor, float]:
     return (2 * torch.arange(k) + 1 - k) / k, min(1.0, 2 / k)
 
 
-class CandidateActor(Actor):
-    """An actor whose head puts out ``(B, k, A)`` candidate actions, refined to one by a table of scores.
+class SpreadActor(Actor):
+    """An actor whose head puts out ``(B, k, A)`` candidate actions, each around the middle of a bin of its own.
+
+    Args:
+        k: number of candidates.
+        The others are those of SB3's ``Actor``.
+    """
+
+    middles: Tensor
+
+    def __init__(self, *args: Any, k: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.k = k
+        self.action_size = int(self.action_space.shape[0])  # type: ignore[index]
+        if k > 1:  # with k = 1 this is SB3's actor, weight for weight
+            head = create_mlp(
+                self.features_dim, k * self.action_size, self.net_arch, self.activation_fn, squash_output=True
+            )
+            self.mu = nn.Sequential(*head)
+            self.begin_at_middles()
+        self.register_buffer("middles", action_bins(k)[0])  # (k,)
+
+    def begin_at_middles(self) -> None:
+        """Let candidates begin in the middles of their bins."""
+        last = next(layer for layer in reversed(list(self.mu)) if isinstance(layer, nn.Linear))
+        nn.init.uniform_(last.weight, -_HEAD_INIT, _HEAD_INIT)
+        nn.init.zeros_(last.bias)
+
+    def candidates(self, observation: Tensor) -> Tensor:
+        """Candidate actions ``(B, k, A)`` for observations ``(B, features)``."""
+        inside = super().forward(observation).unflatten(1, (self.k, self.action_size))  # (B, k, A) in [-1, 1]
+        return (self.middles[:, None] + action_bins(self.k)[1] * inside).clamp(-1, 1)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {**super()._get_constructor_parameters(), "k": self.k}
+
+
+class CandidateActor(SpreadActor):
+    """An actor whose candidates are refined to one by a table of scores.
 
     Its ``forward`` is the augmented policy approximator of the paper (actor and refinement). So SB3's critic target
     and actor loss use the refined action with no change to them, and gradients reach the chosen candidate alone.
@@ -42,27 +79,11 @@ class CandidateActor(Actor):
     """
 
     scores: Tensor
-    middles: Tensor
 
     def __init__(self, *args: Any, k: int, layers: int, min_bits: int, max_bits: int, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.k, self.layers, self.min_bits, self.max_bits = k, layers, min_bits, max_bits
-        self.action_size = int(self.action_space.shape[0])  # type: ignore[index]
-        if k > 1:  # with k = 1 this is SB3's actor, weight for weight
-            head = create_mlp(
-                self.features_dim, k * self.action_size, self.net_arch, self.activation_fn, squash_output=True
-            )
-            self.mu = nn.Sequential(*head)
-            last = next(layer for layer in reversed(head) if isinstance(layer, nn.Linear))
-            nn.init.uniform_(last.weight, -_HEAD_INIT, _HEAD_INIT)  # candidates begin in the middles of their bins
-            nn.init.zeros_(last.bias)
-        self.register_buffer("middles", action_bins(k)[0])  # (k,)
+        super().__init__(*args, k=k, **kwargs)
+        self.layers, self.min_bits, self.max_bits = layers, min_bits, max_bits
         self.register_buffer("scores", torch.zeros(layers, max_bits - min_bits + 1))
-
-    def candidates(self, observation: Tensor) -> Tensor:
-        """Candidate actions ``(B, k, A)`` for observations ``(B, 10)``."""
-        inside = super().forward(observation).unflatten(1, (self.k, self.action_size))  # (B, k, A) in [-1, 1]
-        return (self.middles[:, None] + action_bins(self.k)[1] * inside).clamp(-1, 1)
 
     def forward(self, observation: Tensor) -> Tensor:
         """The refined action ``(B, A)``: the candidate that scores best; fewer bits at a tie."""
@@ -78,7 +99,7 @@ class CandidateActor(Actor):
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
-        return {**data, "k": self.k, "layers": self.layers, "min_bits": self.min_bits, "max_bits": self.max_bits}
+        return {**data, "layers": self.layers, "min_bits": self.min_bits, "max_bits": self.max_bits}
 
 
 _RENAMED = {"lowest": "min_bits", "highest": "max_bits"}  # in agents that an earlier version saved

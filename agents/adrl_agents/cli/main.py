@@ -20,6 +20,7 @@ COMMANDS = {
     "haq": "Search bit-widths with HAQ.",
     "sb3": "Search bit-widths with an agent of Stable-Baselines3.",
     "search": "Search bit-widths without learning.",
+    "pretrain": "Train a policy on many networks.",
     "sweep": "Search at several budgets, with several agents and seeds.",
     "budget": "Answer for another budget from a finished run.",
     "refit": "Refit the network that a search found.",

@@ -3,5 +3,6 @@
 from adrl_agents.haq.config import HAQConfig
 from adrl_agents.haq.haq import HAQ
 from adrl_agents.haq.noise import truncated_normal
+from adrl_agents.haq.replay import EpisodeReplayBuffer
 
-__all__ = ["HAQ", "HAQConfig", "truncated_normal"]
+__all__ = ["HAQ", "EpisodeReplayBuffer", "HAQConfig", "truncated_normal"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from typing_extensions import Self
@@ -28,6 +29,8 @@ class ADRLOptions(ADRLConfig, Options):
     """Bit configurations to try."""
     evaluations: int | None = 40
     """Most passes over all search images that the search may take, tables of sensitivity included; None is no limit."""
+    policy: Path | None = None
+    """File of a policy (adrl-gym pretrain) whose answer is tried first; loading it can run code: trust it."""
 
     def like(self, recorded: dict[str, Any]) -> Self:
         """Return these options for a run that is resumed; those before gradients measured, without a limit."""
