@@ -63,6 +63,10 @@ full() {
     "$python" -m benchmarks.experiments.paired_test --data-root "$data"         # paired.csv
     "$python" -m benchmarks.experiments.parity --data-root "$data"       # equality.csv
     "$python" -m benchmarks.experiments.networks                                # networks.csv
+    "$python" -m benchmarks.family.train --data-root "$data" --output $work/family # family_networks.csv; half an hour
+    "$python" -m benchmarks.family.policies --data-root "$data" --weights $work/family --output $work/family/policies
+    "$python" -m benchmarks.family.evaluate --data-root "$data" --weights $work/family --policies $work/family/policies # family.csv
+    "$python" -m benchmarks.family.figure # docs/family.png
     "$python" -m benchmarks.searches.untrained                                  # untrained.csv
     "$python" -m benchmarks.searches.sensitivity --data-root "$data" ${IMAGENET:+--imagenet "$IMAGENET"} # sensitivity.csv
     once depth "$python" -m benchmarks.searches.depth                                 # depth.csv

@@ -10,6 +10,7 @@ call on a finished training only does that. The search and test splits are never
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,16 +30,10 @@ RE_ESTIMATION_IMAGES = 20_000
 PEAK_LEARNING_RATE = {"resnet20": 0.2, "cifarnet": 0.05}  # without batch norm, a smaller one
 
 
-@dataclass
-class Options:
-    """Options of the training."""
+@dataclass(kw_only=True)
+class Training:
+    """Settings of SGD."""
 
-    network: Literal["resnet20", "cifarnet"]
-    """The network to train."""
-    data_root: Path
-    """Folder that holds cifar-10-batches-py."""
-    output: Path = Path("runs/pretrain")
-    """Folder for the trainer's state."""
     epochs: int = 60
     """Passes over the training images."""
     batch_size: int = 128
@@ -53,13 +48,34 @@ class Options:
     """Train in bfloat16 autocast (for processors that compute it natively)."""
 
 
-def _train(options: Options, data: ImageSet) -> tuple[nn.Module, list[dict[str, float]]]:
-    """The trained network and one row of the log an epoch; goes on from the state in ``options.output``."""
+@dataclass(kw_only=True)
+class Options(Training):
+    """Options of the training."""
+
+    network: Literal["resnet20", "cifarnet"]
+    """The network to train."""
+    data_root: Path
+    """Folder that holds cifar-10-batches-py."""
+    output: Path = Path("runs/pretrain")
+    """Folder for the trainer's state."""
+
+
+def train_network(
+    make: Callable[[], nn.Module], peak: float, options: Training, data: ImageSet, state_file: Path
+) -> tuple[nn.Module, list[dict[str, float]]]:
+    """Return the trained network and one row of the log an epoch; goes on from the state in a file.
+
+    Args:
+        make: a network with random weights.
+        peak: largest learning rate.
+        options: all other settings.
+        data: images with labels.
+        state_file: of the trainer, named as the network; replaced whole after every epoch.
+    """
     torch.manual_seed(options.seed)
     generator = torch.Generator().manual_seed(options.seed)
     assert data.labels is not None
-    network = NETWORKS[options.network].make().to(memory_format=torch.channels_last)
-    peak = PEAK_LEARNING_RATE[options.network]
+    network = make().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), peak, 0.9, weight_decay=options.weight_decay, nesterov=True)
     steps = len(data) // options.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -70,8 +86,7 @@ def _train(options: Options, data: ImageSet) -> tuple[nn.Module, list[dict[str, 
         final_div_factor=1e3,
         cycle_momentum=False,
     )
-    options.output.mkdir(parents=True, exist_ok=True)
-    state_file = options.output / f"{options.network}.pt"
+    state_file.parent.mkdir(parents=True, exist_ok=True)
     log: list[dict[str, float]] = []
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
@@ -109,7 +124,7 @@ def _train(options: Options, data: ImageSet) -> tuple[nn.Module, list[dict[str, 
                 "seconds": round(time.monotonic() - start, 1),
             }
         )
-        print(options.network, log[-1], flush=True)
+        print(state_file.stem, log[-1], flush=True)
         state = {
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),
@@ -123,7 +138,7 @@ def _train(options: Options, data: ImageSet) -> tuple[nn.Module, list[dict[str, 
     return network, log
 
 
-def _export(network: nn.Module, images: Tensor, path: Path) -> str:
+def export_network(network: nn.Module, images: Tensor, path: Path) -> str:
     """Write the checkpoint with its weights in half precision, to which they are rounded once and for all.
 
     Training in bfloat16 leaves batch norms the moments of bfloat16 activations, so they are estimated again in
@@ -154,9 +169,10 @@ def main(options: Options) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     data = load_cifar10(options.data_root, "train")
-    network, log = _train(options, data)
+    peak, state_file = PEAK_LEARNING_RATE[options.network], options.output / f"{options.network}.pt"
+    network, log = train_network(NETWORKS[options.network].make, peak, options, data, state_file)
     path = SHIPPED / f"{options.network}.safetensors"
-    print(f"{path}: checkpoint {_export(network, data.images, path)}")
+    print(f"{path}: checkpoint {export_network(network, data.images, path)}")
     write_rows(LOGS / f"{options.network}.csv", log)
 
 

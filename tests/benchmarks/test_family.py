@@ -1,0 +1,108 @@
+"""The evaluation of pretrained policies: rows of every method, its table and figure, and what searches reached."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+import torch
+
+from adrl_agents.adrl.family import FamilyADRL
+from adrl_agents.runs import Episode
+from adrl_gym import QuantProblem
+from adrl_gym.datasets.images import ImageSet
+from adrl_gym.envs import FAMILY_ID
+from benchmarks.family import evaluate, figure, policies
+from benchmarks.family.networks import UNSEEN
+from benchmarks.family.searches import evaluations_to, least_kl
+from benchmarks.harness.csv_file import read_rows
+from benchmarks.reporting.family_tables import family_table, interval, setting_means
+from families import chain_problem
+
+
+def with_test_images(seed: int) -> QuantProblem:
+    problem = chain_problem(seed)
+    generator = torch.Generator().manual_seed(9)
+    test = ImageSet(torch.randn(50, 3, 8, 8, generator=generator), torch.arange(50) % 5)
+    splits = dataclasses.replace(problem.splits, test=test)
+    return QuantProblem(problem.network, splits, name=problem.name, quantizer=problem.quantizer)
+
+
+def test_every_method_has_a_row_and_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = FamilyADRL(env=gym.make(FAMILY_ID, problems=[chain_problem(0)], decision="offset"), seed=0)
+    for seed in (0, 1):
+        (tmp_path / f"offset-s{seed}").mkdir()
+        agent.save(tmp_path / f"offset-s{seed}" / "policy.zip")
+    problems = [with_test_images(3)]
+    monkeypatch.setattr(evaluate, "unseen", lambda _: problems)
+    options = evaluate.Options(
+        data_root=tmp_path, policies=tmp_path, budgets=(0.05, 0.1), test_images=40, perturbations=1, results=tmp_path
+    )
+    evaluate.main(options)
+    rows = read_rows(tmp_path / "family.csv")
+    methods = ["knapsack", "measured", "perturbed+knapsack", *["offset", "offset+knapsack"] * 2]
+    assert [row["method"] for row in rows] == 2 * methods
+    by_method = {row["method"]: row for row in rows[:7]}
+    assert float(by_method["offset"]["log_ratio"]) == 0  # untrained: the knapsack's answer
+    assert float(by_method["knapsack"]["kl_less_knapsack"]) == 0
+    chosen, knapsack = by_method["perturbed+knapsack"], by_method["knapsack"]
+    assert float(chosen["search_kl"]) <= float(knapsack["search_kl"])
+    ratio = float(chosen["kl"]) / float(knapsack["kl"])
+    assert math.exp(float(chosen["log_ratio"])) == pytest.approx(ratio, rel=1e-4)
+    monkeypatch.setattr(evaluate, "measure", None)  # nothing is left to measure
+    evaluate.main(options)
+    assert read_rows(tmp_path / "family.csv") == rows
+
+    table = family_table(tmp_path)
+    assert table.splitlines()[0] == "| answer of | 0.05 | 0.1 | all | clearly better / worse |"
+    assert "| `offset` | 1.000 (nan to nan) | 1.000 (nan to nan) | 1.000 (1.000 to 1.000) | 0 / 0 of 4 |" in table
+    figure.main(figure.Options(results=tmp_path, output=tmp_path / "family.png"))
+    assert (tmp_path / "family.png").stat().st_size > 1000
+
+
+def test_means_are_over_seeds_first_and_intervals_over_settings() -> None:
+    def row(network: str, ratio: float) -> dict[str, str]:
+        return {"network": network, "quantizer": "gptq", "budget": "0.1", "log_ratio": str(ratio)}
+
+    means = setting_means([row("a", 0.1), row("a", 0.3), row("b", -0.2)])
+    assert means == pytest.approx([0.2, -0.2])
+    mean, low, high = interval(means)
+    assert mean == pytest.approx(1)
+    assert math.log(high) == pytest.approx(1.96 * math.sqrt(0.08) / math.sqrt(2))
+    assert low * high == pytest.approx(1)
+
+
+def test_what_a_search_has_after_some_evaluations() -> None:
+    kls = [(3.0, 0.5), (6.0, 0.2), (9.0, 0.3), (20.0, 0.1)]
+    history = [
+        Episode(
+            episode=number,
+            reward=0,
+            accuracy=0,
+            best_accuracy=0,
+            evaluations=evaluations,
+            seconds=0,
+            agreement=0,
+            kl=kl,
+            average_bits=2,
+            bits="",
+            cpu_seconds=0,
+            cost_ratios="",
+        )
+        for number, (evaluations, kl) in enumerate(kls, 1)
+    ]
+    assert [least_kl(history, point) for point in (1, 5, 10, 40)] == [None, 0.5, 0.2, 0.1]
+    assert evaluations_to(history, 0.25) == 6
+    assert evaluations_to(history, 0.05) is None
+
+
+def test_policies_learn_from_no_network_that_is_held_out(tmp_path: Path) -> None:
+    for name in ("plain8", "resnet16", *UNSEEN):
+        (tmp_path / f"{name}.safetensors").touch()
+    options = policies.Options(data_root=tmp_path, weights=tmp_path, output=tmp_path)
+    for design in policies.DESIGNS:
+        made = policies.training(options, design, 1)
+        made.check()
+        assert [name.rpartition(":")[2] for name in made.networks] == ["plain8", "resnet16"]
+        assert made.output == tmp_path / f"{design}-s1"
