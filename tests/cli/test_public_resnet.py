@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from adrl_agents.cli import run as run_command
 from adrl_agents.runs.result import SearchResult
+from adrl_gym.datasets import ImageSet, cifar
 from adrl_gym.export.packed import load_packed
 from adrl_gym.models.named import load_network
 from commands import OWN
@@ -30,6 +32,20 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "x.th"
 
 
+@pytest.fixture
+def few_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All 10,000 are measured five times, which would take a minute."""
+    load = cifar._load
+
+    def first(*arguments: Any) -> ImageSet:
+        images = load(*arguments)
+        assert isinstance(images, ImageSet)
+        return images.first(1000)
+
+    monkeypatch.setattr(cifar, "_load", first)
+
+
+@pytest.mark.usefixtures("few_test_images")
 def test_it_goes_from_file_to_bits_refit_and_onnx(
     tmp_path: Path,
     checkpoint: Path,
@@ -43,7 +59,7 @@ def test_it_goes_from_file_to_bits_refit_and_onnx(
     quick = ["--episodes", "2", "--images", "100", "--profile-images", "20", "--quantizer", "linear"]
     assert run_command("adrl", [*own, *quick, "--output", str(run)]) == 0
     said = capsys.readouterr().out
-    assert "CIFAR-10: 100 of the training images to search on, 10,000 test images, normalised by CIFAR-10's own" in said
+    assert "CIFAR-10: 100 of the training images to search on, 1,000 test images, normalised by CIFAR-10's own" in said
     result = SearchResult.load(run / "result.json")
     assert result.data == "cifar10"
     assert result.bits.keys() >= {"conv1", "layer1.0.conv1", "layer3.2.conv2", "linear"}
