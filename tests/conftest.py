@@ -28,6 +28,12 @@ def hidden_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def seeded() -> None:
+    """What a module draws does not depend on the modules before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def cifar_root() -> Path:
     """The folder that holds the real CIFAR-10; the test is skipped where there is none."""

@@ -291,7 +291,7 @@ def test_bad_input() -> None:
 def test_uniform_2_bits_of_resnet20_gain_on_real_images(cifar_splits: Splits) -> None:
     problem = QuantProblem(load_network("resnet20").network, cifar_splits, bits=(2, 2))
     bits = [2] * len(problem.layers)
-    direct, refitted = problem.measure(problem.quantized(bits)), problem.measure(refit(problem, bits))
+    direct, refitted = problem.measure(problem.quantized(bits)), problem.measure(refit(problem, bits, images=256))
     assert refitted.accuracy > direct.accuracy + 4
     assert refitted.agreement > direct.agreement + 4
     assert refitted.kl < direct.kl / 2

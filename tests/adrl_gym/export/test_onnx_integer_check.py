@@ -53,10 +53,10 @@ def test_a_network_that_amplifies_rounding_is_compared_operator_by_operator(
     check_integers(made.model, made.network, made.images)  # without a warning
 
 
-@pytest.mark.parametrize(("layer", "tensor", "equal"), [("0", "relu", 1.01), ("6", "logits", 0.9)])
+@pytest.mark.parametrize(("layer", "tensor"), [("0", "relu"), ("6", "logits")])
 def test_an_operator_that_computes_otherwise_is_named(
-    made: Made, layer: str, tensor: str, equal: float, monkeypatch: pytest.MonkeyPatch
+    made: Made, layer: str, tensor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_integer_check, "_EQUAL", equal)  # the first layer changes few predictions
+    monkeypatch.setattr(onnx_integer_check, "_EQUAL", 1.01)  # it may change few predictions
     with pytest.raises(AdrlGymError, match=f"with the same grids, from {tensor} on, so nothing was written"):
         check_integers(_with_bias(made, layer), made.network, made.images)
