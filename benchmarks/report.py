@@ -24,6 +24,7 @@ from benchmarks.reporting.cluster_tables import overhead_table, scaling_table, s
 from benchmarks.reporting.hardware_tables import latency_table, linear_table, runtime_table
 from benchmarks.reporting.imagenet_tables import imagenet_table
 from benchmarks.reporting.network_tables import exceptions_table, networks_table
+from benchmarks.reporting.peer_tables import peers_table
 from benchmarks.reporting.settings import Results
 from benchmarks.reporting.table_format import BESIDE, markdown, metrics_cell, without_empty
 from benchmarks.reporting.tables import EVALUATION
@@ -125,15 +126,6 @@ def export_table(results: Path) -> str:
     return markdown([*header, "times smaller", "same predictions", "speed over float's"], lines)
 
 
-def _refitted(rows: list[Row]) -> str:
-    """Return mean and range, and a word on rows from before refitting took more images and had more to it."""
-    return mean_and_range(rows) + (" (earlier refit, 256 images)" if any(map(_earlier, rows)) else "")
-
-
-def _earlier(row: Row) -> bool:
-    return row["images"] == "256"
-
-
 def refit_table(results: Path) -> str:
     """Test accuracy of the same bits before and after the refit: mean (lowest to highest) over calibration draws."""
     groups: dict[tuple[str, ...], dict[str, list[Row]]] = {}
@@ -143,8 +135,9 @@ def refit_table(results: Path) -> str:
     lines = []
     for (network, budget, agent), by_data in sorted(groups.items(), key=lambda item: (item[0][0], -float(item[0][1]))):
         known = [row for rows in by_data.values() for row in rows]
-        accuracies = [_refitted(by_data[data]) if data in by_data else "not run" for data in _CALIBRATIONS]
-        seconds = statistics.mean(numbers([row for row in known if not _earlier(row)] or known, "cpu_seconds"))
+        accuracies = [mean_and_range(by_data[data]) if data in by_data else "not run" for data in _CALIBRATIONS]
+        timed = [row for row in known if row.get("weights")]  # earlier rows timed no comparison with direct weights
+        seconds = statistics.mean(numbers(timed or known, "cpu_seconds"))
         before, after = (f"{float(known[0][column]):.2f}" for column in ("direct_test_accuracy", "float_test_accuracy"))
         others = [metrics_cell(by_data.get(data, [])) for data in _CALIBRATIONS]
         line = [f"{NAMES[network]}, {budget}", agent, before, *accuracies, *others, after, f"{seconds:.0f}"]
@@ -212,7 +205,12 @@ MEASURED: Tables = {
 }
 TABLES: dict[Path, Tables] = {
     _ROOT / "README.md": {"comparison": comparison_table},
-    _ROOT / "docs" / "results.md": {"comparison": comparison_table, "runtime": runtime_table, **MEASURED},
+    _ROOT / "docs" / "results.md": {
+        "comparison": comparison_table,
+        "peers": peers_table,
+        "runtime": runtime_table,
+        **MEASURED,
+    },
     _ROOT / "docs" / "agents.md": {"ablations": from_rows(EVALUATION["ablations"])},
     PAGE: {
         **{name: from_rows(make) for name, make in EVALUATION.items()},
