@@ -30,7 +30,7 @@ def hidden_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def seeded() -> None:
-    """What a module draws does not depend on the modules before it."""
+    """Seeds each module, so that its draws do not depend on the modules before it."""
     torch.manual_seed(0)
 
 
