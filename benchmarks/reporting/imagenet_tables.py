@@ -1,4 +1,4 @@
-"""The table of imagenet.csv and imagenet_pairs.csv: what searches find for a network of ImageNet's size."""
+"""Tables of imagenet.csv and imagenet_pairs.csv: what searches find for a network of ImageNet's size."""
 
 from pathlib import Path
 
@@ -14,12 +14,15 @@ _HEADER = (
     "agreement, KL, loss",
     "ADRL's KL less its KL",
 )
+_COSTS = {"error": 2, "disagreement": 2, "kl": 4, "loss": 4}  # digits
 
 
 def imagenet_table(results: Path) -> str:
     """Return a row for each search and recipe, those of fewer bits first."""
     pairs = {
-        _key(row, row["average_bits"]): row for row in read_rows(results / "imagenet_pairs.csv") if row["cost"] == "kl"
+        (row["network"], row["average_bits"], row["seed"], row["less_agent"], row["less_recipe"]): row
+        for row in read_rows(results / "imagenet_pairs.csv")
+        if row["cost"] == "kl" and row["agent"] != row["less_agent"]
     }
     lines = []
     for row in sorted(read_rows(results / "imagenet.csv"), key=lambda row: (float(row["budget"]), row["agent"])):
@@ -32,19 +35,30 @@ def imagenet_table(results: Path) -> str:
                 row["recipe"],
                 f"{float(row['test_accuracy']):.2f}",
                 metrics_cell([row]),
-                "" if row["agent"] == "adrl" else _less(pairs.get(_key(row, bits))),
+                ""
+                if row["agent"] == "adrl"
+                else _less(pairs.get((row["network"], bits, row["seed"], row["agent"], row["recipe"]))),
             ]
         )
     return markdown(_HEADER, lines)
 
 
-def _key(row: Row, bits: str) -> tuple[str, ...]:
-    return row["network"], bits, row["seed"], row["agent"], row["recipe"]
+def recipes_table(results: Path) -> str:
+    """Return a row for each search: refitted less direct weights, image by image, in every measure."""
+    found: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in read_rows(results / "imagenet_pairs.csv"):
+        if row["agent"] == row["less_agent"]:
+            found.setdefault((row["average_bits"], row["agent"]), {})[row["cost"]] = row
+    lines = [
+        [bits, agent, *(_less(costs.get(cost), digits) for cost, digits in _COSTS.items())]
+        for (bits, agent), costs in sorted(found.items(), key=lambda item: (float(item[0][0]), item[0][1]))
+    ]
+    return markdown(("average bits", "search", "error, percent", "disagreement, percent", "KL", "loss"), lines)
 
 
-def _less(row: Row | None) -> str:
+def _less(row: Row | None, digits: int = 4) -> str:
     """``mean (its 95 % interval)``."""
     if row is None:
         return NOT_RUN
-    mean, low, high = (float(row[name]) for name in ("adrl_less_agent", "low", "high"))
-    return f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"
+    mean, low, high = (f"{float(row[name]):+.{digits}f}" for name in ("difference", "low", "high"))
+    return f"{mean} ({low} to {high})"

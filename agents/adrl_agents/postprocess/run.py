@@ -72,16 +72,21 @@ class LoadedRun:
         return "agreement with the float network" if self.problem.splits.search.labels is None else "search accuracy"
 
 
-def load_run(options: RunOptions) -> LoadedRun:
+def load_run(options: RunOptions, problem: QuantProblem | None = None) -> LoadedRun:
     """Read a run's result and make its problem anew.
+
+    Args:
+        options: its folder, and where its data lie.
+        problem: that of another run on the same network, quantizer and images, to be shared with this one, so that
+            a layer is quantized once to each bit-width of both.
 
     Raises:
         AdrlGymError: no result there, one that contradicts itself or breaks its own budget, another checkpoint,
             bits for other layers, data that are not found.
     """
     read = read_run(options)
-    env, _ = make_env(read.options)
-    problem = problem_of(env)
+    if problem is None:
+        problem = problem_of(make_env(read.options)[0])
     check_problem(read, problem)
     names = tuple(layer.name for layer in problem.layers)
     bits = BitConfig(names, read.result.config.for_layers(names))
