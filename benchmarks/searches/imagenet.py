@@ -24,7 +24,7 @@ _ROOT = _RESULTS.parents[1]
 #: Name in the file -> arguments of the command.
 _AGENTS = {
     "adrl": ["adrl"],
-    "adrl+measured": ["adrl", "--sensitivity", "measured", "--evaluations", "None"],  # as long as it takes
+    "adrl+measured": ["adrl", "--sensitivity", "measured", "--evaluations", "10000"],  # as long as it takes
     "haq": ["haq", "--episodes", "100"],
     "ip": ["search", "--method", "ip"],
     "ip+gradient": ["search", "--method", "ip", "--sensitivity", "gradient"],
