@@ -28,7 +28,7 @@ class ADRLOptions(ADRLConfig, Options):
     episodes: int = 40
     """Bit configurations to try."""
     evaluations: int | None = 40
-    """Most passes over all search images that the search may take, tables of sensitivity included; 10000 is as good as none."""
+    """Most passes over all search images, tables of sensitivity included; 100000 is as good as no limit."""
     policy: Path | None = None
     """File of a policy (adrl-gym pretrain) whose answer is tried first; loading it can run code: trust it."""
 
