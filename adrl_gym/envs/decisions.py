@@ -8,12 +8,15 @@ from adrl_gym.bits import bits_from_action
 from adrl_gym.envs.actions import check_numbers
 from adrl_gym.envs.member import FamilyMember
 from adrl_gym.errors import AdrlGymError
-from adrl_gym.sensitivity import SensitivityTable
+from adrl_gym.sensitivity import SensitivityTable, minimise_pairwise
 
-Decision = Literal["bits", "offset", "correction"]
+Decision = Literal["bits", "offset", "correction", "interactions"]
 OFFSET_REACH = 2  # bits up and down that an offset can be
 CORRECTED = 3  # parts of a layer's row that have a factor each: fewest bits, one more, all others
 CORRECTION_REACH = 1.5  # natural logarithm of the largest factor
+# Share of the interactions that counts with a factor of 1. Chosen on networks that policies learn from; 1 is worse, as
+# gradients at the float network overstate what many layers of 1 bit add (docs/family.md).
+TRUST = 0.35
 
 
 def action_size(decision: Decision) -> int:
@@ -22,7 +25,7 @@ def action_size(decision: Decision) -> int:
         raise AdrlGymError(
             f"unknown decision {decision!r}: choose one of {', '.join(get_args(Decision))}", parameter="decision"
         )
-    return CORRECTED if decision == "correction" else 1
+    return {"correction": CORRECTED, "interactions": CORRECTED + 1}.get(decision, 1)
 
 
 class Decisions:
@@ -33,6 +36,8 @@ class Decisions:
       the later layers cannot meet the budget is reduced. Zero is the knapsack's own answer.
     - ``correction``: logarithms of factors on the layer's row of the table, for the fewest bits, one more, and all
       others. After the last layer the knapsack chooses on the corrected table. Zero is the knapsack's own answer.
+    - ``interactions``: the same factors, and a fourth one on the layer's interactions with all others, of which
+      ``TRUST`` counts. After the last layer ``minimise_pairwise`` chooses.
 
     Args:
         member: network, quantizer and budget.
@@ -42,7 +47,7 @@ class Decisions:
     def __init__(self, member: FamilyMember, decision: Decision) -> None:
         self.member, self.decision, self._size = member, decision, action_size(decision)
         self._bits: list[int] = []
-        self._factors: list[np.ndarray] = []  # of each layer so far (widths,)
+        self._factors: list[np.ndarray] = []  # of each layer so far (A,)
         self._previous = 0.0
 
     def done(self) -> bool:
@@ -67,18 +72,27 @@ class Decisions:
         elif self.decision == "offset":
             self._bits.append(self._offset(round(OFFSET_REACH * float(numbers[0]))))
         else:
-            part = np.minimum(np.arange(self.member.table.costs.shape[1]), CORRECTED - 1)  # (widths,)
-            self._factors.append(np.exp(CORRECTION_REACH * numbers[part]))
+            self._factors.append(np.exp(CORRECTION_REACH * numbers))
             self._bits.append(self.member.answer[layer])
 
     def bits(self) -> tuple[int, ...]:
         """Return the bits of the searched layers, within the budget; after the last layer."""
         member = self.member
-        if self.decision == "correction":
-            costs = member.table.costs * np.array(self._factors)  # (n, widths)
-            return SensitivityTable.of(member.space, costs).knapsack.complete(())
+        if self._factors:
+            return self._corrected(np.array(self._factors))
         whole = member.space.project(member.space.with_fixed(self._bits))
         return tuple(whole[place] for place in member.space.searchable)
+
+    def _corrected(self, factors: np.ndarray) -> tuple[int, ...]:
+        """Return the best bits on the table with factors ``(n, A)`` on its rows."""
+        member, widths = self.member, self.member.table.costs.shape[1]
+        of_costs = factors[:, np.minimum(np.arange(widths), CORRECTED - 1)]  # (n, widths)
+        table = SensitivityTable.of(member.space, member.table.costs * of_costs)
+        if self.decision == "correction":
+            return table.knapsack.complete(())
+        of_errors = np.sqrt(of_costs * factors[:, CORRECTED:])  # (n, widths), for costs are squares of errors
+        scaled = member.interactions * of_errors[:, :, None, None] * of_errors  # (n, widths, n, widths)
+        return table.bits(minimise_pairwise(table, TRUST * scaled))
 
     def _offset(self, offset: int) -> int:
         """Return the knapsack's bits for the next layer plus an offset, reduced until the later layers fit."""

@@ -30,21 +30,25 @@ class MixedPrecisionQuantFamilyEnv(gym.Env[np.ndarray, Any]):
     | ``bits`` | 1 | bit-width as in ``MixedPrecisionQuantEnv``; HAQ's action wall at the end |
     | ``offset`` | 1 | -2 to 2 bits more than the knapsack would choose here, given the layers before |
     | ``correction`` | 3 | logarithms (over 1.5) of factors on its costs at the fewest bits, one more, all others |
+    | ``interactions`` | 4 | the same, and one of a factor on its interactions with the other layers |
 
     With ``correction`` the knapsack chooses all bits on the corrected table, after the last layer. Zeros are the
-    knapsack's own answer with ``offset`` and with ``correction``.
+    knapsack's own answer with ``offset`` and with ``correction``. With ``interactions`` a descent from the knapsack's
+    answer chooses, on corrected costs and interactions; zeros are its answer without corrections.
 
     ## Observation Space
-    ``Box(0, 1, (15 + widths,), float32)``, of the layer to decide next; ``widths`` is 8 for 1 to 8 bits. The answer is
+    ``Box(0, 1, (17 + widths,), float32)``, of the layer to decide next; ``widths`` is 8 for 1 to 8 bits. The answer is
     the knapsack's on the table from gradients.
 
     | index | meaning |
     |-------|---------|
     | 0 to 9 | HAQ's features, as in ``MixedPrecisionQuantEnv``; 9 is the first number of the previous action |
     | 10 to 9 + widths | costs at each bit-width over the answer's predicted divergence, 1e-6 to 100, logarithmic |
-    | -5 | square root of the layer's share of the searched weights |
-    | -4 | budget over what all layers need at least (0) and at most (1) |
-    | -3 | predicted divergence of the answer, 1e-4 to 100 nats, logarithmic |
+    | -7 | square root of the layer's share of the searched weights |
+    | -6 | budget over what all layers need at least (0) and at most (1) |
+    | -5 | predicted divergence of the answer, 1e-4 to 100 nats, logarithmic |
+    | -4 | what interactions between layers add to it, over it; ``(1 + x / (1 + abs(x))) / 2`` |
+    | -3 | what interactions with this layer add, over its own cost; the same way |
     | -2 | budget left over what this and later layers need at least (0) and at most (1) |
     | -1 | bit-width that the knapsack chooses here, given the layers before; smallest (0) to largest (1) |
 
@@ -66,7 +70,7 @@ class MixedPrecisionQuantFamilyEnv(gym.Env[np.ndarray, Any]):
     problems: networks with a quantizer and search images each; their own budgets do not count. All have the same range
         of bits, and float or fixed activations.
     budgets: to draw from, as for ``ProblemConfig``.
-    decision: ``bits``, ``offset`` or ``correction``.
+    decision: ``bits``, ``offset``, ``correction`` or ``interactions``.
     table_images: search images of a problem's table from gradients, at most.
 
     Raises ``AdrlGymError`` where anything of this cannot work; the message says what to do.
@@ -90,6 +94,7 @@ class MixedPrecisionQuantFamilyEnv(gym.Env[np.ndarray, Any]):
         self._budgets = tuple(plain_budget(budget) for budget in budgets)
         self.decision: Decision = decision
         self._costs: dict[int, np.ndarray] = {}  # by problem
+        self._interactions: dict[int, np.ndarray | None] = {}
         self._members: dict[tuple[int, str], FamilyMember] = {}
         widths = problems[0].max_bits - problems[0].min_bits + 1
         self.observation_space = spaces.Box(0.0, 1.0, (FEATURES + widths + OWN_FEATURES,), np.float32)
@@ -108,8 +113,9 @@ class MixedPrecisionQuantFamilyEnv(gym.Env[np.ndarray, Any]):
         if key not in self._members:
             if problem not in self._costs:
                 tables = sensitivity_tables(self._problems[problem], "gradient", "kl", self._table_images)
-                self._costs[problem] = tables.alone().costs
-            self._members[key] = FamilyMember(self._problems[problem], budget, self._costs[problem])
+                self._costs[problem], self._interactions[problem] = tables.alone().costs, tables.interactions()
+            of_problem = self._costs[problem], self._interactions[problem]
+            self._members[key] = FamilyMember(self._problems[problem], budget, *of_problem)
         return self._members[key]
 
     def reset(

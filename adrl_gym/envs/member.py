@@ -13,7 +13,7 @@ from adrl_gym.sensitivity import SensitivityTable
 
 LEAST_KL = 1e-6  # nats: below this, divergences count as equal
 WORST_RATIO = 1.0  # natural logarithm of the largest ratio of divergences that a reward tells apart
-OWN_FEATURES = 5  # features besides HAQ's and the sensitivities
+OWN_FEATURES = 7  # features besides HAQ's and the sensitivities
 _COST_DECADES = -6.0, 2.0  # of a cost over the whole answer's
 _LEVEL_DECADES = -4.0, 2.0  # of the answer's predicted divergence in nats
 
@@ -25,21 +25,26 @@ class FamilyMember:
         problem: network, quantizer and images; its own budget does not count.
         budget: of this member.
         costs: of the problem's layers alone at each bit-width, in nats, ``(n, widths)``.
+        interactions: what pairs of layers add, ``(n, widths, n, widths)``; none where it is not known.
 
     Attributes:
         problem, budget: as given.
         space: the configurations within the budget.
         table: the costs under the budget.
+        interactions: as given, or zeros.
         answer: bits of the searched layers that the knapsack chooses on the table.
 
     Raises:
         AdrlGymError: no configuration of this network meets the budget.
     """
 
-    def __init__(self, problem: QuantProblem, budget: Budget, costs: np.ndarray) -> None:
+    def __init__(
+        self, problem: QuantProblem, budget: Budget, costs: np.ndarray, interactions: np.ndarray | None = None
+    ) -> None:
         self.problem, self.budget = problem, budget
         self.space = SearchSpace(problem.layers, problem.config.replace(budget=budget), problem.inputs)
         self.table = SensitivityTable.of(self.space, costs)
+        self.interactions = np.zeros((*costs.shape, *costs.shape)) if interactions is None else interactions
         self.answer = self.table.knapsack.complete(())
         sizes = self.table.combined  # (n, widths)
         self._left = len(self.table.sizes) * int(self.table.allowed[0])  # in the combined size of all limits
@@ -97,12 +102,17 @@ class FamilyMember:
         room = float(self._most[0] - self._least[0])
         tightness = (self._left - float(self._least[0])) / max(room, 1.0)
         costs = self.table.costs / expected  # (n, widths)
-        alike = np.array([tightness, _decades(np.array(expected), *_LEVEL_DECADES)]).clip(0, 1)  # (2,)
+        places = np.arange(len(layers))
+        added = self.interactions[places, columns][:, places, columns].sum(1)  # (n,)
+        level = _decades(np.array(expected), *_LEVEL_DECADES)
+        alike = np.array([tightness, level, _squashed(added.sum() / expected)]).clip(0, 1)  # (3,)
+        own = np.maximum(self.table.costs[places, columns], LEAST_KL)  # (n,)
         parts = [
             layer_features(layers),  # (n, FEATURES)
             _decades(costs, *_COST_DECADES),  # (n, widths)
             np.sqrt(share)[:, None],  # (n, 1)
-            np.broadcast_to(alike, (len(layers), 2)),
+            np.broadcast_to(alike, (len(layers), 3)),
+            _squashed(added / own)[:, None],  # (n, 1)
             np.zeros((len(layers), 2)),  # what is left, and the knapsack's choice
         ]
         return np.concatenate(parts, 1).astype(np.float32)
@@ -112,3 +122,8 @@ def _decades(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return the decimal logarithms of values, scaled from [low, high] to [0, 1]."""
     scaled: np.ndarray = ((np.log10(np.maximum(values, 10.0**low)) - low) / (high - low)).clip(0, 1)
     return scaled
+
+
+def _squashed(values: np.ndarray) -> np.ndarray:
+    """Return values of any size and sign in (0, 1); 0.5 is 0."""
+    return 0.5 + 0.5 * values / (1 + np.abs(values))

@@ -3,6 +3,7 @@
 from adrl_gym.sensitivity.expansion import Expansion, fisher_vectors
 from adrl_gym.sensitivity.gradient import GradientSensitivity
 from adrl_gym.sensitivity.incumbent import IncumbentSensitivity, measure_around
+from adrl_gym.sensitivity.interactions import minimise_pairwise
 from adrl_gym.sensitivity.knapsack import combined_sizes
 from adrl_gym.sensitivity.measured import measure_layer, measure_sensitivity
 from adrl_gym.sensitivity.projection import NotDifferentiableError
@@ -23,5 +24,6 @@ __all__ = [
     "measure_around",
     "measure_layer",
     "measure_sensitivity",
+    "minimise_pairwise",
     "sensitivity_tables",
 ]

@@ -68,6 +68,18 @@ class Expansion:
         """Return the standard errors over images of ``costs``, float64 ``(n, widths)``."""
         return self._alone().std(0) / np.sqrt(len(self.first))
 
+    def interactions(self) -> np.ndarray:
+        """Return the mean second-order change that each pair of layers adds, float64 ``(n, widths, n, widths)``.
+
+        Each pair stands twice, at ``[l, :, m]`` and ``[m, :, l]``; zeros for a layer with itself, whose cost is in
+        ``costs``, and for bit-widths that are not known.
+        """
+        n, widths = self.known.shape
+        rows = self.second.reshape(-1, n * widths).astype(np.float64)  # (N * draws, entries)
+        products: np.ndarray = (rows.T @ rows / (2 * len(rows))).reshape(n, widths, n, widths)
+        products[np.arange(n), :, np.arange(n)] = 0
+        return products
+
     def change(self, columns: np.ndarray, weights: np.ndarray | None = None) -> float:
         """Return the mean change by a whole configuration, interactions included.
 

@@ -37,6 +37,9 @@ class TableSource(Protocol):
     def alone(self) -> SensitivityTable:
         """Return the costs of each layer alone, the others float."""
 
+    def interactions(self) -> np.ndarray | None:
+        """Return what pairs of layers add, ``(n, widths, n, widths)``; none where it is not known."""
+
     def around(self, bits: Sequence[int], images: int) -> Surrogate:
         """Return the surrogate around a configuration of all layers, from so many images."""
 
@@ -92,6 +95,9 @@ class MeasuredTables:
             self._problem.sensitivity = self._alone.costs
         return self._alone
 
+    def interactions(self) -> None:
+        """See ``TableSource``; they would take a measurement for every pair."""
+
     def around(self, bits: Sequence[int], images: int) -> "MeasuredSurrogate":
         """See ``TableSource``."""
         found = measure_around(self._problem, bits, self._score, images, self.alone().costs)
@@ -128,13 +134,17 @@ class GradientTables:
     def __init__(self, problem: QuantProblem, images: int) -> None:
         self._problem = problem
         self._sources: dict[int, GradientSensitivity] = {}  # by the number of images
-        expansion = self._source(images).expand(problem.with_fixed([None] * len(problem.searchable)))
-        self._alone = SensitivityTable.of(problem, expansion.costs())
+        self._float = self._source(images).expand(problem.with_fixed([None] * len(problem.searchable)))
+        self._alone = SensitivityTable.of(problem, self._float.costs())
         problem.sensitivity = self._alone.costs
 
     def alone(self) -> SensitivityTable:
         """See ``TableSource``; no interactions, which mislead so far from where few bits lead to."""
         return self._alone
+
+    def interactions(self) -> np.ndarray:
+        """See ``TableSource``; from the same expansion as the costs, and so without evaluations of their own."""
+        return self._float.interactions()
 
     def around(self, bits: Sequence[int], images: int) -> "GradientSurrogate":
         """See ``TableSource``."""

@@ -40,7 +40,7 @@ class FamilyConfig:
     """Settings of ``FamilyADRL`` that differ from those of ``HAQ``."""
 
     decision: Decision = "correction"
-    """Meaning of an action: a layer's bits, an offset from the knapsack's, or a correction of the layer's costs."""
+    """Meaning of an action: a layer's bits, an offset from the knapsack's, or a correction of costs or interactions."""
     k: int = 1
     """Candidate actions that the actor proposes for a layer; the critic chooses."""
     warmup_episodes: int = 50

@@ -1,5 +1,6 @@
 """ADRL on a family of problems: what it learns on some networks, it answers for others."""
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,7 +40,8 @@ class FamilyADRL(HAQ):
     """ADRL for ``MixedPrecisionQuantFamilyEnv``: the actor proposes ``k`` actions, and the critic is the indicator.
 
     Measuring candidates, as ``ADRL`` does, is what an answer at once has no evaluations for; a critic that was trained
-    on other networks takes its place. Exploration begins around the actor's first proposals, not uniformly.
+    on other networks takes its place. Exploration begins around the actor's first proposals, not uniformly. Half of its
+    variance is drawn once an episode for all layers: what is right for a whole network shows in fewer episodes.
 
     Args:
         policy: ``MlpPolicy``.
@@ -72,6 +74,8 @@ class FamilyADRL(HAQ):
         if k < 1:
             raise AdrlGymError(f"k must be at least 1, got {k}", parameter="k")
         self.k = k
+        self._shared = torch.zeros(0)  # (A,), drawn once an episode
+        self._shared_in = -1  # the episode that it was drawn in
         super().__init__(
             policy,
             env,
@@ -98,7 +102,11 @@ class FamilyADRL(HAQ):
         return self._explore(middles).cpu().numpy()
 
     def _explore(self, proposed: Tensor) -> Tensor:
-        return truncated_normal(proposed, 2 * self.current_sigma / self.k)
+        deviation = 2 * self.current_sigma / self.k * math.sqrt(0.5)  # of either half
+        if self._shared_in != self._episode_num:
+            self._shared, self._shared_in = torch.randn(self.actor.action_size), self._episode_num
+        around = (proposed + deviation * self._shared.to(proposed)).clamp(-1, 1)  # (k, A)
+        return truncated_normal(around, deviation)
 
     def _propose(self, observation: Tensor) -> Tensor:
         return self.actor.candidates(observation)[0]

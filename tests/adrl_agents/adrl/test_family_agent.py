@@ -67,6 +67,14 @@ def test_the_critic_chooses_among_candidates(problems: list[QuantProblem], tmp_p
     np.testing.assert_array_equal(action, again)
 
 
+def test_layers_share_half_of_the_exploration(problems: list[QuantProblem]) -> None:
+    agent = FamilyADRL(env=family(problems[:1], "correction"), seed=0, warmup_episodes=300).learn(300 * 4)
+    assert agent.replay_buffer is not None
+    tried = agent.replay_buffer.actions[:1200, 0].reshape(300, 4, 3)  # (episodes, layers, A)
+    alike = [np.corrcoef(tried[:, 0, part], tried[:, 3, part])[0, 1] for part in range(3)]
+    assert np.mean(alike) == pytest.approx(0.5, abs=0.12)
+
+
 def problems_env(problems: list[QuantProblem], decision: Decision) -> MixedPrecisionQuantFamilyEnv:
     return MixedPrecisionQuantFamilyEnv(problems, BUDGETS, decision=decision)
 

@@ -11,10 +11,10 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from adrl_gym import AdrlGymError, QuantProblem
-from adrl_gym.envs import FAMILY_ID, FamilyMember, MixedPrecisionQuantFamilyEnv
+from adrl_gym.envs import FAMILY_ID, Decisions, FamilyMember, MixedPrecisionQuantFamilyEnv
 from families import chain_problem
 
-DECISIONS = ("bits", "offset", "correction")
+DECISIONS = ("bits", "offset", "correction", "interactions")
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +112,8 @@ def test_units_are_the_same_whatever_the_network(problems: list[QuantProblem]) -
     one, other = (FamilyMember(problem, 0.0625, scale * costs) for scale in (1.0, 0.1))
     first, second = (member.observation((), 0.0) for member in (one, other))
     differing = np.flatnonzero(~np.isclose(first, second))
-    assert differing.tolist() == [len(first) - 3]  # the predicted divergence itself
-    assert first[-3] - second[-3] == pytest.approx(1 / 6)  # a decade of six
+    assert differing.tolist() == [len(first) - 5]  # the predicted divergence itself
+    assert first[-5] - second[-5] == pytest.approx(1 / 6)  # a decade of six
     assert first[10] - first[11] == pytest.approx(math.log10(4) / 8, abs=1e-6)
 
 
@@ -139,6 +139,28 @@ def test_corrections_change_what_the_knapsack_chooses(problems: list[QuantProble
     assert info["bits"][layer] > 1
 
 
+def test_interactions_change_what_is_chosen(problems: list[QuantProblem]) -> None:
+    costs = np.array([[4.0 ** -(b + 1) for b in range(8)]] * 4)  # (n, widths)
+    none = FamilyMember(problems[0], 0.0625, costs)
+    both = np.zeros((4, 8, 4, 8))
+    both[0, :, 1] = both[1, :, 0] = np.sqrt(costs[0][:, None] * costs[1])  # the errors of the first two add up
+    member = FamilyMember(problems[0], 0.0625, costs, both)
+
+    def bits(of: FamilyMember, trust: float) -> tuple[int, ...]:
+        decisions = Decisions(of, "interactions")
+        while not decisions.done():
+            decisions.take(np.array([0, 0, 0, trust]))
+        return decisions.bits()
+
+    assert bits(none, 1.0) == bits(member, -1.0) == none.answer == member.answer
+    more = bits(member, 1.0)
+    assert member.space.fits(member.space.with_fixed(more))
+    assert sum(more[:2]) > sum(member.answer[:2])
+    seen = [member.observation((1,) * layer, 0.0) for layer in range(4)]
+    assert [observation[-3] > 0.5 for observation in seen] == [True, True, False, False]
+    assert seen[0][-4] > 0.5 == none.observation((), 0.0)[-4]
+
+
 def test_offsets_are_relative_to_what_was_decided(problems: list[QuantProblem]) -> None:
     env = MixedPrecisionQuantFamilyEnv(problems, decision="offset")
     member = env.member(0, 0.0625)
@@ -157,7 +179,9 @@ def test_pickle(problems: list[QuantProblem]) -> None:
 def test_bad_input_is_told(problems: list[QuantProblem]) -> None:
     with pytest.raises(AdrlGymError, match="must not be empty"):
         MixedPrecisionQuantFamilyEnv([])
-    with pytest.raises(AdrlGymError, match="unknown decision 'guess': choose one of bits, offset, correction"):
+    with pytest.raises(
+        AdrlGymError, match="unknown decision 'guess': choose one of bits, offset, correction, interactions"
+    ):
         MixedPrecisionQuantFamilyEnv(problems, decision="guess")  # type: ignore[arg-type]
     narrow = QuantProblem(problems[0].network, problems[0].splits, quantizer="linear", bits=(2, 4))
     with pytest.raises(AdrlGymError, match="the same range"):
