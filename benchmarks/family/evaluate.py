@@ -2,13 +2,15 @@
 
     python -m benchmarks.family.evaluate --data-root D --weights F --policies F/policies
 
-Every answer takes the table from gradients and nothing else; ``measured`` takes a measured table instead. ``+knapsack``
-takes the better of the policy's and the knapsack's answer, by their divergence on the 250 search images of the table,
-and ``perturbed+knapsack`` that of a random correction and the knapsack's. Writes benchmarks/results/family.csv: on test
-images the divergence, accuracy and agreement of each, and the divergence less the knapsack's with its standard error
-over images. A second call goes on with what is left.
+Every answer takes the table from gradients and nothing else; ``measured`` takes a measured table instead.
+``interactions-35`` and ``-100`` minimise costs and that percentage of the interactions from the same gradients; nothing
+is learned. ``+knapsack`` takes the better of an answer and the knapsack's, by their divergence on the 250 search images
+of the table, and ``perturbed+knapsack`` that of a random correction and the knapsack's. Writes
+benchmarks/results/family.csv: on test images the divergence, accuracy and agreement of each, and the divergence less
+the knapsack's with its standard error over images. A second call goes on with what is left.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,15 +21,16 @@ import numpy as np
 import torch
 import tyro
 
-from adrl_agents.adrl import greedy_bits, load_policy
+from adrl_agents.adrl import greedy_bits
 from adrl_agents.pretrain import family_problems
 from adrl_agents.runs import git_commit
 from adrl_gym.datasets import ImageSet
-from adrl_gym.envs import FAMILY_BUDGETS, Decisions, FamilyMember, MixedPrecisionQuantFamilyEnv
+from adrl_gym.envs import CORRECTION_REACH, FAMILY_BUDGETS, TRUST, Decisions, FamilyMember, MixedPrecisionQuantFamilyEnv
 from adrl_gym.evaluation import SampleMetrics, sample_metrics
 from adrl_gym.problem import QuantProblem
 from adrl_gym.sensitivity import SensitivityTable, sensitivity_tables
 from benchmarks.family.networks import UNSEEN
+from benchmarks.family.others import load_answering
 from benchmarks.harness.csv_file import read_rows, write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
@@ -72,10 +75,19 @@ def perturbed(member: FamilyMember, seed: int) -> Answer:
     return decisions.bits()
 
 
+def trusting(member: FamilyMember, percent: int) -> Answer:
+    """Return the answer with a percentage of the interactions, costs as they are."""
+    decisions = Decisions(member, "interactions")
+    factor = math.log(percent / 100 / TRUST) / CORRECTION_REACH
+    while not decisions.done():
+        decisions.take(np.array([0, 0, 0, factor]))
+    return decisions.bits()
+
+
 def policy_bits(member: FamilyMember, file: Path) -> Answer:
     """Return what the policy of a file answers."""
-    agent = load_policy(file)
-    return greedy_bits(agent, member, agent.decision)
+    agent, decision = load_answering(file)
+    return greedy_bits(agent, member, decision)
 
 
 def better(member: FamilyMember, other: Callable[[], Answer]) -> Answer:
@@ -89,6 +101,10 @@ def answers(
     """Yield each method's label, its seed, and its answer, which is made when it is asked for."""
     yield "knapsack", "", lambda: member.answer
     yield "measured", "", lambda: SensitivityTable.of(member.space, measured()).knapsack.complete(())
+    for percent in (35, 100):
+        answer = partial(trusting, member, percent)
+        yield f"interactions-{percent}", "", answer
+        yield f"interactions-{percent}+knapsack", "", partial(better, member, answer)
     for number in range(options.perturbations):
         yield "perturbed+knapsack", str(number), partial(better, member, partial(perturbed, member, number))
     for file in sorted(options.policies.glob("*/policy.zip")):
@@ -98,15 +114,10 @@ def answers(
         yield f"{label}+knapsack", seed, partial(better, member, answer)
 
 
-def measure(problem: QuantProblem, bits: Answer, images: ImageSet) -> SampleMetrics:
-    """Measure a configuration of all layers on each of some images."""
-    quantized = problem.quantized(bits).network.eval()
-    logits: list[list[torch.Tensor]] = [[], []]
+def image_logits(network: torch.nn.Module, images: ImageSet) -> torch.Tensor:
+    """Return the logits ``(N, K)`` of some images."""
     with torch.inference_mode():
-        for batch, _ in images.batches(250):  # (B, C, H, W)
-            for network, found in zip((quantized, problem.network), logits, strict=True):
-                found.append(network(batch))  # (B, K)
-    return sample_metrics(torch.cat(logits[0])[None], torch.cat(logits[1]), images.labels)[0]
+        return torch.cat([network(batch) for batch, _ in images.batches(250)])  # (N, K)
 
 
 def setting_rows(
@@ -117,10 +128,12 @@ def setting_rows(
 ) -> Iterator[dict[str, object]]:
     """Yield a row for each method and seed."""
     seen: dict[Answer, SampleMetrics] = {}
+    teacher = image_logits(problem.network, images)  # (N, K)
 
     def on_test(bits: Answer) -> SampleMetrics:
         if bits not in seen:
-            seen[bits] = measure(problem, bits, images)
+            student = image_logits(problem.quantized(bits).network.eval(), images)  # (N, K)
+            seen[bits] = sample_metrics(student[None], teacher, images.labels)[0]
         return seen[bits]
 
     for method, seed, answer in methods:
@@ -180,6 +193,8 @@ def main(options: Options) -> None:
             known = {(r["method"], r["seed"]) for r in rows if (r["network"], r["quantizer"], r["budget"]) == setting}
             member = family.member(0, budget)
             methods = [of for of in answers(member, measured, options) if of[:2] not in known]
+            if not methods:
+                continue
             found = list(setting_rows(problem, member, images, methods))
             for row in found:
                 print(*setting, row["method"], row["seed"], row["log_ratio"], flush=True)

@@ -2,17 +2,20 @@
 
     python -m benchmarks.family.policies --data-root D --weights F
 
-The same as ``adrl-gym pretrain`` with the settings of each design. Writes a folder DESIGN-sSEED with policy.zip for
-each; a second call goes on with what is left.
+The same as ``adrl-gym pretrain`` with the settings of each design; ablations hide part of what the policy sees, or
+learn from few networks. Writes a folder DESIGN-sSEED with policy.zip for each; a second call goes on with what is left.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from adrl_agents.pretrain import PretrainOptions, pretrain_policy
+from adrl_agents.pretrain import PretrainOptions, pretrain_policy, problems_of
+from adrl_gym.problem import QuantProblem
+from benchmarks.family.ablations import KNAPSACK, SENSITIVITIES, hiding
 from benchmarks.family.networks import FAMILY, UNSEEN
 
 _NETWORKS = Path(__file__).with_name("networks.py")
@@ -21,8 +24,18 @@ DESIGNS: dict[str, dict[str, Any]] = {
     "bits": {"decision": "bits"},
     "offset": {"decision": "offset"},
     "correction": {"decision": "correction"},
-    "correction-k3": {"decision": "correction", "k": 3},
+    "interactions": {"decision": "interactions"},
 }
+#: The same, of one design with something taken away or changed.
+ABLATED: dict[str, dict[str, Any]] = {
+    "interactions-k3": {"decision": "interactions", "k": 3},
+    "interactions-no-sensitivity": {"decision": "interactions"},
+    "interactions-no-knapsack": {"decision": "interactions"},
+    "interactions-3-networks": {"decision": "interactions"},
+}
+HIDDEN = {"interactions-no-sensitivity": SENSITIVITIES, "interactions-no-knapsack": KNAPSACK}
+FEW = {"interactions-3-networks": ("plain8", "resnet16", "separable14")}
+POLICY_EPISODES = 600
 
 
 @dataclass
@@ -36,18 +49,23 @@ class Options:
     output: Path = Path("runs/family/policies")
     """Folder of the policies' folders."""
     designs: tuple[str, ...] = tuple(DESIGNS)
-    """Names of designs."""
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """Names of designs or ablations."""
+    seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of each."""
-    episodes: int = PretrainOptions.episodes
+    episodes: int = POLICY_EPISODES
     """Bit configurations to try."""
+
+
+def seen_networks(weights: Path, names: Sequence[str] = tuple(FAMILY)) -> tuple[str, ...]:
+    """Return the networks that have weights and are not held out, as ``adrl-gym pretrain`` takes them."""
+    seen = [name for name in names if name not in UNSEEN and (weights / f"{name}.safetensors").exists()]
+    return tuple(f"{_NETWORKS}:{name}" for name in seen)
 
 
 def training(options: Options, design: str, seed: int) -> PretrainOptions:
     """Return the options of one training, on the networks that have weights and are not held out."""
-    names = [name for name in FAMILY if name not in UNSEEN]
     return PretrainOptions(
-        networks=tuple(f"{_NETWORKS}:{n}" for n in names if (options.weights / f"{n}.safetensors").exists()),
+        networks=seen_networks(options.weights, FEW.get(design, tuple(FAMILY))),
         weights=options.weights,
         data="cifar10",
         data_root=options.data_root,
@@ -55,16 +73,22 @@ def training(options: Options, design: str, seed: int) -> PretrainOptions:
         seed=seed,
         output=options.output / f"{design}-s{seed}",
         resume=True,
-        **DESIGNS[design],
+        **{**DESIGNS, **ABLATED}[design],
     )
 
 
 def main(options: Options) -> None:
-    """Train what is missing."""
+    """Train what is missing; trainings on the same networks share their problems, which take a while to make."""
+    made: dict[tuple[str, ...], list[QuantProblem]] = {}
     for seed in options.seeds:
         for design in options.designs:
             print(f"{design}, seed {seed}", flush=True)
-            pretrain_policy(training(options, design, seed))
+            training_options = training(options, design, seed)
+            networks = training_options.networks
+            if networks not in made:
+                made[networks] = problems_of(training_options)
+            hidden = hiding(HIDDEN[design]) if design in HIDDEN else None
+            pretrain_policy(training_options, hidden, made[networks])
 
 
 if __name__ == "__main__":

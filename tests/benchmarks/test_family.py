@@ -12,8 +12,9 @@ from adrl_agents.adrl.family import FamilyADRL
 from adrl_agents.runs import Episode
 from adrl_gym import QuantProblem
 from adrl_gym.datasets.images import ImageSet
-from adrl_gym.envs import FAMILY_ID
-from benchmarks.family import evaluate, figure, policies
+from adrl_gym.envs import FAMILY_ID, MixedPrecisionQuantFamilyEnv
+from benchmarks.family import evaluate, figure, others, policies
+from benchmarks.family.ablations import KNAPSACK, SENSITIVITIES, hiding
 from benchmarks.family.networks import UNSEEN
 from benchmarks.family.searches import evaluations_to, least_kl
 from benchmarks.harness.csv_file import read_rows
@@ -41,16 +42,17 @@ def test_every_method_has_a_row_and_is_measured_once(tmp_path: Path, monkeypatch
     )
     evaluate.main(options)
     rows = read_rows(tmp_path / "family.csv")
-    methods = ["knapsack", "measured", "perturbed+knapsack", *["offset", "offset+knapsack"] * 2]
+    without = [f"interactions-{of}" for of in ("35", "35+knapsack", "100", "100+knapsack")]
+    methods = ["knapsack", "measured", *without, "perturbed+knapsack", *["offset", "offset+knapsack"] * 2]
     assert [row["method"] for row in rows] == 2 * methods
-    by_method = {row["method"]: row for row in rows[:7]}
+    by_method = {row["method"]: row for row in rows[:11]}
     assert float(by_method["offset"]["log_ratio"]) == 0  # untrained: the knapsack's answer
     assert float(by_method["knapsack"]["kl_less_knapsack"]) == 0
     chosen, knapsack = by_method["perturbed+knapsack"], by_method["knapsack"]
     assert float(chosen["search_kl"]) <= float(knapsack["search_kl"])
     ratio = float(chosen["kl"]) / float(knapsack["kl"])
     assert math.exp(float(chosen["log_ratio"])) == pytest.approx(ratio, rel=1e-4)
-    monkeypatch.setattr(evaluate, "measure", None)  # nothing is left to measure
+    monkeypatch.setattr(evaluate, "image_logits", None)  # nothing is left to measure
     evaluate.main(options)
     assert read_rows(tmp_path / "family.csv") == rows
 
@@ -101,8 +103,38 @@ def test_policies_learn_from_no_network_that_is_held_out(tmp_path: Path) -> None
     for name in ("plain8", "resnet16", *UNSEEN):
         (tmp_path / f"{name}.safetensors").touch()
     options = policies.Options(data_root=tmp_path, weights=tmp_path, output=tmp_path)
-    for design in policies.DESIGNS:
+    for design in (*policies.DESIGNS, *policies.ABLATED):
         made = policies.training(options, design, 1)
         made.check()
         assert [name.rpartition(":")[2] for name in made.networks] == ["plain8", "resnet16"]
+        assert made.decision == design.split("-")[0]
         assert made.output == tmp_path / f"{design}-s1"
+
+
+@pytest.mark.parametrize("hidden", [SENSITIVITIES, KNAPSACK])
+def test_an_ablated_policy_does_not_see_what_is_hidden(hidden: tuple[int, ...], tmp_path: Path) -> None:
+    env = gym.make(FAMILY_ID, problems=[chain_problem(0)], decision="offset")
+    agent = FamilyADRL(env=env, seed=0, policy_kwargs=hiding(hidden))
+    agent.save(tmp_path / "policy.zip")
+    loaded, decision = others.load_answering(tmp_path / "policy.zip")
+    assert decision == "offset"
+    seen, _ = env.reset(seed=0)
+    for place in range(-7, 18):
+        changed = seen.copy()
+        changed[place] = 1 - changed[place]
+        same = (loaded.predict(changed)[0] == loaded.predict(seen)[0]).all()
+        assert same == (place in hidden)
+
+
+def test_other_agents_train_for_as_many_episodes_and_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = chain_problem(0)
+    monkeypatch.setattr(others, "family_problems", lambda *_, **__: [problem])
+    options = others.Options(data_root=tmp_path, output=tmp_path, episodes=2)
+    others.main(options)
+    member = MixedPrecisionQuantFamilyEnv([problem]).member(0, 0.05)
+    for name in others.ALGORITHMS:
+        file = tmp_path / f"{name}-s0" / "policy.zip"
+        assert member.space.fits(member.space.with_fixed(evaluate.policy_bits(member, file)))
+        assert others.load_answering(file)[0].num_timesteps >= 2 * 4
+    monkeypatch.setattr(others, "family_problems", None)  # nothing is left to train
+    others.main(options)

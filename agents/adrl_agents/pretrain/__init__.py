@@ -2,6 +2,6 @@
 
 from adrl_agents.pretrain.options import PretrainOptions
 from adrl_agents.pretrain.problems import family_problems
-from adrl_agents.pretrain.run import pretrain_policy
+from adrl_agents.pretrain.run import pretrain_policy, problems_of
 
-__all__ = ["PretrainOptions", "family_problems", "pretrain_policy"]
+__all__ = ["PretrainOptions", "family_problems", "pretrain_policy", "problems_of"]

@@ -28,6 +28,7 @@ from adrl_agents.runs import Progress, Row, load_agent, png, read_rows, save_age
 from adrl_gym.envs import FAMILY_ID
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.files import write_whole
+from adrl_gym.problem import QuantProblem
 from adrl_gym.progress import bar
 
 _SAVE_SECONDS = 20.0  # between two savings ...
@@ -140,10 +141,19 @@ class PretrainCallback(BaseCallback):
         self._due = time.monotonic() + max(_SAVE_SECONDS, took / _SAVE_SHARE)
 
 
-def pretrain_policy(options: PretrainOptions) -> Path:
+def pretrain_policy(
+    options: PretrainOptions,
+    policy_kwargs: dict[str, Any] | None = None,
+    problems: Sequence[QuantProblem] | None = None,
+) -> Path:
     """Train a policy, write its folder as the training goes, and return the file of the policy.
 
     A training that is resumed goes on with the agent as it was saved; it draws other members than it would have drawn.
+
+    Args:
+        options: of the training.
+        policy_kwargs: for the policy's networks, as in SB3.
+        problems: those of the options, made before; without them, they are made.
 
     Raises:
         AdrlGymError: bad input.
@@ -151,15 +161,7 @@ def pretrain_policy(options: PretrainOptions) -> Path:
     options.check()
     folder = PretrainFolder(options.output)
     folder.check(options)
-    problems = family_problems(
-        options.networks,
-        options.quantizers,
-        weights=options.weights,
-        data=options.data,
-        data_root=options.data_root,
-        images=options.images,
-        device=options.device,
-    )
+    problems = problems or problems_of(options)
     print(f"{len(problems)} problems; {problems[0].splits.source}")
     env = gym.make(FAMILY_ID, problems=problems, budgets=options.budgets, decision=options.decision)
     agent = FamilyADRL(
@@ -170,6 +172,7 @@ def pretrain_policy(options: PretrainOptions) -> Path:
         sigma_decay=options.sigma_decay,
         actor_learning_rate=options.actor_learning_rate,
         seed=options.seed,
+        policy_kwargs=policy_kwargs,
     )
     rows: list[FamilyEpisode] = []
     if folder.agent.exists():
@@ -186,6 +189,19 @@ def pretrain_policy(options: PretrainOptions) -> Path:
     print(f"mean reward of the last episodes: {rows[-1].mean_reward:+.4f} (the knapsack's is 0)")
     print(f"written to {folder.policy}")
     return folder.policy
+
+
+def problems_of(options: PretrainOptions) -> list[QuantProblem]:
+    """Return the problems that a training learns from; raises ``AdrlGymError`` where they cannot be made."""
+    return family_problems(
+        options.networks,
+        options.quantizers,
+        weights=options.weights,
+        data=options.data,
+        data_root=options.data_root,
+        images=options.images,
+        device=options.device,
+    )
 
 
 def _learn(agent: FamilyADRL, folder: PretrainFolder, rows: list[FamilyEpisode], options: PretrainOptions) -> None:
