@@ -160,24 +160,21 @@ def drop_unused(graph: Any) -> None:
     _replace(graph.initializer, [constant for constant in graph.initializer if constant.name in read])
 
 
-def put_layers(
-    graph: Any, taken: dict[str, str], layers: dict[str, IntegerLayer], biases: dict[str, str], opset: Opset
-) -> None:
+def put_layers(graph: Any, taken: dict[str, str], layers: dict[str, IntegerLayer], opset: Opset) -> None:
     """Compute the inputs that ``take_weights`` made of weights and biases from integers.
 
     Args:
         graph: of a model.
         taken: weight or bias -> its name in the graph.
         layers: weight -> its integers.
-        biases: weight -> its bias.
         opset: of the model.
     """
     _replace(graph.input, [entry for entry in graph.input if entry.name not in taken.values()])
     nodes: list[Any] = []
     for index, (weight, layer) in enumerate(layers.items()):
         nodes += _weight_nodes(graph, f"_{index}", weight, taken[weight], layer, opset)
-        if layer.bias is not None:
-            nodes += _bias_nodes(graph, f"_{index}", weight, taken[biases[weight]], layer)
+        if layer.biases:
+            nodes += _bias_nodes(graph, f"_{index}", weight, taken, layer)
     for node in reversed(nodes):
         graph.node.insert(0, node)
 
@@ -226,16 +223,15 @@ def _weight_nodes(graph: Any, key: str, weight: str, name: str, layer: IntegerLa
     return [*nodes, helper.make_node("DequantizeLinear", inputs, [name], axis=axis)]
 
 
-def _bias_nodes(graph: Any, key: str, weight: str, name: str, layer: IntegerLayer) -> list[Any]:
+def _bias_nodes(graph: Any, key: str, weight: str, taken: dict[str, str], layer: IntegerLayer) -> list[Any]:
     onnx = import_extra("onnx")
-    assert layer.bias is not None
-    integers, units = f"{weight}_bias{INTEGERS}", f"_units{key}"
-    graph.initializer.append(onnx.numpy_helper.from_array(layer.bias.numpy(), integers))
     graph.initializer.append(onnx.helper.make_tensor(f"_input{key}", onnx.TensorProto.FLOAT, (), [layer.input_scale]))
-    return [
-        onnx.helper.make_node("Mul", [f"{weight}_scales", f"_input{key}"], [units]),
-        onnx.helper.make_node("DequantizeLinear", [integers, units], [name], axis=0),
-    ]
+    units = f"_units{key}"
+    nodes = [onnx.helper.make_node("Mul", [f"{weight}_scales", f"_input{key}"], [units])]
+    for bias, integers in layer.biases.items():
+        graph.initializer.append(onnx.numpy_helper.from_array(integers.numpy(), bias + INTEGERS))
+        nodes.append(onnx.helper.make_node("DequantizeLinear", [bias + INTEGERS, units], [taken[bias]], axis=0))
+    return nodes
 
 
 def _take_transposed(graph: Any, name: str) -> str | None:

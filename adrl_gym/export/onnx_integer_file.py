@@ -79,16 +79,15 @@ def _models(network: IntegerNetwork, images: Tensor, opset: Opset) -> tuple[Any,
     model = traced_model(network.program, images, opset, grid_operators())
     values: dict[str, Tensor] = {}
     for weight, layer in network.layers.items():
-        values[weight] = layer.float_weight
-        if layer.float_bias is not None:
-            values[network.biases[weight]] = layer.float_bias
-    taken = take_weights(model.graph, {name: {name} for name in values})
+        values |= {weight: layer.float_weight, **layer.float_biases}
+    taken = take_weights(model.graph, {name: {network.names.get(name, name)} for name in values})
     model = optimized(model)
     float_model = without_grids(model, {taken[name]: value for name, value in values.items()})
+    drop_unused(float_model.graph)
     absorb_activations(model.graph)
     pool_globally(model.graph)
     absorb_pads(model.graph)
     pad_integers(model.graph)
-    put_layers(model.graph, taken, network.layers, network.biases, opset)
+    put_layers(model.graph, taken, network.layers, opset)
     drop_unused(model.graph)
     return model, float_model

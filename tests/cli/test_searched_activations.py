@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import onnx
 import pytest
 
 from adrl_agents.cli import run as run_command
 from adrl_agents.runs import SearchResult, load_history
 from adrl_gym.export import read_packed
-from commands import arguments
+from adrl_gym.export.onnx_fused import integer_operators
+from commands import OWN, arguments
+from pictures import make_pictures
 
 pytestmark = pytest.mark.usefixtures("scripts", "no_pictures")
 
@@ -66,6 +69,24 @@ def test_a_run_goes_on_and_is_refitted_and_answers_another_budget(
     answered = SearchResult.load(tmp_path / "other" / "result.json")
     assert answered.cost_ratios is not None
     assert answered.cost_ratios["bitops"] <= 0.015
+
+
+def test_what_is_found_is_finetuned_and_exported_with_integers(tmp_path: Path) -> None:
+    for split, each in (("train", 12), ("val", 2)):
+        make_pictures(tmp_path / split, 3, each)
+    run, data = tmp_path / "run", ["--data-root", str(tmp_path)]
+    given = ["--network", f"{OWN / 'branches.py'}:make", "--activations", "search", "--budget", "bitops=0.03"]
+    given += ["--images", "12", "--episodes", "1", "--cache", "none", "--output", str(run)]
+    assert run_command("haq", [*given, *data]) == 0
+    assert run_command("finetune", [str(run), "--epochs", "1", "--batch-size", "12", *data]) == 0
+    found = SearchResult.load(run / "result.json").activation_bits
+    assert found is not None
+    trained = {name: grid.bits for name, grid in read_packed(run / "finetuned.safetensors").grids.items()}
+    assert trained == {**found, "right": found["left"]}, "the two share a weight"
+    assert run_command("export", [str(run), "--format", "onnx", "--recipe", "finetuned", *data]) == 0
+    assert {"Conv", "Gemm"} <= integer_operators(run / "network.onnx").integer.keys()
+    stored = [constant.name for constant in onnx.load(run / "network.onnx").graph.initializer]
+    assert {"left.bias_integers", "right.bias_integers"} <= set(stored)
 
 
 def test_a_budget_of_size_alone_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

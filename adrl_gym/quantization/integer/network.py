@@ -28,13 +28,13 @@ class IntegerNetwork:
     Attributes:
         program: its graph, with ``adrl_gym.on_grid`` at every tensor on a grid; it becomes the ONNX file.
         layers: name of the weight -> its integers.
-        biases: name of the weight -> name of its bias, which may once have been a norm's.
+        names: name of the weight -> its name in the program, which is another one where modules share it.
         float_layers: quantized layers that compute in float, for example embeddings.
     """
 
     program: ExportedProgram
     layers: dict[str, IntegerLayer]
-    biases: dict[str, str]
+    names: dict[str, str]
     float_layers: tuple[str, ...]
 
     def module(self) -> nn.Module:
@@ -68,22 +68,20 @@ def integer_network(
     placement = place(state, dict(names))
     chosen = _grids(state, placement, images, grids)
     layers: dict[str, IntegerLayer] = {}
-    biases: dict[str, str] = {}
+    stored: dict[str, str] = {}
     by_layer = {names[weight]: weight for weight in weights}
     for layer, calls in placement.layers.items():
         weight, call = by_layer[layer], calls[0]
-        bias = _bias(call)
-        own = integer_layer(
-            weights[weight], None if bias is None else state[bias], norms.get(call), chosen[source(call)].scale
-        )
+        biases = {str(state.name(bias)): bias for bias in map(_bias, calls) if bias is not None}
+        floats = {name: state[bias] for name, bias in biases.items()}  # (O,) each
+        own = integer_layer(weights[weight], floats, norms.get(call), chosen[source(call)].scale)
         state.put(source(call, 1), own.float_weight)
-        layers[weight] = own
-        if bias is not None and own.float_bias is not None:
-            state.put(bias, own.float_bias)
-            biases[weight] = str(state.name(bias))
+        layers[weight], stored[weight] = own, str(state.name(source(call, 1)))
+        for name, value in own.float_biases.items():
+            state.put(biases[name], value)
     _put_grids(state.program, chosen)
-    floats = tuple(layer for layer in by_layer if layer not in placement.layers)
-    return IntegerNetwork(state.program, layers, biases, floats)
+    left = tuple(layer for layer in by_layer if layer not in placement.layers)
+    return IntegerNetwork(state.program, layers, stored, left)
 
 
 def _bias(call: fx.Node) -> fx.Node | None:

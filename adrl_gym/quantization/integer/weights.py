@@ -1,10 +1,11 @@
-"""Integer weights and biases of a layer, with the batch norm after it.
+"""Integer weights and biases of a layer, with the batch norm after it. Modules that share a weight are one layer.
 
 Channel ``o`` computes ``s_o (W_o x + b_o - m_o) + t_o`` with the norm's scale ``s``, mean ``m`` and shift ``t``. The
 weights keep their integers: the size of ``s_o`` goes into the channel's step, and its sign into theirs.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,23 +19,24 @@ _SMALLEST_SCALE = 1e-18  # times an input's scale it is still a normal float32
 
 @dataclass(frozen=True)
 class IntegerLayer:
-    """A layer's weight and bias in integers.
+    """A layer's weight and biases in integers.
 
     Attributes:
         bits: of the weights.
         integers: int8, of the weight's shape ``(O, ...)``; the weight is ``integers * signs * scales``.
         signs: int8 ``(O,)``, 1 or -1.
         scales: float32 ``(O,)``, positive.
-        bias: int32 ``(O,)``, in units of ``input_scale * scales``; ``None`` for a layer without one.
         input_scale: of the grid of the layer's input.
+        biases: name of the bias -> int32 ``(O,)``, in units of ``input_scale * scales``. Modules that share the weight
+            may each have one.
     """
 
     bits: int
     integers: Tensor
     signs: Tensor
     scales: Tensor
-    bias: Tensor | None
     input_scale: float
+    biases: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def float_weight(self) -> Tensor:
@@ -43,9 +45,9 @@ class IntegerLayer:
         return self.integers * scales
 
     @property
-    def float_bias(self) -> Tensor | None:
-        """The bias that the integers mean, float32 ``(O,)``."""
-        return None if self.bias is None else self.bias * (self.input_scale * self.scales)
+    def float_biases(self) -> dict[str, Tensor]:
+        """The biases that the integers mean, float32 ``(O,)`` each."""
+        return {name: bias * (self.input_scale * self.scales) for name, bias in self.biases.items()}
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,12 @@ class Norm:
         return Norm(scale, shift if bias is None else shift + bias.double())
 
 
-def integer_layer(weight: CodedWeight, bias: Tensor | None, norm: Norm | None, input_scale: float) -> IntegerLayer:
+def integer_layer(
+    weight: CodedWeight, biases: Mapping[str, Tensor], norm: Norm | None, input_scale: float
+) -> IntegerLayer:
     """Return a layer's integers for a grid of its input.
+
+    A norm's shift is among the biases, which are those after it.
 
     A bias of more than 2^30 units belongs to a channel whose weights are next to nothing: its step grows until the
     bias fits. Under a negative scale the smallest of 256 levels becomes the second smallest, since int8 ends at 127.
@@ -75,15 +81,12 @@ def integer_layer(weight: CodedWeight, bias: Tensor | None, norm: Norm | None, i
     scales = scales.double()  # (O,)
     signs = torch.ones(len(scales), dtype=torch.int8)  # (O,)
     if norm is not None:
-        bias = norm.shift  # (O,)
         scales = scales * norm.scale.abs()  # (O,)
         signs[norm.scale < 0] = -1
         integers[norm.scale < 0] = integers[norm.scale < 0].clamp_min(-127)
-    if bias is not None:
+    for bias in biases.values():
         scales = scales.maximum(bias.double().abs() / (_LARGEST_BIAS * input_scale))  # (O,)
     scales = scales.clamp_min(_SMALLEST_SCALE).float()  # (O,)
-    layer = IntegerLayer(weight.bits, integers, signs, scales, None, input_scale)
-    if bias is None:
-        return layer
     units = (input_scale * scales).double()  # (O,): the product in float32, as runtimes compute it
-    return replace(layer, bias=(bias.double() / units).round().to(torch.int32))
+    rounded = {name: (bias.double() / units).round().to(torch.int32) for name, bias in biases.items()}  # (O,) each
+    return IntegerLayer(weight.bits, integers, signs, scales, input_scale, rounded)

@@ -96,6 +96,18 @@ def test_a_tracked_run_can_be_read_back(options: Options, capfd: pytest.CaptureF
     assert "wandb:" not in shown + errors
 
 
+def test_searched_activations_are_tracked_with_their_cost(options: Options) -> None:
+    result = search_with("haq", dataclasses.replace(options, activations="search", budget={"bitops": 0.02}))
+    assert options.output is not None
+    (path,) = options.output.glob("wandb/offline-run-*/*.wandb")
+    found = read_back(path)
+    config = items(next(record.run for record in found if record.HasField("run")).config.update)
+    assert (config["activations"], config["budget"]) == ("search", {"bitops": 0.02})
+    summary = {k: v for record in found if record.HasField("summary") for k, v in items(record.summary.update).items()}
+    assert summary["cost_ratios"] == result.cost_ratios
+    assert summary["cost_ratios"]["bitops"] <= 0.02
+
+
 def test_a_resumed_search_goes_on_in_its_own_run(options: Options) -> None:
     first = search_with("haq", options)
     second = search_with("haq", dataclasses.replace(options, episodes=6, resume=True))

@@ -158,6 +158,36 @@ def test_paddings_before_convolutions_become_part_of_them(tmp_path: Path) -> Non
     torch.testing.assert_close(found, expected, atol=0.05 * float(expected.std()), rtol=0)
 
 
+def test_modules_that_share_a_weight_read_the_same_integers(tmp_path: Path) -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.first, self.second = (nn.Conv2d(c, 4, 3, padding=1) for c in (3, 4, 4))
+            self.hidden, self.again = nn.Linear(4, 4), nn.Linear(4, 4, bias=False)
+            self.second.weight, self.again.weight = self.first.weight, self.hidden.weight
+            self.classes = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.relu(self.stem(x))  # (B, 4, H, W)
+            x = torch.relu(self.second(torch.relu(self.first(x)))).mean((2, 3))  # (B, 4)
+            return self.classes(torch.relu(self.again(torch.relu(self.hidden(x)))))  # (B, 3)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        images = torch.randn(50, 3, 8, 8)
+        model = Model(Shared(), (8, 4, 8, 8), images)
+    save_integer_onnx(tmp_path / "file", model.quantized, images)
+    stored = [constant.name for constant in onnx.load(tmp_path / "file").graph.initializer]
+    assert [name for name in stored if name.endswith("weight_integers")] == [
+        f"{layer}.weight_integers" for layer in ("stem", "first", "hidden", "classes")
+    ]
+    assert {"first.bias_integers", "second.bias_integers"} <= set(stored)
+    assert integer_operators(tmp_path / "file").integer["Conv"] == 3
+    with torch.no_grad():
+        expected = model.quantized.simulate(images)(images)  # (N, K)
+    torch.testing.assert_close(runtime(tmp_path / "file", images), expected, atol=1e-5, rtol=0)
+
+
 def test_nothing_is_computed_in_vain(written: Written) -> None:
     graph = onnx.load(written.file).graph
     read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}

@@ -35,7 +35,7 @@ def _with_bias(made: Made, layer: str) -> onnx.ModelProto:
     """Return the model with another bias of the layer's first channel."""
     model = onnx.ModelProto()
     model.CopyFrom(made.model)
-    constant = next(c for c in model.graph.initializer if c.name.startswith(f"{layer}.weight_bias"))
+    constant = next(c for c in model.graph.initializer if c.name.startswith(f"{layer}.bias"))
     values = onnx.numpy_helper.to_array(constant).copy()
     values[0] += 100_000
     constant.CopyFrom(onnx.numpy_helper.from_array(values, constant.name))
