@@ -13,7 +13,7 @@ from adrl_gym.sensitivity import SensitivityTable, minimise_pairwise
 Decision = Literal["bits", "offset", "correction", "interactions"]
 OFFSET_REACH = 2  # bits up and down that an offset can be
 CORRECTED = 3  # parts of a layer's row that have a factor each: fewest bits, one more, all others
-CORRECTION_REACH = 1.5  # natural logarithm of the largest factor
+CORRECTION_REACH = 0.75  # natural logarithm of the largest factor
 # Share of the interactions that counts with a factor of 1. Chosen on networks that policies learn from; 1 is worse, as
 # gradients at the float network overstate what many layers of 1 bit add (docs/family.md).
 TRUST = 0.35
@@ -25,7 +25,7 @@ def action_size(decision: Decision) -> int:
         raise AdrlGymError(
             f"unknown decision {decision!r}: choose one of {', '.join(get_args(Decision))}", parameter="decision"
         )
-    return {"correction": CORRECTED, "interactions": CORRECTED + 1}.get(decision, 1)
+    return {"correction": CORRECTED, "interactions": 2}.get(decision, 1)
 
 
 class Decisions:
@@ -36,8 +36,8 @@ class Decisions:
       the later layers cannot meet the budget is reduced. Zero is the knapsack's own answer.
     - ``correction``: logarithms of factors on the layer's row of the table, for the fewest bits, one more, and all
       others. After the last layer the knapsack chooses on the corrected table. Zero is the knapsack's own answer.
-    - ``interactions``: the same factors, and a fourth one on the layer's interactions with all others, of which
-      ``TRUST`` counts. After the last layer ``minimise_pairwise`` chooses.
+    - ``interactions``: logarithms of factors on the layer's costs at the fewest bits, and on its interactions with all
+      others, of which ``TRUST`` counts. After the last layer ``minimise_pairwise`` chooses.
 
     Args:
         member: network, quantizer and budget.
@@ -84,14 +84,16 @@ class Decisions:
         return tuple(whole[place] for place in member.space.searchable)
 
     def _corrected(self, factors: np.ndarray) -> tuple[int, ...]:
-        """Return the best bits on the table with factors ``(n, A)`` on its rows."""
+        """Return the best bits with the factors ``(n, A)`` of all layers."""
         member, widths = self.member, self.member.table.costs.shape[1]
-        of_costs = factors[:, np.minimum(np.arange(widths), CORRECTED - 1)]  # (n, widths)
-        table = SensitivityTable.of(member.space, member.table.costs * of_costs)
         if self.decision == "correction":
-            return table.knapsack.complete(())
-        of_errors = np.sqrt(of_costs * factors[:, CORRECTED:])  # (n, widths), for costs are squares of errors
+            of_costs = factors[:, np.minimum(np.arange(widths), CORRECTED - 1)]  # (n, widths)
+            return SensitivityTable.of(member.space, member.table.costs * of_costs).knapsack.complete(())
+        of_costs = np.ones((len(factors), widths))
+        of_costs[:, 0] = factors[:, 0]
+        of_errors = np.sqrt(of_costs * factors[:, 1:])  # (n, widths), for costs are squares of errors
         scaled = member.interactions * of_errors[:, :, None, None] * of_errors  # (n, widths, n, widths)
+        table = SensitivityTable.of(member.space, member.table.costs * of_costs)
         return table.bits(minimise_pairwise(table, TRUST * scaled))
 
     def _offset(self, offset: int) -> int:

@@ -29,8 +29,8 @@ class MixedPrecisionQuantFamilyEnv(gym.Env[np.ndarray, Any]):
     |----------|---|--------------------------------------|
     | ``bits`` | 1 | bit-width as in ``MixedPrecisionQuantEnv``; HAQ's action wall at the end |
     | ``offset`` | 1 | -2 to 2 bits more than the knapsack would choose here, given the layers before |
-    | ``correction`` | 3 | logarithms (over 1.5) of factors on its costs at the fewest bits, one more, all others |
-    | ``interactions`` | 4 | the same, and one of a factor on its interactions with the other layers |
+    | ``correction`` | 3 | logarithms (over 0.75) of factors on its costs at the fewest bits, one more, all others |
+    | ``interactions`` | 2 | the same of factors on its costs at the fewest bits, and on its interactions with others |
 
     With ``correction`` the knapsack chooses all bits on the corrected table, after the last layer. Zeros are the
     knapsack's own answer with ``offset`` and with ``correction``. With ``interactions`` a descent from the knapsack's

@@ -80,7 +80,7 @@ def trusting(member: FamilyMember, percent: int) -> Answer:
     decisions = Decisions(member, "interactions")
     factor = math.log(percent / 100 / TRUST) / CORRECTION_REACH
     while not decisions.done():
-        decisions.take(np.array([0, 0, 0, factor]))
+        decisions.take(np.array([0, factor]))
     return decisions.bits()
 
 

@@ -22,7 +22,7 @@ _NETWORKS = Path(__file__).with_name("networks.py")
 #: Name -> what differs from the defaults of ``adrl-gym pretrain``.
 DESIGNS: dict[str, dict[str, Any]] = {
     "bits": {"decision": "bits"},
-    "offset": {"decision": "offset"},
+    "offset": {"decision": "offset", "sigma": 0.15},  # a random offset of a bit is far from good
     "correction": {"decision": "correction"},
     "interactions": {"decision": "interactions"},
 }

@@ -45,7 +45,7 @@ class FamilyConfig:
     """Candidate actions that the actor proposes for a layer; the critic chooses."""
     warmup_episodes: int = 50
     """Episodes around the first proposals before the actor learns."""
-    sigma: float = 0.15
+    sigma: float = 0.35
     """Standard deviation of the exploration noise at the beginning, as a share of the action's range."""
     sigma_decay: float = 0.999
     """Factor on sigma after each episode."""
