@@ -67,8 +67,15 @@ full() {
     "$python" -m benchmarks.experiments.networks                                # networks.csv
     "$python" -m benchmarks.family.train --data-root "$data" --output $work/family # family_networks.csv; half an hour
     "$python" -m benchmarks.family.policies --data-root "$data" --weights $work/family --output $work/family/policies
+    "$python" -m benchmarks.family.policies --data-root "$data" --weights $work/family --output $work/family/policies --seeds 0 \
+        --designs interactions-k3 interactions-no-sensitivity interactions-no-knapsack interactions-3-networks
+    "$python" -m benchmarks.family.others --data-root "$data" --weights $work/family --output $work/family/policies
     "$python" -m benchmarks.family.evaluate --data-root "$data" --weights $work/family --policies $work/family/policies # family.csv
     "$python" -m benchmarks.family.figure # docs/family.png
+    "$python" -m benchmarks.family.policies --data-root "$data" --weights $work/family --output $work/family/untrained --seeds 0 \
+        --designs interactions-untrained
+    "$python" -m benchmarks.family.searches --data-root "$data" --policies $work/family/untrained/interactions-untrained-s0/policy.zip \
+        $work/family/policies/interactions-s0/policy.zip # family_searches.csv
     "$python" -m benchmarks.searches.untrained                                  # untrained.csv
     "$python" -m benchmarks.searches.sensitivity --data-root "$data" ${IMAGENET:+--imagenet "$IMAGENET"} # sensitivity.csv
     once depth "$python" -m benchmarks.searches.depth                                 # depth.csv

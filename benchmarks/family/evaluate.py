@@ -31,6 +31,7 @@ from adrl_gym.problem import QuantProblem
 from adrl_gym.sensitivity import SensitivityTable, sensitivity_tables
 from benchmarks.family.networks import UNSEEN
 from benchmarks.family.others import load_answering
+from benchmarks.family.policies import DESIGNS
 from benchmarks.harness.csv_file import read_rows, write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
@@ -111,7 +112,8 @@ def answers(
         label, _, seed = file.parent.name.rpartition("-s")
         answer = partial(policy_bits, member, file)
         yield label, seed, answer
-        yield f"{label}+knapsack", seed, partial(better, member, answer)
+        if label in DESIGNS:
+            yield f"{label}+knapsack", seed, partial(better, member, answer)
 
 
 def image_logits(network: torch.nn.Module, images: ImageSet) -> torch.Tensor:

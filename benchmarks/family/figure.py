@@ -3,7 +3,7 @@
     python -m benchmarks.family.figure
 
 Divergence of each answer over the knapsack's on unseen networks, over the budget: geometric mean and 95 % interval over
-networks and quantizers.
+networks and quantizers. Ablations, and answers that are the better of two, stand in the table alone.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from adrl_agents.runs import clean, png
 from adrl_gym.files import write_whole
+from benchmarks.family.policies import ABLATED
 from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.reporting.family_tables import interval, setting_means
 
@@ -38,16 +39,17 @@ def draw_family(rows: Sequence[Row]) -> Figure:
     figure = Figure(figsize=(9.0, 4.6), layout="constrained")
     axes = figure.subplots()
     budgets = sorted({row["budget"] for row in rows}, key=float)
-    methods = list(dict.fromkeys(row["method"] for row in rows if row["method"] != "knapsack"))
+    found = dict.fromkeys(row["method"] for row in rows)
+    methods = [name for name in found if name != "knapsack" and "+" not in name and name not in ABLATED]
     for index, method in enumerate(methods):
         of_budgets = [[row for row in rows if (row["method"], row["budget"]) == (method, b)] for b in budgets]
         places = [place for place, own in enumerate(of_budgets) if own]
-        found = [interval(setting_means(of_budgets[place])) for place in places]
+        ratios = [interval(setting_means(of_budgets[place])) for place in places]
         shift = 0.7 * ((index + 0.5) / len(methods) - 0.5)
         axes.errorbar(
             [place + shift for place in places],
-            [mean for mean, _, _ in found],
-            yerr=[[mean - low for mean, low, _ in found], [high - mean for mean, _, high in found]],
+            [mean for mean, _, _ in ratios],
+            yerr=[[mean - low for mean, low, _ in ratios], [high - mean for mean, _, high in ratios]],
             fmt="o",
             color=_COLOURS[index % len(_COLOURS)],
             capsize=2,

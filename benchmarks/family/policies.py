@@ -32,6 +32,7 @@ ABLATED: dict[str, dict[str, Any]] = {
     "interactions-no-sensitivity": {"decision": "interactions"},
     "interactions-no-knapsack": {"decision": "interactions"},
     "interactions-3-networks": {"decision": "interactions"},
+    "interactions-untrained": {"decision": "interactions", "episodes": 1},  # in the warm-up, before anything is learned
 }
 HIDDEN = {"interactions-no-sensitivity": SENSITIVITIES, "interactions-no-knapsack": KNAPSACK}
 FEW = {"interactions-3-networks": ("plain8", "resnet16", "separable14")}
@@ -64,16 +65,16 @@ def seen_networks(weights: Path, names: Sequence[str] = tuple(FAMILY)) -> tuple[
 
 def training(options: Options, design: str, seed: int) -> PretrainOptions:
     """Return the options of one training, on the networks that have weights and are not held out."""
+    settings: dict[str, Any] = {"episodes": options.episodes, **{**DESIGNS, **ABLATED}[design]}
     return PretrainOptions(
         networks=seen_networks(options.weights, FEW.get(design, tuple(FAMILY))),
         weights=options.weights,
         data="cifar10",
         data_root=options.data_root,
-        episodes=options.episodes,
         seed=seed,
         output=options.output / f"{design}-s{seed}",
         resume=True,
-        **{**DESIGNS, **ABLATED}[design],
+        **settings,
     )
 
 

@@ -43,6 +43,31 @@ def family_table(results: Path) -> str:
     return markdown(["answer of", *budgets, "all", "clearly better / worse"], lines)
 
 
+def family_searches_table(results: Path) -> str:
+    """Return a row for each setting: divergence, evaluations until scratch's final one, accuracy."""
+    file = results / "family_searches.csv"
+    rows = read_rows(file) if file.exists() else []
+    starts = list(dict.fromkeys(row["start"] for row in rows))
+    lines, reached = [], dict[str, list[float]]()
+    for setting in dict.fromkeys((row["network"], row["quantizer"], row["budget"]) for row in rows):
+        own = [row for row in rows if (row["network"], row["quantizer"], row["budget"]) == setting]
+        cells = []
+        for start in starts:
+            of_start = [row for row in own if row["start"] == start]
+            kls = (statistics.fmean(float(row[f"kl_{point}"] or "nan") for row in of_start) for point in (5, 10, 40))
+            needed = [float(row["reached"] or "inf") for row in of_start]
+            reached.setdefault(start, []).extend(needed)
+            accuracy = statistics.fmean(float(row["test_accuracy"]) for row in of_start)
+            cells.append(f"{' / '.join(f'{kl:.3f}' for kl in kls)}; {', '.join(map(_count, needed))}; {accuracy:.2f}")
+        lines.append([f"{setting[0]}, `{setting[1]}`, {setting[2]}", *cells])
+    lines.append(["median of the evaluations", *(_count(statistics.median(of)) for of in reached.values())])
+    return markdown(["network, quantizer, budget", *(f"`{start}`" for start in starts)], lines)
+
+
+def _count(evaluations: float) -> str:
+    return f"{evaluations:.0f}" if evaluations < math.inf else "never"
+
+
 def family_networks_table(results: Path) -> str:
     """Return a row for each network of the family."""
     lines = [

@@ -3,22 +3,25 @@
 import dataclasses
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import gymnasium as gym
 import pytest
 import torch
 
 from adrl_agents.adrl.family import FamilyADRL
-from adrl_agents.runs import Episode
+from adrl_agents.options import ADRLOptions
+from adrl_agents.runs import Episode, write_rows
 from adrl_gym import QuantProblem
 from adrl_gym.datasets.images import ImageSet
 from adrl_gym.envs import FAMILY_ID, MixedPrecisionQuantFamilyEnv
-from benchmarks.family import evaluate, figure, others, policies
+from benchmarks.family import evaluate, figure, others, policies, searches
 from benchmarks.family.ablations import KNAPSACK, SENSITIVITIES, hiding
 from benchmarks.family.networks import UNSEEN
 from benchmarks.family.searches import evaluations_to, least_kl
 from benchmarks.harness.csv_file import read_rows
-from benchmarks.reporting.family_tables import family_table, interval, setting_means
+from benchmarks.reporting.family_tables import family_searches_table, family_table, interval, setting_means
 from families import chain_problem
 
 
@@ -138,3 +141,45 @@ def test_other_agents_train_for_as_many_episodes_and_answer(tmp_path: Path, monk
         assert others.load_answering(file)[0].num_timesteps >= 2 * 4
     monkeypatch.setattr(others, "family_problems", None)  # nothing is left to train
     others.main(options)
+
+
+def test_searches_from_each_start_are_told_beside_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluations = {"scratch": (4.0, 9.0, 30.0), "interactions": (4.0, 8.0, 9.0)}
+
+    def search(_: str, options: ADRLOptions) -> Any:
+        start = "scratch" if options.policy is None else "interactions"
+        kls = (0.5, 0.3, 0.2) if options.seed == 0 or start == "scratch" else (0.4, 0.3, 0.3)
+        shared = dict.fromkeys(("reward", "accuracy", "best_accuracy", "seconds", "agreement", "average_bits"), 0.0)
+        rows = [
+            Episode(**shared, episode=n, evaluations=e, kl=kl, bits="", cpu_seconds=0, cost_ratios="")
+            for n, (e, kl) in enumerate(zip(evaluations[start], kls, strict=True), 1)
+        ]
+        assert options.output is not None
+        options.output.mkdir(parents=True)
+        write_rows(options.output / "episodes.csv", [dataclasses.asdict(row) for row in rows])
+        return SimpleNamespace(evaluations=40, test_accuracy=80.0, checkpoint="c", git_commit="g")
+
+    monkeypatch.setattr(searches, "run_search", search)
+    options = searches.Options(
+        data_root=tmp_path,
+        policies=(tmp_path / "interactions-s0" / "policy.zip",),
+        networks=("cifarnet",),
+        quantizers=("gptq",),
+        budgets=(0.05,),
+        runs=tmp_path / "runs",
+        results=tmp_path,
+    )
+    searches.main(options)
+    rows = read_rows(tmp_path / "family_searches.csv")
+    assert [(row["seed"], row["start"], row["reached"]) for row in rows] == [
+        ("0", "scratch", "30"),
+        ("0", "interactions", "9"),
+        ("1", "scratch", "30"),
+        ("1", "interactions", ""),
+    ]
+    setting, median = family_searches_table(tmp_path).splitlines()[2:]
+    assert "0.500 / 0.300 / 0.200; 30, 30; 80.00 |" in setting
+    assert setting.endswith("0.450 / 0.250 / 0.250; 9, never; 80.00 |")
+    assert median == "| median of the evaluations | 30 | never |"
+    monkeypatch.setattr(searches, "run_search", None)  # nothing is left to search
+    searches.main(options)
