@@ -48,6 +48,7 @@ full() {
     "$python" -m benchmarks.peers.run --data-root "$data" --environments $work/peers # peers.csv
     "$python" -m benchmarks.hardware.activations --data-root "$data"   # activations.csv
     "$python" -m benchmarks.hardware.searched_activations --data-root "$data" --images 500 # activations.csv
+    "$python" -m benchmarks.hardware.searched_activations --data-root "$data" --images 500 --budgets 150 --seeds 0 # activations.csv
     once selection-run "$python" agents/train_adrl.py --env-id adrl_gym/CifarNet-Cifar10-v0 --data cifar10 \
         --data-root "$data" --quantizer linear --budget 0.1 --k 4 --context completed --cache none \
         --output $work/selection --resume
@@ -95,6 +96,7 @@ full() {
     once ray-inputs "$python" -m benchmarks.cluster.inputs # ray_inputs.csv
     "$python" -m benchmarks.cluster.scaling                # ray_scaling.csv
     "$python" -m benchmarks.cluster.pareto --data-root "$data" "${on_ray[@]}" # pareto_resnet20.csv, docs/howto/pareto-resnet20.png
+    "$python" -m benchmarks.hardware.fronts # fronts.csv, docs/howto/fronts-resnet20.png
     "$python" -m benchmarks.hardware.runtime --data-root "$data" # runtime.csv; a machine with nothing else
     "$python" -m benchmarks.hardware.linear_layers # linear_layers.csv; likewise
     "$python" -m benchmarks.reporting.figures                                                    # figures

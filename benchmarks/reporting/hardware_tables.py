@@ -1,7 +1,8 @@
-"""The tables of runtime.csv, linear_layers.csv and latency_check.csv: exported files, and predictions of latency."""
+"""The tables of runtime.csv, linear_layers.csv, latency_check.csv and fronts.csv: exported files and latencies."""
 
 from pathlib import Path
 
+from adrl_agents.registry import AGENTS
 from benchmarks.harness.csv_file import read_rows
 from benchmarks.reporting.table_format import markdown
 
@@ -57,3 +58,18 @@ def latency_table(results: Path) -> str:
         error = f"{100 * (predicted / measured - 1):+.1f}"
         lines.append([_NAMES[name], bits, f"{predicted:.3f}", f"{measured:.3f}", error])
     return markdown(["network", "bits", "predicted ms", "measured ms", "error in %"], lines)
+
+
+def fronts_table(results: Path) -> str:
+    """Return a row for each budget of bit operations and agent: accuracy, and shares of the float network's costs."""
+    lines = [
+        [
+            f"1/{1 / float(row['budget']):.0f}",
+            AGENTS[row["agent"]].label,
+            f"{float(row['test_accuracy']):.2f}",
+            f"{100 * float(row['bitops_ratio']):.2f} %",
+            f"{100 * float(row['latency_ratio']):.0f} %",
+        ]
+        for row in read_rows(results / "fronts.csv")
+    ]
+    return markdown(["budget of bit operations", "agent", "test accuracy", "bit operations", "latency"], lines)
