@@ -81,7 +81,9 @@ full() {
     "$python" -m benchmarks.searches.sensitivity --data-root "$data" ${IMAGENET:+--imagenet "$IMAGENET"} # sensitivity.csv
     once depth "$python" -m benchmarks.searches.depth                                 # depth.csv
     if [ -d "${IMAGENET:-}" ]; then # a folder of images with one folder a class, or train/ and val/ with those
-        "$python" -m benchmarks.searches.imagenet --data-root "$IMAGENET"       # imagenet.csv
+        "$python" -m benchmarks.searches.imagenet --data-root "$IMAGENET" \
+            --agents adrl uniform ip+gradient greedy+gradient haq adrl+quarter # imagenet.csv
+        "$python" -m benchmarks.searches.imagenet --data-root "$IMAGENET" --bits 4 --agents adrl+measured # an hour or two
         "$python" -m benchmarks.hardware.activations --imagenet "$IMAGENET"     # activations.csv
         "$python" -m benchmarks.searches.imagenet_pairs --data-root "$IMAGENET" # imagenet_pairs.csv
     fi

@@ -24,7 +24,7 @@ class ADRLConfig:
     score: Score = "kl"
     """Measure of profiling: accuracy, agreement with the float network, divergence from it, or loss on labels."""
     profile_images: int | None = None
-    """Search images for profiling, else a quarter, at most 250; doubled once, when there is no more to propose."""
+    """Search images for profiling, else 250 for gradients, a quarter (at most 250) for measuring; doubled once."""
     early_termination: bool = True
     """In contexts prefix and completed, stop profiling a candidate once it is significantly worse than the best."""
     completion: CompletedBy = "ip"

@@ -76,8 +76,8 @@ class ProfilingIndicator:
             first, this is ``single``. All but ``completed`` add the cost-to-go by the table.
         score: ``accuracy``, ``agreement`` with the float network, ``kl`` divergence from it, or ``loss`` (of
             images with labels).
-        images: how many search images; by default a quarter of them, at most 250. Context ``best`` doubles it once,
-            when it has no more to propose.
+        images: how many search images; by default 250 for a table from gradients, and a quarter of the search images,
+            at most 250, for all that is measured. Context ``best`` doubles it once, when it has no more to propose.
         early_termination: stop measuring a candidate once it is significantly worse than the best (see ``race``).
         completion: of ``completed``: the knapsack (``ip``), or the largest bit-width for all others that fits
             (``uniform``).
@@ -138,7 +138,14 @@ class ProfilingIndicator:
 
     def images(self, problem: QuantProblem) -> int:
         """Return how many search images a table around the incumbent is made of, before they are doubled."""
-        return max(1, min(_MOST_IMAGES, problem.images // 4)) if self._images is None else self._images
+        if self._images is not None:
+            return self._images
+        share = 1 if self._from_gradients else 4
+        return max(1, min(_MOST_IMAGES, problem.images // share))
+
+    @property
+    def _from_gradients(self) -> bool:
+        return (self.sensitivity, self.score, self.context) == ("gradient", "kl", "best")
 
     def update(self, problem: QuantProblem, bits: tuple[int, ...]) -> None:
         """Record that a configuration was tried; in context ``best``, it may become the incumbent."""
@@ -236,7 +243,7 @@ class ProfilingIndicator:
     def _table(self, problem: QuantProblem) -> SensitivityTable:
         if self._tables is None or self._of is not problem:
             images = self.images(problem)
-            if (self.sensitivity, self.score, self.context) == ("gradient", "kl", "best"):
+            if self._from_gradients:
                 # For a first answer soon; around it there are more.
                 images = min(images, max(_FIRST_IMAGES[0], min(images // 2, _FIRST_IMAGES[1])))
             self._tables = sensitivity_tables(problem, self.sensitivity, self.score, images)
