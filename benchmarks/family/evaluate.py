@@ -2,12 +2,12 @@
 
     python -m benchmarks.family.evaluate --data-root D --weights F --policies F/policies
 
-Every answer takes the table from gradients and nothing else; ``measured`` takes a measured table instead.
-``interactions-35`` and ``-100`` minimise costs and that percentage of the interactions from the same gradients; nothing
-is learned. ``+knapsack`` takes the better of an answer and the knapsack's, by their divergence on the 250 search images
-of the table, and ``perturbed+knapsack`` that of a random correction and the knapsack's. Writes
-benchmarks/results/family.csv: on test images the divergence, accuracy and agreement of each, and the divergence less
-the knapsack's with its standard error over images. A second call goes on with what is left.
+Every answer takes the table from gradients and nothing else. ``interactions-35`` and ``-100`` minimise costs and that
+percentage of the interactions from the same gradients; nothing is learned. ``+knapsack`` takes the better of an answer
+and the knapsack's, by their divergence on the 250 search images of the table, and ``perturbed+knapsack`` that of a
+random correction and the knapsack's. Writes benchmarks/results/family.csv: on test images the divergence, accuracy and
+agreement of each, and the divergence less the knapsack's with its standard error over images. A second call goes on
+with what is left.
 """
 
 import math
@@ -28,7 +28,6 @@ from adrl_gym.datasets import ImageSet
 from adrl_gym.envs import CORRECTION_REACH, FAMILY_BUDGETS, TRUST, Decisions, FamilyMember, MixedPrecisionQuantFamilyEnv
 from adrl_gym.evaluation import SampleMetrics, sample_metrics
 from adrl_gym.problem import QuantProblem
-from adrl_gym.sensitivity import SensitivityTable, sensitivity_tables
 from benchmarks.family.networks import UNSEEN
 from benchmarks.family.others import load_answering
 from benchmarks.family.policies import DESIGNS
@@ -96,12 +95,9 @@ def better(member: FamilyMember, other: Callable[[], Answer]) -> Answer:
     return min(member.answer, other(), key=member.measure)
 
 
-def answers(
-    member: FamilyMember, measured: Callable[[], np.ndarray], options: Options
-) -> Iterator[tuple[str, str, Callable[[], Answer]]]:
+def answers(member: FamilyMember, options: Options) -> Iterator[tuple[str, str, Callable[[], Answer]]]:
     """Yield each method's label, its seed, and its answer, which is made when it is asked for."""
     yield "knapsack", "", lambda: member.answer
-    yield "measured", "", lambda: SensitivityTable.of(member.space, measured()).knapsack.complete(())
     for percent in (35, 100):
         answer = partial(trusting, member, percent)
         yield f"interactions-{percent}", "", answer
@@ -182,19 +178,12 @@ def main(options: Options) -> None:
         assert isinstance(problem.splits.test, ImageSet)
         images = problem.splits.test.first(options.test_images)
         family = MixedPrecisionQuantFamilyEnv([problem], options.budgets, table_images=options.images)
-        tables: list[np.ndarray] = []
-
-        def measured(problem: QuantProblem = problem, tables: list[np.ndarray] = tables) -> np.ndarray:
-            if not tables:
-                tables.append(sensitivity_tables(problem, "measured", "kl", options.images).alone().costs)
-            return tables[0]
-
         for budget in options.budgets:
             rows = read_rows(file)
             setting = (problem.name, problem.quantizer, str(budget))
             known = {(r["method"], r["seed"]) for r in rows if (r["network"], r["quantizer"], r["budget"]) == setting}
             member = family.member(0, budget)
-            methods = [of for of in answers(member, measured, options) if of[:2] not in known]
+            methods = [of for of in answers(member, options) if of[:2] not in known]
             if not methods:
                 continue
             found = list(setting_rows(problem, member, images, methods))
