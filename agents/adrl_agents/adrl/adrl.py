@@ -11,8 +11,9 @@ from stable_baselines3.common.type_aliases import GymEnv
 from torch import Tensor
 
 from adrl_agents.adrl.config import ADRLConfig, CompletedBy, Context
+from adrl_agents.adrl.distance import DistanceIndicator
 from adrl_agents.adrl.episode import EpisodeTrace
-from adrl_agents.adrl.indicators import DistanceIndicator, Indicator, ProfilingIndicator, score_table
+from adrl_agents.adrl.indicators import Indicator, ProfilingIndicator, score_table
 from adrl_agents.adrl.policies import CandidateActor, CandidatePolicy, action_bins
 from adrl_agents.haq import HAQ, truncated_normal
 from adrl_gym import AdrlGymError, QuantProblem

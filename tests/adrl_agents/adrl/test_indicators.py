@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from adrl_agents import ADRL
-from adrl_agents.adrl.indicators import DistanceIndicator, ProfilingIndicator, score_table, uniform_rest
+from adrl_agents.adrl.distance import DistanceIndicator
+from adrl_agents.adrl.indicators import ProfilingIndicator, score_table, uniform_rest
 from adrl_agents.adrl.policies import CandidateActor
 from adrl_gym import QuantProblem
 from adrl_gym.bits import bits_from_action
