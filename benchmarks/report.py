@@ -21,7 +21,7 @@ from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.harness.suites import PAPER
 from benchmarks.reporting.activation_tables import activations_table, searched_table
 from benchmarks.reporting.cluster_tables import overhead_table, scaling_table, sweep_table
-from benchmarks.reporting.hardware_tables import latency_table, linear_table, runtime_table
+from benchmarks.reporting.hardware_tables import fronts_table, latency_table, linear_table, runtime_table
 from benchmarks.reporting.imagenet_tables import imagenet_table, recipes_table
 from benchmarks.reporting.network_tables import exceptions_table, networks_table
 from benchmarks.reporting.peer_tables import peers_table
@@ -218,7 +218,7 @@ TABLES: dict[Path, Tables] = {
     },
     _ROOT / "docs" / "finetuning.md": {"finetuning": finetuning},
     _ROOT / "docs" / "howto" / "activations.md": {"activations": activations_table, "searched": searched_table},
-    _ROOT / "docs" / "howto" / "hardware-budget.md": {"latency": latency_table},
+    _ROOT / "docs" / "howto" / "hardware-budget.md": {"latency": latency_table, "fronts": fronts_table},
     _ROOT / "docs" / "howto" / "imagenet.md": {"imagenet": imagenet_table, "imagenet-recipes": recipes_table},
     _ROOT / "docs" / "howto" / "many-machines.md": {
         "sweep": sweep_table,
