@@ -21,6 +21,7 @@ from benchmarks.harness.csv_file import Row, read_rows
 from benchmarks.harness.suites import PAPER
 from benchmarks.reporting.activation_tables import activations_table, searched_table
 from benchmarks.reporting.cluster_tables import overhead_table, scaling_table, sweep_table
+from benchmarks.reporting.family_tables import family_networks_table, family_searches_table, family_table
 from benchmarks.reporting.hardware_tables import fronts_table, latency_table, linear_table, runtime_table
 from benchmarks.reporting.imagenet_tables import imagenet_table, recipes_table
 from benchmarks.reporting.network_tables import exceptions_table, networks_table
@@ -215,6 +216,11 @@ TABLES: dict[Path, Tables] = {
     PAGE: {
         **{name: from_rows(make) for name, make in EVALUATION.items()},
         "figures": lambda folder: figures_table(folder, PAGE),
+    },
+    _ROOT / "docs" / "family.md": {
+        "family-networks": family_networks_table,
+        "family": family_table,
+        "family-searches": family_searches_table,
     },
     _ROOT / "docs" / "finetuning.md": {"finetuning": finetuning},
     _ROOT / "docs" / "howto" / "activations.md": {"activations": activations_table, "searched": searched_table},

@@ -54,6 +54,9 @@ def family_searches_table(results: Path) -> str:
         cells = []
         for start in starts:
             of_start = [row for row in own if row["start"] == start]
+            if not of_start:
+                cells.append("not run")
+                continue
             kls = (statistics.fmean(float(row[f"kl_{point}"] or "nan") for row in of_start) for point in (5, 10, 40))
             needed = [float(row["reached"] or "inf") for row in of_start]
             reached.setdefault(start, []).extend(needed)
