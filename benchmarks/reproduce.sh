@@ -65,8 +65,10 @@ full() {
     "$python" -m benchmarks.experiments.paired_test --data-root "$data"         # paired.csv
     "$python" -m benchmarks.experiments.parity --data-root "$data"       # equality.csv
     "$python" -m benchmarks.experiments.networks                                # networks.csv
-    "$python" -m benchmarks.family.train --data-root "$data" --output $work/family # family_networks.csv; half an hour
-    "$python" -m benchmarks.family.policies --data-root "$data" --weights $work/family --output $work/family/policies
+    "$python" -m benchmarks.family.train --data-root "$data" --epochs 4 --output $work/family # family_networks.csv; half an hour
+    "$python" -m benchmarks.family.policies --data-root "$data" --weights $work/family --output $work/family/policies --seeds 0 1
+    "$python" -m benchmarks.family.policies --data-root "$data" --weights $work/family --output $work/family/policies --seeds 2 \
+        --designs interactions correction bits
     "$python" -m benchmarks.family.policies --data-root "$data" --weights $work/family --output $work/family/policies --seeds 0 \
         --designs interactions-k3 interactions-no-sensitivity interactions-no-knapsack interactions-3-networks
     "$python" -m benchmarks.family.others --data-root "$data" --weights $work/family --output $work/family/policies
@@ -75,7 +77,7 @@ full() {
     "$python" -m benchmarks.family.policies --data-root "$data" --weights $work/family --output $work/family/untrained --seeds 0 \
         --designs interactions-untrained
     "$python" -m benchmarks.family.searches --data-root "$data" --policies $work/family/untrained/interactions-untrained-s0/policy.zip \
-        $work/family/policies/interactions-s0/policy.zip # family_searches.csv
+        $work/family/policies/interactions-s0/policy.zip --seeds 0 --budgets 0.05 # family_searches.csv
     "$python" -m benchmarks.searches.untrained                                  # untrained.csv
     "$python" -m benchmarks.searches.sensitivity --data-root "$data" ${IMAGENET:+--imagenet "$IMAGENET"} # sensitivity.csv
     once depth "$python" -m benchmarks.searches.depth                                 # depth.csv
