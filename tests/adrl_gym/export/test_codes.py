@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from adrl_gym import AdrlGymError
 from adrl_gym.export.packing.bitpack import pack, packed_size, unpack
-from adrl_gym.export.packing.deflate import FIXED, code, decode
+from adrl_gym.export.packing.deflate import FIXED, code, decode, deflate
 from adrl_gym.quantization.codes import encode
 from adrl_gym.quantization.grid import levels
 from adrl_gym.quantization.registry import QUANTIZERS, find_quantizer
@@ -87,3 +88,26 @@ def test_decode_is_the_inverse_of_code(bits: int, levels_used: int, count: int, 
         if form != FIXED:
             with pytest.raises((ValueError, zlib.error)):
                 decode(form, broken, bits, count)
+
+
+def test_codes_in_runs_are_told_by_run_lengths() -> None:
+    generator = torch.Generator().manual_seed(0)
+    runs = torch.randint(1, 6, (900,), generator=generator)
+    codes = torch.randint(0, 8, (900,), generator=generator).to(torch.uint8).repeat_interleave(runs)  # (N,)
+    others = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY)
+    least = min(len(deflate(form, others)) for form in (codes, pack(codes, 3)))
+    assert len(code(codes, 3)[1]) < least
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_what_repeats_is_searched_once_where_bytes_hold_whole_codes(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[int, int]] = []  # bytes, strategy
+
+    def note(stream: Tensor, strategies: Sequence[int]) -> Tensor:
+        tried.extend((len(stream), strategy) for strategy in strategies)
+        return deflate(stream, strategies)
+
+    monkeypatch.setattr("adrl_gym.export.packing.deflate.deflate", note)
+    code(torch.zeros(800, dtype=torch.uint8), bits)
+    searched = {count for count, strategy in tried if strategy not in (zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)}
+    assert searched == ({100 * bits} if bits in (1, 2, 4, 8) else {100 * bits, 800})
