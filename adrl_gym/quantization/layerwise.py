@@ -81,16 +81,17 @@ class LayerwiseParams(Sequence[Mapping[int, QuantizedParams]]):
             found = tracked(found, "quantizing", len(todo), "layers")
         if todo and self._bias_correction and self._measured is None:
             self._measured = measured_layers(self._network, self._layers, self._images[:_COMPARED])
-        later: dict[str, dict[int, Tensor]] = {}  # quantized weights of layers whose shift is measured
+        later: dict[str, dict[int, QuantizedParams]] = {}  # of layers whose shift is measured, still without it
         for layer, statistics in found:
             made = self._quantize(layer, missing[layer.name], statistics)
-            self._made[place[layer.name]] |= made
             if self._adds(layer):
-                later[layer.name] = {b: params.weight for b, params in made.items()}
+                later[layer.name] = made
+            else:
+                self._made[place[layer.name]] |= made
         of_these = [layer for layer in self._layers if layer.name in later]
-        for name, shifts in measured_shifts(self._network, of_these, self._images, later).items():
-            made = self._made[place[name]]
-            made |= {b: _shifted(made[b], shift) for b, shift in shifts.items()}
+        weights = {name: {b: params.weight for b, params in made.items()} for name, made in later.items()}
+        for name, shifts in measured_shifts(self._network, of_these, self._images, weights).items():
+            self._made[place[name]] |= {b: _shifted(later[name][b], shift) for b, shift in shifts.items()}
         if todo:
             release_freed_memory()
 

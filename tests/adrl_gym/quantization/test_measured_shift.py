@@ -6,7 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adrl_gym.layers import find_layers
+from adrl_gym.quantization.layerwise import LayerwiseParams
 from adrl_gym.quantization.measured_shift import measured_layers, measured_shifts
+from adrl_gym.quantization.registry import find_quantizer
 
 
 class Padded(nn.Conv2d):
@@ -61,3 +63,27 @@ def test_shifts_are_the_mean_output_errors(kind: type[nn.Conv2d], monkeypatch: p
         assert shift.double() == pytest.approx(expected[b], abs=1e-5)
     once = 230 + 3 + 1 + 2  # the network, checks of three batches, and the mean input: float and two bit-widths
     assert sum(run) == (once if kind is not Gated else 230 * 3 + 3)
+
+
+def test_an_interrupt_before_shifts_are_measured_leaves_no_layer_half_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(Standardised(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).eval()
+    layers, images = find_layers(network, (3, 8, 8)), torch.randn(20, 3, 8, 8)
+
+    def made() -> LayerwiseParams:
+        quantizer = find_quantizer("linear")
+        return LayerwiseParams(network, layers, images, quantizer=quantizer, widths=[[3]] * 2, bias_correction=True)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    params, whole = made(), made()
+    with monkeypatch.context() as patch:
+        patch.setattr("adrl_gym.quantization.layerwise.measured_shifts", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            params.prepare()
+    for own, expected in zip(params, whole, strict=True):
+        found, wanted = own[3].bias, expected[3].bias  # (O,) each
+        assert found is not None
+        assert wanted is not None
+        assert torch.equal(found, wanted)
