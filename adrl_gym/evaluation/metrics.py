@@ -102,12 +102,12 @@ def sample_metrics(logits: Tensor, reference: Tensor, labels: Tensor | None) -> 
         wrong = disagreeing if labels is None else predicted != labels  # (M, B)
         p, q = reference.log_softmax(1), logits.log_softmax(2)  # (B, K), (M, B, K)
         # In exact arithmetic no image's divergence is negative; rounding may say -1e-8, and a broken network nan.
-        kl = (p.exp() * (p - q)).sum(2).clamp_min(0).nan_to_num(nan=torch.inf)  # (M, B)
+        kl = _or_infinity((p.exp() * (p - q)).sum(2).clamp_min(0))  # (M, B)
         if labels is None:
             loss = torch.full_like(kl, torch.nan)  # (M, B)
         else:
             of_label = labels.long().expand(len(q), -1)[..., None]  # (M, B, 1)
-            loss = -q.gather(2, of_label)[..., 0].nan_to_num(nan=-torch.inf)  # (M, B)
+            loss = _or_infinity(-q.gather(2, of_label)[..., 0])  # (M, B)
         flags, nats = (wrong.cpu().numpy(), disagreeing.cpu().numpy()), (kl.float(), loss.float())
         return [SampleMetrics(*rows) for rows in zip(*flags, *(column.cpu().numpy() for column in nats), strict=True)]
 
@@ -118,10 +118,10 @@ def _position_metrics(logits: Tensor, reference: Tensor, labels: Tensor | None) 
         predicted, expected = q.argmax(2), p.argmax(2)  # (B, P)
         truth = expected if labels is None else labels.long().flatten(1)  # (B, P)
         counted = truth != IGNORED  # (B, P)
-        kl = (p.exp() * (p - q)).sum(2).clamp_min(0).nan_to_num(nan=torch.inf)  # (B, P)
+        kl = _or_infinity((p.exp() * (p - q)).sum(2).clamp_min(0))  # (B, P)
         loss = torch.full_like(kl, torch.nan)  # (B, P)
         if labels is not None:
-            loss = -q.gather(2, truth.clamp_min(0)[..., None])[..., 0].nan_to_num(nan=-torch.inf)  # (B, P)
+            loss = _or_infinity(-q.gather(2, truth.clamp_min(0)[..., None])[..., 0])  # (B, P)
         sums = [
             torch.where(counted, column, torch.zeros_like(column)).sum(1).cpu().numpy()
             for column in ((predicted != truth).int(), (predicted != expected).int(), kl.float(), loss.float())
@@ -134,3 +134,7 @@ def _position_metrics(logits: Tensor, reference: Tensor, labels: Tensor | None) 
             losses,
             counted.sum(1).cpu().numpy().astype(np.int32),
         )
+
+
+def _or_infinity(nats: Tensor) -> Tensor:
+    return torch.where(nats.isnan(), torch.inf, nats)  # (M, B) or (B, P)

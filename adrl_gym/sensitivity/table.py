@@ -93,6 +93,12 @@ class SensitivityTable:
 
 
 def finite(costs: np.ndarray) -> np.ndarray:
-    """Return costs with a large number for those that a broken network leaves infinite or undefined."""
+    """Return costs with large numbers for those that a broken network leaves infinite or undefined.
+
+    A change is infinitely better where the incumbent is broken.
+
+    >>> finite(np.array([0.5, 2.0, np.inf, np.nan, -np.inf]))
+    array([  0.5,   2. ,  20. ,  20. , -20. ])
+    """
     worst = 10 * max(costs[np.isfinite(costs)].max(initial=0.0), 1.0)
-    return np.nan_to_num(costs, nan=worst, posinf=worst)
+    return np.nan_to_num(costs, nan=worst, posinf=worst, neginf=-worst)
