@@ -24,7 +24,7 @@ from adrl_agents.pretrain.log import (
 )
 from adrl_agents.pretrain.options import PretrainOptions
 from adrl_agents.pretrain.problems import family_problems
-from adrl_agents.runs import Progress, Row, load_agent, png, read_rows, save_agent, write_rows
+from adrl_agents.runs import Progress, Row, load_agent, png, read_rows, save_agent, save_policy, write_rows
 from adrl_gym.envs import FAMILY_ID
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.files import write_whole
@@ -77,11 +77,11 @@ class PretrainFolder:
         return found
 
     def save(self, agent: FamilyADRL, rows: Sequence[FamilyEpisode]) -> None:
-        """Write history, agent, policy and curve, in an order that can be resumed from at any moment."""
+        """Write history, policy and curve, and last the agent: what it knows is never trained again, nor written."""
         write_rows(self.history, [dataclasses.asdict(row) for row in rows])
-        save_agent(self.agent, agent, Progress(episodes=len(rows), seconds=rows[-1].seconds))
-        agent.save(self.policy)
+        save_policy(self.policy, agent)
         write_whole(self.curve, png(draw_mean_reward(rows)))
+        save_agent(self.agent, agent, Progress(episodes=len(rows), seconds=rows[-1].seconds))
 
 
 def _numbers(row: Row) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The folder of one run: results, history, checkpoints, pictures."""
 
 from adrl_agents.runs.best import Best, rank
-from adrl_agents.runs.checkpoint import DAMAGED, Progress, load_agent, read_agent, save_agent
+from adrl_agents.runs.checkpoint import DAMAGED, Progress, load_agent, read_agent, save_agent, save_policy
 from adrl_agents.runs.csv_file import Row, read_rows, write_rows
 from adrl_agents.runs.folder import LIMITS, RunFolder
 from adrl_agents.runs.heat_map import draw_sensitivity
@@ -39,6 +39,7 @@ __all__ = [
     "read_agent",
     "read_rows",
     "save_agent",
+    "save_policy",
     "title",
     "write_rows",
 ]

@@ -47,10 +47,14 @@ class Progress:
     cpu_seconds: float = 0.0
 
 
+def save_policy(path: Path, agent: BaseAlgorithm) -> None:
+    """Write an agent as SB3 saves it, without its search, whole or not at all."""
+    write_whole(path, _archive(agent).getvalue())
+
+
 def save_agent(path: Path, agent: BaseAlgorithm, progress: Progress) -> None:
     """Write ``path`` whole. To be called between two rollouts, when the agent has learned from the first."""
-    archive = io.BytesIO()
-    agent.save(archive)
+    archive = _archive(agent)
     rest: dict[str, Any] = {"progress": progress, "random": _random_state(agent)}
     if isinstance(agent, OffPolicyAlgorithm):
         rest["replay_buffer"] = agent.replay_buffer
@@ -85,6 +89,12 @@ def read_agent(path: Path, kind: type[BaseAlgorithm], env: GymEnv | None, device
     """Return the agent of a file, also of one that version 0.1 wrote; raises one of ``DAMAGED``."""
     with old_modules():
         return kind.load(path, env=env, device=device)
+
+
+def _archive(agent: BaseAlgorithm) -> io.BytesIO:
+    archive = io.BytesIO()
+    agent.save(archive)
+    return archive
 
 
 def _random_state(agent: BaseAlgorithm) -> dict[str, Any]:

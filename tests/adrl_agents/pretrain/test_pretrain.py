@@ -56,6 +56,20 @@ def test_a_training_leaves_a_policy_and_can_be_gone_on_with(tmp_path: Path, caps
     assert len(history(output)) == 9
 
 
+def test_a_kill_between_two_files_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(_: object) -> bytes:
+        raise RuntimeError("killed")
+
+    output = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "png", kill)
+        with pytest.raises(RuntimeError, match="killed"):
+            main(command(output, episodes=3))
+    assert main(command(output, episodes=3, resume=True)) == 0
+    assert (output / "curve.png").exists()
+    assert load_policy(output / "policy.zip").decision == "correction"
+
+
 def test_a_wandb_run_has_the_knapsack_s_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[dict[str, Any]] = []
     fake = SimpleNamespace(
