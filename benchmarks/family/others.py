@@ -17,8 +17,9 @@ from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
 
 from adrl_agents.adrl import load_policy
 from adrl_agents.pretrain import PretrainOptions, family_problems
+from adrl_agents.runs import save_policy
 from adrl_gym.envs import FAMILY_BUDGETS, FAMILY_ID, Decision
-from benchmarks.family.policies import POLICY_EPISODES, seen_networks
+from benchmarks.family.policies import PolicyOptions, seen_networks
 
 ALGORITHMS: dict[str, type[PPO | SAC]] = {"ppo": PPO, "sac": SAC}
 DECISION: Decision = "interactions"
@@ -26,21 +27,13 @@ _STEPS = 10**9  # of ``learn``, which the callback ends
 
 
 @dataclass
-class Options:
+class Options(PolicyOptions):
     """Options of the trainings."""
 
-    data_root: Path
-    """Folder that holds cifar-10-batches-py."""
-    weights: Path = Path("runs/family")
-    """Folder of the networks' weights."""
-    output: Path = Path("runs/family/policies")
-    """Folder of the policies' folders."""
     algorithms: tuple[str, ...] = tuple(ALGORITHMS)
     """Names of algorithms."""
     seed: int = 0
     """Seed of each."""
-    episodes: int = POLICY_EPISODES
-    """Bit configurations to try."""
 
 
 def load_answering(file: Path) -> tuple[BaseAlgorithm, Decision]:
@@ -72,7 +65,7 @@ def main(options: Options) -> None:
         agent = ALGORITHMS[name]("MlpPolicy", env, seed=options.seed, device="cpu")
         agent.learn(_STEPS, StopTrainingOnMaxEpisodes(options.episodes))
         file.parent.mkdir(parents=True, exist_ok=True)
-        agent.save(file)
+        save_policy(file, agent)
         print(f"written to {file}", flush=True)
 
 

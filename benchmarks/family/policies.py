@@ -36,12 +36,11 @@ ABLATED: dict[str, dict[str, Any]] = {
 }
 HIDDEN = {"interactions-no-sensitivity": SENSITIVITIES, "interactions-no-knapsack": KNAPSACK}
 FEW = {"interactions-3-networks": ("plain8", "resnet16", "separable14")}
-POLICY_EPISODES = 600
 
 
 @dataclass
-class Options:
-    """Options of the trainings."""
+class PolicyOptions:
+    """Options of every training of a policy on the family."""
 
     data_root: Path
     """Folder that holds cifar-10-batches-py."""
@@ -49,12 +48,18 @@ class Options:
     """Folder of the networks' weights."""
     output: Path = Path("runs/family/policies")
     """Folder of the policies' folders."""
+    episodes: int = 600
+    """Bit configurations to try."""
+
+
+@dataclass
+class Options(PolicyOptions):
+    """Options of the trainings."""
+
     designs: tuple[str, ...] = tuple(DESIGNS)
     """Names of designs or ablations."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of each."""
-    episodes: int = POLICY_EPISODES
-    """Bit configurations to try."""
 
 
 def seen_networks(weights: Path, names: Sequence[str] = tuple(FAMILY)) -> tuple[str, ...]:

@@ -18,9 +18,9 @@ from adrl_agents.options import ADRLOptions
 from adrl_agents.runs import Episode, load_history
 from adrl_agents.search import run_search
 from benchmarks.harness.csv_file import Row, add_row, read_rows
+from benchmarks.harness.suites import ENV_IDS
 
 _RESULTS = Path(__file__).parents[1] / "results"
-_IDS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/CifarNet-Cifar10-v0"}
 _POINTS = 5, 10, 40  # evaluations; a search by ADRL ends at 40 of itself
 _EQUAL = 1e-4  # of a divergence: what is written is rounded
 SCRATCH = "scratch"
@@ -34,7 +34,7 @@ class Options:
     """Folder that holds cifar-10-batches-py."""
     policies: tuple[Path, ...]
     """Files of policies, each in a folder DESIGN-sSEED, which names the start."""
-    networks: tuple[str, ...] = tuple(_IDS)
+    networks: tuple[str, ...] = tuple(ENV_IDS)
     """Networks that the policy has not seen."""
     quantizers: tuple[str, ...] = ("gptq", "linear")
     """Roundings of weights."""
@@ -67,7 +67,7 @@ def search_row(
     result = run_search(
         "adrl",
         ADRLOptions(
-            env_id=_IDS[network],
+            env_id=ENV_IDS[network],
             quantizer=quantizer,
             budget=budget,
             data="cifar10",
@@ -109,8 +109,8 @@ def main(options: Options) -> None:
             own = [row for row in read_rows(file) if tuple(row[name] for name in names) == tuple(map(str, setting))]
             if any(row["start"] == start for row in own):
                 continue
-            scratch = next((row for row in own if row["start"] == SCRATCH), None)
-            add_row(file, search_row(options, setting, start, policy, float(scratch["kl_40"]) if scratch else None))
+            found = next((row["kl_40"] for row in own if row["start"] == SCRATCH), "")  # empty: found nothing
+            add_row(file, search_row(options, setting, start, policy, float(found) if found else None))
 
 
 if __name__ == "__main__":

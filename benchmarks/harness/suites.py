@@ -19,9 +19,8 @@ ROOT = Path(__file__).parents[2]
 Suite = Literal["comparison", "paper", "ablations", "quick"]
 Protocol = Literal["search", "matched"]
 
-_NETWORKS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/CifarNet-Cifar10-v0"}
-
-
+#: Network of the package -> its environment.
+ENV_IDS = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/CifarNet-Cifar10-v0"}
 ON_TABLE = ("ip-kl", "greedy", "local")  # searches that also start from a table of gradients
 
 
@@ -120,7 +119,7 @@ class Run:
         """The arguments for Python."""
         script, own = CONTENDERS.get(self.agent) or ("train_adrl", ABLATIONS[self.agent])
         options = {
-            "env-id": _NETWORKS[self.network],
+            "env-id": ENV_IDS[self.network],
             "data": "cifar10",
             "data-root": data_root,
             "quantizer": self.quantizer,
@@ -143,7 +142,7 @@ def comparison() -> list[Run]:
     return [
         Run(network, quantizer, budget, agent, seed, varied)
         for seed in range(5)
-        for network in _NETWORKS
+        for network in ENV_IDS
         for quantizer, budget in COMPARISON
         for agent, varied in [*agents, *([("uniform", {"episodes": 1})] if seed == 0 else [])]
     ]

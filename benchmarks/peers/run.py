@@ -29,6 +29,7 @@ from adrl_agents.runs import SearchResult, git_commit
 from adrl_gym.datasets import load_cifar10, load_splits
 from adrl_gym.models import load_network
 from benchmarks.harness.csv_file import add_row, read_rows
+from benchmarks.harness.suites import ENV_IDS
 from benchmarks.peers.handed import percent_right
 
 PEERS = Path(__file__).parent
@@ -76,7 +77,7 @@ def main(options: Options) -> None:
 
 def in_file(path: Path, key: dict[str, str]) -> bool:
     """Return whether a row of the file has this tool, network, bits, setting and number of images."""
-    return any(all(row[name] == key[name] for name in _KEY) for row in read_rows(path)) if path.exists() else False
+    return any(all(row[name] == key[name] for name in _KEY) for row in read_rows(path))
 
 
 def measured(options: Options, key: dict[str, str]) -> dict[str, Any]:
@@ -142,12 +143,13 @@ def environment(folder: Path, tool: str) -> Path:
         subprocess.CalledProcessError: pip could not install them.
     """
     home = folder / tool
-    python = home / "bin" / "python"
-    if not python.exists():
+    python, complete = home / "bin" / "python", home / "complete"
+    if not complete.exists():
         venv.create(home, with_pip=True)
         inside = sysconfig.get_path("purelib", vars={"base": str(home)})
         (Path(inside) / "reused.pth").write_text(sysconfig.get_path("purelib") + "\n")
         subprocess.run([python, "-m", "pip", "install", "-q", "-r", PEERS / f"{tool}.txt"], check=True)
+        complete.touch()  # last: an installation that was interrupted or failed is taken up again
     return python
 
 
@@ -155,9 +157,8 @@ def run_own(options: Options, key: dict[str, str]) -> dict[str, Any]:
     """Run ADRL, then the refit, by the commands that anyone would type; their processor seconds include all they do."""
     output = options.environments / "runs" / f"{key['network']}-{key['target_bits']}"
     data = ["--data-root", str(options.data_root)]
-    env_id = {"resnet20": "adrl_gym/ResNet20-Cifar10-v0", "cifarnet": "adrl_gym/CifarNet-Cifar10-v0"}[key["network"]]
     budget = f"{float(key['target_bits']) / 32:g}"
-    search = ["adrl", "--env-id", env_id, "--data", "cifar10", *data, "--images", str(options.images)]
+    search = ["adrl", "--env-id", ENV_IDS[key["network"]], "--data", "cifar10", *data, "--images", str(options.images)]
     search += ["--budget", budget, "--cache", "none", "--minutes", f"{options.minutes:g}", "--output", str(output)]
     shutil.rmtree(output, ignore_errors=True)  # of a call that was ended before its row was written
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

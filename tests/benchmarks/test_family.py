@@ -129,10 +129,19 @@ def test_an_ablated_policy_does_not_see_what_is_hidden(hidden: tuple[int, ...], 
         assert same == (place in hidden)
 
 
+def kill(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_other_agents_train_for_as_many_episodes_and_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = chain_problem(0)
     monkeypatch.setattr(others, "family_problems", lambda *_, **__: [problem])
     options = others.Options(data_root=tmp_path, output=tmp_path, episodes=2)
+    with monkeypatch.context() as patch:  # a kill leaves no file that would be taken for a policy
+        patch.setattr(Path, "replace", kill)
+        with pytest.raises(KeyboardInterrupt):
+            others.main(options)
+    assert not list(tmp_path.glob("*/*"))
     others.main(options)
     member = MixedPrecisionQuantFamilyEnv([problem]).member(0, 0.05)
     for name in others.ALGORITHMS:
@@ -141,6 +150,22 @@ def test_other_agents_train_for_as_many_episodes_and_answer(tmp_path: Path, monk
         assert others.load_answering(file)[0].num_timesteps >= 2 * 4
     monkeypatch.setattr(others, "family_problems", None)  # nothing is left to train
     others.main(options)
+
+
+def test_a_search_beside_one_from_scratch_that_found_nothing_has_its_own_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets: list[float | None] = []
+
+    def row(_: object, setting: tuple[Any, ...], start: str, __: object, target: float | None) -> dict[str, str]:
+        targets.append(target)
+        names = ("network", "quantizer", "budget", "seed")
+        return {**dict(zip(names, map(str, setting), strict=True)), "start": start, "kl_40": ""}
+
+    monkeypatch.setattr(searches, "search_row", row)
+    options = searches.Options(tmp_path, (tmp_path / "bits-s0" / "policy.zip",), results=tmp_path)
+    searches.main(options)
+    assert targets == [None] * 32
 
 
 def test_searches_from_each_start_are_told_beside_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

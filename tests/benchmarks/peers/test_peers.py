@@ -1,7 +1,10 @@
 """Other tools beside adrl-gym: what is handed over, what comes back, what a failure leaves."""
 
 import json
+import subprocess
 import sys
+import sysconfig
+import venv
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from torch import nn
 
 from benchmarks.harness.csv_file import add_row
 from benchmarks.peers.handed import Handed, PeerOutcome, count_weights, load, percent_right, run_tool
-from benchmarks.peers.run import call, in_file
+from benchmarks.peers.run import call, environment, in_file
 from benchmarks.reporting.peer_tables import peers_table
 
 
@@ -54,6 +57,28 @@ def test_a_tool_that_fails_leaves_its_last_line(tmp_path: Path) -> None:
 def test_a_tool_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     command = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
     assert call(command, tmp_path, minutes=0.001) == {"error": "not done after 0.001 minutes"}
+
+
+def test_an_installation_that_failed_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed: list[bool] = []
+
+    def make(home: Path, **_: object) -> None:
+        site = Path(sysconfig.get_path("purelib", vars={"base": str(home)}))
+        for folder in (home / "bin", site):
+            folder.mkdir(parents=True, exist_ok=True)
+        (home / "bin" / "python").touch()
+
+    def install(*_: object, **__: object) -> None:
+        installed.append(True)
+        if len(installed) == 1:
+            raise subprocess.CalledProcessError(1, "pip")
+
+    monkeypatch.setattr(venv, "create", make)
+    monkeypatch.setattr(subprocess, "run", install)
+    with pytest.raises(subprocess.CalledProcessError):
+        environment(tmp_path, "mct")
+    assert environment(tmp_path, "mct") == environment(tmp_path, "mct") == tmp_path / "mct" / "bin" / "python"
+    assert len(installed) == 2, "once more after the failure, and then no more"
 
 
 def test_rows_in_the_file_are_found_and_shown(tmp_path: Path) -> None:
