@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [*ROOT.glob("*.md"), ROOT / "agents" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+YAML = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 
 def test_readme_is_short() -> None:
@@ -25,6 +26,12 @@ def test_readme_is_short() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     links = LINK.findall(page.read_text())
     assert [link for link in links if not page.parent.joinpath(link).exists()] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if YAML.search(page.read_text())], ids=lambda page: page.name)
+def test_yaml_blocks_are_whole(page: Path) -> None:
+    yaml = pytest.importorskip("yaml")  # comes with the extras ray and docs
+    assert all(isinstance(yaml.safe_load(block), dict) for block in YAML.findall(page.read_text()))
 
 
 def test_every_page_is_in_the_site() -> None:
