@@ -215,7 +215,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
         return draw(self._chosen, self._last, self.problem)
 
     def close(self) -> None:
-        """Let go of the memo's file and of threads (see ``QuantProblem.close``)."""
+        """Release the file of the evaluation cache and threads (see ``QuantProblem.close``)."""
         self.problem.close()
 
     def _decode(self, action: Any) -> tuple[int, float]:

@@ -87,7 +87,7 @@ class Engine:
         return sum(runner.work for runner in self._runners) / self._one_pass
 
     def measure(self, configurations: Sequence[Bits], slices: Sequence[int]) -> list[list[SampleMetrics]]:
-        """SampleMetrics of every configuration on every one of ``slices`` (indices into the search images)."""
+        """Return the metrics of every configuration on every one of ``slices`` (indices into the search images)."""
         if not configurations or not slices:
             return [[] for _ in configurations]
         self._prepare(configurations)

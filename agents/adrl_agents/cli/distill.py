@@ -43,7 +43,7 @@ OPTIONS = DistillOptions
 
 
 def main(options: DistillOptions) -> None:
-    """One data-free set."""
+    """Make one data-free set."""
     options.check()
     if "," in options.device:
         raise AdrlGymError(f"device must be a single one, got {options.device}: name one", parameter="device")

@@ -34,8 +34,8 @@ class ExportOptions(RunOptions):
     format: Literal["packed", "onnx"]
     """packed: weights at their own widths, for PyTorch; onnx: INT2, INT4 and INT8 weights, for other runtimes."""
     recipe: Literal["auto"] | Recipe = "auto"
-    """Which weights: direct (every layer quantized by itself), refit, finetuned, or auto: those with the best measured
-    accuracy on the search images."""
+    """Which weights: direct (every layer quantized by itself), refit, finetuned, or auto: direct or refit by the lower
+    KL divergence on the search images, but finetuned where their accuracy there is no lower."""
     activations: Literal["float", 8] | None = None
     """Activations in the ONNX file: 8 bits, which runtimes compute with integers and so faster, or float. Without it,
     8 bits where the search had quantized activations. Those that it had not are calibrated on its search images."""
@@ -55,7 +55,7 @@ OPTIONS = ExportOptions
 
 
 def main(options: ExportOptions) -> ExportSizes:
-    """One file from one run."""
+    """Write one file from one run; return its sizes."""
     if options.format == "packed" and options.activations is not None:
         raise AdrlGymError("--activations is for --format onnx: a packed file holds what the search had; leave it out")
     if options.linear == "nbits" and options.format == "packed":

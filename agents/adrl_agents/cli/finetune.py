@@ -47,7 +47,7 @@ OPTIONS = FinetuneOptions
 
 
 def main(options: FinetuneOptions) -> dict[str, Any]:
-    """One finetuning; what finetune.json says."""
+    """Run one finetuning; return what finetune.json says."""
     options.check()
     run = load_run(options)
     problem = run.problem

@@ -41,7 +41,7 @@ class ADRLOptions(ADRLConfig, Options):
         return dataclasses.replace(self, sensitivity="measured", evaluations=limit, profile_images=images)
 
     def check(self) -> None:
-        """Return the options of all agents, and ADRL's own."""
+        """Refuse impossible values, of all agents' options and of ADRL's own; raises ``AdrlGymError``."""
         super().check()
         self._at_least_one("k", *(["profile_images"] if self.profile_images is not None else []))
         if not self.memoization and self.cache != "none":
@@ -65,13 +65,13 @@ class SearchOptions(Options):
     method: Method
     """Method that chooses configurations; docs/agents.md describes each."""
     sensitivity: Sensitivity = "measured"
-    """Source of the one-layer table of greedy, ip and local: from gradients (of the score kl), or measured."""
+    """Source of the sensitivity table of greedy, ip and local: from gradients (of the score kl), or measured."""
     score: Score = "kl"
-    """Score of the one-layer table of greedy, ip and local: accuracy, agreement, divergence, or loss on labels."""
+    """Score of the sensitivity table of greedy, ip and local: accuracy, agreement, divergence, or loss on labels."""
     profile_images: int = 250
-    """Number of search images that table is measured on."""
+    """Number of search images that this table is made from."""
 
     def check(self) -> None:
-        """Return the options of all agents, and the table's own."""
+        """Refuse impossible values, of all agents' options and of the table's own; raises ``AdrlGymError``."""
         super().check()
         self._at_least_one("profile_images")

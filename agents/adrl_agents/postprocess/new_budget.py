@@ -1,4 +1,4 @@
-"""Another budget for a run that is there, without a new search: from its memo, its configurations and its agent."""
+"""Another budget for a finished run, without a new search: from its cache, its configurations and its agent."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ class _Options(Options):
     source: Path
     """The run."""
     profile_images: int | None
-    """Images of the run's one-layer table, if it has measured one."""
+    """Images of the run's sensitivity table, if it has made one."""
 
     def recorded(self) -> dict[str, Any]:
         """Return the options of all agents, and whose answer it is."""
@@ -65,7 +65,7 @@ def answer(options: NewBudgetOptions) -> SearchResult:
     """
     read = read_run(options)
     agent = f"from-{read.result.agent.removeprefix('from-')}"
-    asked: list[tuple[QuantProblem, int]] = []  # and what was missing in the memo before the first configuration
+    asked: list[tuple[QuantProblem, int]] = []  # and the cache misses before the first configuration
 
     def proposals(env: gym.Env[Any, Any]) -> Proposals:
         problem = problem_of(env)
@@ -88,7 +88,7 @@ def told(configurations: int, evaluated: int, others: int, evaluations: float) -
     Args:
         configurations: that were measured, or looked up.
         evaluated: those that were not known.
-        others: questions of the one-layer table and of the agent that were not known either.
+        others: questions of the sensitivity table and of the agent that were not known either.
         evaluations: passes over all search images for all of that.
 
     >>> told(12, 3, 0, 2.6)
@@ -100,15 +100,15 @@ def told(configurations: int, evaluated: int, others: int, evaluations: float) -
 
 
 def candidates(read: Recorded, profile_images: int | None, env: gym.Env[Any, Any]) -> list[tuple[int, ...]]:
-    """Configurations of all layers within the budget, each once; what the memo knows has no say in it.
+    """Configurations of all layers within the budget, each once; what the cache knows has no say in it.
 
     First the run's best, projected; the best that it tried within the new budget; integer programming on its
-    one-layer table; its trained agent's own. Then by that table: all that the run tried, projected, and the
+    sensitivity table; its trained agent's own. Then by that table: all that the run tried, projected, and the
     neighbours of integer programming's.
 
     Args:
         read: the run.
-        profile_images: images of its one-layer table of KL divergence, made as in the run; without one, it is of
+        profile_images: images of its sensitivity table of KL divergence, made as in the run; without one, it is of
             the weights' relative error, which takes no image.
         env: of the new budget.
     """

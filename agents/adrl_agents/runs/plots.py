@@ -78,7 +78,7 @@ def draw_curve(result: SearchResult, episodes: Sequence[Episode]) -> Figure:
             x, best, where="post", color=RED, linewidth=2, label="best so far, by agreement with the float network"
         )
         axes.axhline(result.float_search_accuracy, color="black", linewidth=1, linestyle="--", label="float network")
-        axes.set_xlim(0, 1.03 * max([1, *x]))  # a warm memo has answered all: 0 evaluations
+        axes.set_xlim(0, 1.03 * max([1, *x]))  # a warm cache has answered all: 0 evaluations
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
         clean(axes)
     panels[0].set_xlabel("episodes")

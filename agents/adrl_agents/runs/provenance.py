@@ -13,7 +13,7 @@ PROGRAMS = ("adrl_gym", "agents", "benchmarks/**/*.py", "pyproject.toml")  # wha
 
 
 def package_versions() -> dict[str, str]:
-    """ParamsByBits of everything that had a part in the numbers."""
+    """Return the versions of Python and of all packages that had a part in the numbers."""
     return {
         "python": platform.python_version(),
         **{name.replace("-", "_"): version(name) for name in _PACKAGES},

@@ -123,7 +123,7 @@ class SearchState:
         progress = self.progress
         bits = " ".join(str(b) for b in measured.bits)
         earlier = self._tried_before(bits)
-        answered = earlier if self._remembers else None  # by the memo on disk, without work
+        answered = earlier if self._remembers else None  # by the cache on disk, without work
         episode = Episode(
             episode=len(self.episodes) + 1,
             reward=round(reward, 6),
