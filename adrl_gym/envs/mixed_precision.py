@@ -67,7 +67,7 @@ class MixedPrecisionQuantEnv(gym.Env[np.ndarray, Any]):
     ``activations="search"`` of all weights and then of all inputs), ``chosen_bits`` (as the actions said, before it),
     ``accuracy``, ``agreement`` (percent), ``kl`` (nats), ``size_ratio``, ``average_bits``, ``cost_ratios`` (kind that
     the budget limits -> share of the float network's),
-    ``evaluations`` (passes over all search images so far), ``memo_hits``.
+    ``evaluations`` (passes over all search images so far), ``memo_hits`` (answers of the evaluation cache so far).
 
     ## Vectorised Environments
     ``gymnasium.make_vec(id, n, vectorization_mode="sync", ...)`` as any other. In processes of their own, they have to

@@ -1,4 +1,4 @@
-"""HAQ: Hardware-Aware Automated Quantization (Wang et al., CVPR 2019), its weight-only search."""
+"""HAQ: Hardware-Aware Automated Quantization (Wang et al., CVPR 2019), for bits of weights and of activations."""
 
 from typing import Any, ClassVar
 

@@ -50,7 +50,7 @@ class SearchResult(BaseModel):
         data, data_source: name of the data used (``cifar10``, ...) and one line on its splits.
         episodes: configurations tried.
         evaluations: work done, in passes of all search images through the whole network.
-        memo_hits, memo_misses: evaluations answered from the memo, and computed ones.
+        memo_hits, memo_misses: measurements answered from the evaluation cache, and computed ones.
         preparation_seconds: to quantize the layers, once. seconds: of the search.
         cpu_seconds: of the search, of the processor's time over all its threads, whatever else ran on the machine; None
             where a version that did not measure it began the search.
