@@ -3,7 +3,7 @@
 The table is for budgets of latency:
 
     adrl-gym latency-table --network resnet20 --output table.csv
-    adrl-gym adrl --budget latency=0.5 --cost-table table.csv
+    adrl-gym adrl --budget latency=0.5 --cost-table table.csv --activations 8
     adrl-gym latency-table --network resnet20 --check table.csv
 
 Each distinct layer runs in onnxruntime, in float and in integers. A network is written once it is measured; networks
