@@ -2,8 +2,9 @@
 
 Quantization-aware training with the bits as they are. Begins with the refitted weights where adrl-gym refit has made
 them and they are not worse than the search's own. Writes into the run's folder, after every epoch:
-finetuned.safetensors (the best epoch; a packed file, see docs/packed-format.md), finetune.csv,
-finetune.json and finetune.png. Trains on the train split; of a data-free set, on its images, with more --epochs.
+finetuned.safetensors (the best epoch; a packed file, see docs/packed-format.md), finetune.csv, finetune.json,
+finetune.png and finetune.pt (for --resume). Trains on the train split; of a data-free set, on its images, with more
+--epochs.
 """
 
 import sys
