@@ -60,7 +60,8 @@ class GradientSensitivity:
             reach: bits up and down from ``bits`` that are expanded; without it, all.
 
         Raises:
-            NotDifferentiableError: no gradient reaches a layer from the logits.
+            NotDifferentiableError: no gradient reaches a layer from the logits. In a quantized network, zeros are no
+                sign of that: few bits may silence a layer, and a small one may be the same at all bits within reach.
         """
         problem = self._problem
         widths = self._widths(bits, reach)
@@ -88,7 +89,7 @@ class GradientSensitivity:
         whole[..., known] = found.numpy()
         silent = ~whole[:, 1:].any(axis=(0, 1, 3))  # (n,)
         silent &= np.array(problem.searchable) < len(problem.layers)  # inputs may be on the grid, to be seen in weights
-        if silent.any():
+        if silent.any() and all(bits[layer] is None for layer in problem.searchable):
             name = problem.describe(problem.searchable[int(silent.argmax())])
             raise NotDifferentiableError(
                 f"no gradient reaches {name} from the logits, or all predictions are certain: give sensitivity measured"

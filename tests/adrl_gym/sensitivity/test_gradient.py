@@ -201,6 +201,16 @@ def test_what_autograd_cannot_follow_is_measured() -> None:
     assert isinstance(tables, MeasuredTables)
 
 
+def test_a_layer_that_is_the_same_at_all_bits_within_reach_costs_nothing() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(128, 5)).eval()  # 6 weights: 3 bits are enough
+    problem = problem_with(network, quantizer="kmeans", budget=0.3)
+    surrogate = GradientTables(problem, 40).around((6, 6), 40)
+    costs = surrogate.table(0.0).costs  # (2, 8)
+    assert (costs[0, 3:] == 0).all()
+    assert costs[1, 3] > 0
+
+
 def test_other_scores_are_measured(tiny: nn.Module) -> None:
     assert isinstance(sensitivity_tables(problem_with(tiny), "gradient", "agreement", 40), MeasuredTables)
 
