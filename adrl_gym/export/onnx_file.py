@@ -106,7 +106,7 @@ def _shared(network: nn.Module, parameter: str) -> set[str]:
 
 
 def _check_predictions(logits: Tensor, network: nn.Module, images: Tensor, least: float) -> None:
-    """Raises ``AdrlGymError`` unless logits ``(N, K)`` of ``(N, C, H, W)`` predict what the network does.
+    """Raise ``AdrlGymError`` unless logits ``(N, K)`` of ``(N, C, H, W)`` predict what the network does.
 
     ``least``: share of the images for which they must.
     """

@@ -33,10 +33,9 @@ class PairedTable(SensitivityTable):
         self._shares = shares.transpose(1, 0, 2, 3)  # (limits, G, W, W)
         self._rows = [(row.get(layer), row.get(n + layer)) for layer in layers]  # of weights, of the input
         self.allowed = limits.left_for(layers)
-        widths = self.costs.shape[1]
         lowest = [problem.inputs[layer][0] - self.min_bits if n + layer in row else 0 for layer in layers]
         self._lowest = [max(0, column) for column in lowest]
-        fronts = [self._front(group, widths) for group in range(len(layers))]
+        fronts = [self._front(group) for group in range(len(layers))]
         most = max(map(len, fronts))
         self.pairs = np.array([[*front, *[front[-1]] * (most - len(front))] for front in fronts])  # (G, F, 2)
         group = np.arange(len(layers))[:, None]  # (G, 1)
@@ -123,7 +122,7 @@ class PairedTable(SensitivityTable):
         rows = zip(self._rows[group], (weights, inputs), strict=True)
         return sum(float(self.costs[place, column]) for place, column in rows if place is not None)
 
-    def _front(self, group: int, widths: int) -> list[tuple[int, int]]:
+    def _front(self, group: int) -> list[tuple[int, int]]:
         """Return the pairs that no other one of the layer dominates, the smallest first."""
         options = self.options(group, ())
         sizes = np.array([self.pair_size(group, pair) for pair in options])  # (P, limits)

@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import tyro
+from torch import Tensor, nn
 
 from adrl_agents.adrl import greedy_bits
 from adrl_agents.pretrain import family_problems
 from adrl_agents.runs import git_commit
 from adrl_gym.datasets import ImageSet
 from adrl_gym.envs import CORRECTION_REACH, FAMILY_BUDGETS, TRUST, Decisions, FamilyMember, MixedPrecisionQuantFamilyEnv
-from adrl_gym.evaluation import SampleMetrics, sample_metrics
+from adrl_gym.evaluation import SampleMetrics, sample_metrics, whole_logits
 from adrl_gym.problem import QuantProblem
 from benchmarks.family.networks import UNSEEN
 from benchmarks.family.others import load_answering
@@ -35,6 +35,7 @@ from benchmarks.harness.csv_file import read_rows, write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _NETWORKS = Path(__file__).with_name("networks.py")
+_BATCH = 250  # test images
 _SPREAD = 0.3  # standard deviation of random corrections, as that of the exploration at the beginning
 Answer = tuple[int, ...]
 
@@ -112,12 +113,6 @@ def answers(member: FamilyMember, options: Options) -> Iterator[tuple[str, str, 
             yield f"{label}+knapsack", seed, partial(better, member, answer)
 
 
-def image_logits(network: torch.nn.Module, images: ImageSet) -> torch.Tensor:
-    """Return the logits ``(N, K)`` of some images."""
-    with torch.inference_mode():
-        return torch.cat([network(batch) for batch, _ in images.batches(250)])  # (N, K)
-
-
 def setting_rows(
     problem: QuantProblem,
     member: FamilyMember,
@@ -125,12 +120,16 @@ def setting_rows(
     methods: Iterable[tuple[str, str, Callable[[], Answer]]],
 ) -> Iterator[dict[str, object]]:
     """Yield a row for each method and seed."""
+
+    def logits(network: nn.Module) -> Tensor:
+        return whole_logits(network, (batch for batch, _ in images.batches(_BATCH)))  # (N, K)
+
     seen: dict[Answer, SampleMetrics] = {}
-    teacher = image_logits(problem.network, images)  # (N, K)
+    teacher = logits(problem.network)  # (N, K)
 
     def on_test(bits: Answer) -> SampleMetrics:
         if bits not in seen:
-            student = image_logits(problem.quantized(bits).network.eval(), images)  # (N, K)
+            student = logits(problem.quantized(bits).network)  # (N, K)
             seen[bits] = sample_metrics(student[None], teacher, images.labels)[0]
         return seen[bits]
 

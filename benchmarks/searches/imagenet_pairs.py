@@ -21,12 +21,13 @@ from tqdm import tqdm
 
 from adrl_agents.postprocess import LoadedRun, Recipe, RunOptions, load_run, quantized_network
 from adrl_gym.datasets import Images
-from adrl_gym.evaluation import SCORES, sample_metrics
+from adrl_gym.evaluation import SCORES, sample_metrics, whole_logits
 from adrl_gym.problem import QuantProblem
 from benchmarks.harness.csv_file import write_rows
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _RECIPES: tuple[Recipe, ...] = ("direct", "refit")
+_BATCH = 50  # test images
 _DRAWS = 10_000
 #: Agent and recipe -> measure -> float64 (N,); lower is better.
 ImageCosts = dict[tuple[str, Recipe], dict[str, np.ndarray]]
@@ -48,15 +49,14 @@ def test_costs(run: LoadedRun, recipe: Recipe, float_logits: torch.Tensor) -> di
     """Measure a run's network on each test image, beside the float one's predictions (N, K)."""
     test = run.problem.splits.test
     assert test is not None
-    quantized = quantized_network(run, recipe).network.network.eval()
+    quantized = quantized_network(run, recipe).network.network
     found = sample_metrics(logits_of(quantized, test)[None], float_logits, test.labels)[0]
     return {score: found.costs(score) for score in SCORES}  # float64 (N,) each
 
 
 def logits_of(network: nn.Module, images: Images) -> torch.Tensor:
-    """Return a network's predictions, float32 (N, K)."""
-    with torch.inference_mode():
-        return torch.cat([network(batch) for batch, _ in images.batches(50)])  # batch (B, C, H, W)
+    """Return a network's predictions, float32 ``(N, K)``, on the CPU."""
+    return whole_logits(network, (batch for batch, _ in images.batches(_BATCH)))
 
 
 def compared_pairs(networks: Iterable[tuple[str, Recipe]]) -> Iterator[tuple[tuple[str, Recipe], tuple[str, Recipe]]]:

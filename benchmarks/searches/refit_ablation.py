@@ -1,4 +1,4 @@
-"""Which part of the refit brings how much?
+"""Measure how much each part of the refit brings.
 
     python -m benchmarks.searches.refit_ablation --data-root D
 

@@ -103,6 +103,7 @@ def _measured(problem: QuantProblem, network: QuantizedNetwork) -> tuple[Metrics
 
 
 def main(options: Options) -> None:
+    """Measure what is missing, each row written when it is known."""
     file = options.results / "untrained.csv"
     known = {(row["network"], row["bits"], row["images"]) for row in read_rows(file)}
     for name, bits in product(options.networks, options.bits):

@@ -55,7 +55,7 @@ def test_every_method_has_a_row_and_is_measured_once(tmp_path: Path, monkeypatch
     assert float(chosen["search_kl"]) <= float(knapsack["search_kl"])
     ratio = float(chosen["kl"]) / float(knapsack["kl"])
     assert math.exp(float(chosen["log_ratio"])) == pytest.approx(ratio, rel=1e-4)
-    monkeypatch.setattr(evaluate, "image_logits", None)  # nothing is left to measure
+    monkeypatch.setattr(evaluate, "whole_logits", None)  # nothing is left to measure
     evaluate.main(options)
     assert read_rows(tmp_path / "family.csv") == rows
 
