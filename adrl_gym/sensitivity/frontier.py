@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 _MOST_STATES = 2048  # of a suffix of the layers; up to that many, the answers are exact
-_CELLS = 45  # along each limit, where states are thinned
+_CELLS = 45  # along each limit, where states are thinned, at most: two limits have no more cells than states
 _BLOCK = 256  # states that are compared with all others at a time
 
 
@@ -16,7 +16,7 @@ class FrontierKnapsack:
     The same questions as ``Knapsack``. A state of a suffix is what its bits take of each limit, and their cost; states
     that another one dominates are left out (Nemhauser and Ullmann 1969). Sizes are never rounded, so answers keep every
     limit. They are exact up to ``_MOST_STATES`` states of a suffix; of more, the cheapest in each cell of a grid over
-    the limits stays, and always the smallest.
+    the limits stays, and always the smallest. The grid is as fine as leaves no more states than these.
 
     Args:
         costs: ``(n, widths)``, cost of giving one layer alone a bit-width; lower is better.
@@ -103,10 +103,7 @@ def _undominated(taken: np.ndarray, cost: np.ndarray, room: np.ndarray, smallest
     fits = np.flatnonzero((taken <= room).all(axis=1))
     order = fits[np.lexsort((*taken[fits].T, cost[fits]))]  # cheapest first, then the smallest
     if len(order) > _MOST_STATES:
-        low = taken[order].min(axis=0)
-        cells = (taken[order] - low) * _CELLS // (taken[order].max(axis=0) - low + 1)  # (m, limits)
-        cell = cells @ _CELLS ** np.arange(len(room))  # (m,)
-        order = order[np.sort(np.unique(cell, return_index=True)[1])]  # the first of each is its cheapest
+        order = order[_thinned(taken[order])]
     sorted_taken = taken[order]  # (m, limits)
     kept = np.ones(len(order), bool)
     for begin in range(0, len(order), _BLOCK):
@@ -119,3 +116,16 @@ def _undominated(taken: np.ndarray, cost: np.ndarray, room: np.ndarray, smallest
         return chosen
     chosen = np.append(chosen, smallest)
     return chosen[np.argsort(cost[chosen], kind="stable")]
+
+
+def _thinned(taken: np.ndarray) -> np.ndarray:
+    """Return indices of the first of the states ``(m, limits)`` in each cell of a grid, in their order."""
+    from_least = taken - taken.min(axis=0)  # (m, limits)
+    span = from_least.max(axis=0) + 1  # (limits,)
+    cells = _CELLS
+    while True:
+        cell = (from_least * cells // span) @ cells ** np.arange(taken.shape[1])  # (m,)
+        first = np.unique(cell, return_index=True)[1]
+        if len(first) <= _MOST_STATES:
+            return np.sort(first)
+        cells = cells * 4 // 5

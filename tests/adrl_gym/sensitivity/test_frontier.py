@@ -1,4 +1,4 @@
-"""The knapsack under two limits, against exhaustion and against HiGHS."""
+"""The knapsack under several limits, against exhaustion and against HiGHS."""
 
 import itertools
 
@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adrl_gym.sensitivity import SensitivityTable, frontier
+from adrl_gym.sensitivity.frontier import FrontierKnapsack
 
 LAYERS = [432, *[2304] * 6, 4608, *[9216] * 5, 18432, *[36864] * 5, 640]  # ResNet20's weights
 MACS = [2304 * 192, *[2304 * 1024] * 6, 4608 * 256, *[9216 * 256] * 5, 18432 * 64, *[36864 * 64] * 5, 640]
@@ -57,3 +58,16 @@ def test_many_layers_lose_little_and_keep_both_limits(monkeypatch: pytest.Monkey
     assert (thinned.size(coarse) <= allowed).all()
     smallest = SensitivityTable(costs, sizes, [sum(LAYERS), sum(MACS)], 1)
     assert smallest.knapsack.complete(()) == (1,) * 20
+
+
+def test_many_limits_leave_no_more_states_than_two_and_lose_little() -> None:
+    random = np.random.default_rng(12)
+    costs = np.sort(random.exponential(1, (12, 8)) * 4.0 ** -np.arange(8), axis=1)[:, ::-1]  # (n, widths)
+    sizes = np.cumsum(random.integers(1, 1000, (4, 12, 8)), axis=2)  # (limits, n, widths)
+    allowed = (sizes[:, :, 0].sum(axis=1) + sizes[:, :, 4].sum(axis=1)) // 2  # (limits,)
+    table = SensitivityTable(costs, sizes, allowed.tolist(), 1)
+    assert isinstance(table.knapsack, FrontierKnapsack)
+    assert max(map(len, table.knapsack._least)) <= frontier._MOST_STATES + 1  # and the smallest
+    answer = table.columns(table.knapsack.complete(()))
+    assert (table.size(answer) <= allowed).all()
+    assert table.cost(answer) <= 1.1 * table.cost(table.columns(table.solve()))
