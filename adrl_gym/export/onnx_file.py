@@ -57,13 +57,15 @@ def save_onnx(
             rounding changes predictions, up to a tenth of them, a ``UserWarning`` says how many.
 
     Raises:
-        AdrlGymError: bits for unknown layers, weights that do not fit their bits, a codebook, an operator that ONNX
-            has not, a network that torch.export cannot trace or onnxruntime cannot run, other predictions, a place that
-            cannot be written.
+        AdrlGymError: no images, bits for unknown layers, weights that do not fit their bits, a codebook, an operator
+            that ONNX has not, a network that torch.export cannot trace or onnxruntime cannot run, other predictions, a
+            place that cannot be written.
     """
     onnx = import_extra("onnx")
     import_extra("onnxruntime")  # before the work
     bits, origin = quantized.bits, quantized.origin
+    if len(images) == 0:
+        raise AdrlGymError("no images to trace the network with: give at least one", parameter="images")
     if quantized.codebook:
         raise AdrlGymError(
             f"ONNX files have no codebooks, and {origin.quantizer} makes them: use the packed format, or search with "

@@ -169,6 +169,12 @@ def test_codebooks_are_refused(tmp_path: Path, tiny: nn.Module, batches: Batches
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_images_are_refused(tmp_path: Path, mixed: Model) -> None:
+    with pytest.raises(AdrlGymError, match="no images to trace the network with: give at least one"):
+        save_onnx(tmp_path / "file", mixed.quantized, mixed.images[:0])
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])
 def test_a_missing_package_is_named(
     tmp_path: Path, mixed: Model, monkeypatch: pytest.MonkeyPatch, package: str
