@@ -42,7 +42,6 @@ class SensitivityTable:
             self.knapsack = Knapsack(self.costs, sizes[0], int(self.allowed[0]), min_bits)
         else:
             self.knapsack = FrontierKnapsack(self.costs, sizes, self.allowed, min_bits)
-        self._multiplier = lagrange_multiplier(self.costs, sizes, self.allowed)
 
     @classmethod
     def of(cls, problem: SearchSpace, costs: np.ndarray) -> "SensitivityTable":
@@ -64,7 +63,7 @@ class SensitivityTable:
     @property
     def priced(self) -> np.ndarray:
         """Cost plus size at the budget's Lagrange multiplier, ``(n, widths)``, for states that hide what is left."""
-        return self.costs + self._multiplier * self.combined
+        return self.costs + lagrange_multiplier(self.costs, self.sizes, self.allowed) * self.combined
 
     def solve(self) -> tuple[int, ...]:
         """Return the bit-widths of least summed cost within the budget, exactly (see ``solve_exactly``)."""
