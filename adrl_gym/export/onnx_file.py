@@ -7,7 +7,6 @@ their grid; a runtime may do so.
 """
 
 import copy
-import json
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -18,15 +17,22 @@ from torch import Tensor, nn
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.extras import import_extra
 from adrl_gym.export.onnx_linear import linear_rows, pack_linear_layers
-from adrl_gym.export.onnx_trace import optimized, run_model, traced_model
-from adrl_gym.export.onnx_weights import Opset, onnx_sizes, put_integers, reads_int2, stored, take_weights
+from adrl_gym.export.onnx_trace import CHECKED_IMAGES, optimized, run_model, traced_model
+from adrl_gym.export.onnx_weights import (
+    Opset,
+    default_opset,
+    onnx_sizes,
+    put_integers,
+    put_origin,
+    stored,
+    take_weights,
+)
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
 from adrl_gym.layers import float_inputs
 from adrl_gym.outputs import by_position
 from adrl_gym.quantization import QuantizedNetwork
 
-_CHECKED = 100  # images whose predictions are compared
 _EQUAL = 0.9  # of them at least, where inputs of linear layers are rounded
 
 LinearLayers = Literal["float", "nbits"]
@@ -63,17 +69,15 @@ def save_onnx(
     """
     onnx = import_extra("onnx")
     import_extra("onnxruntime")  # before the work
-    bits, origin = quantized.bits, quantized.origin
     if len(images) == 0:
         raise AdrlGymError("no images to trace the network with: give at least one", parameter="images")
     if quantized.codebook:
         raise AdrlGymError(
-            f"ONNX files have no codebooks, and {origin.quantizer} makes them: use the packed format, or search with "
-            "the quantizer gptq or linear"
+            f"ONNX files have no codebooks, and {quantized.origin.quantizer} makes them: use the packed format, or "
+            "search with the quantizer gptq or linear"
         )
     coded = quantized.encode()
-    if opset is None:
-        opset = 25 if min(bits.bits, default=8) <= 2 and reads_int2() else 21
+    opset = default_opset(quantized.bits.bits) if opset is None else opset
     with float_inputs(quantized.network):
         network = copy.deepcopy(quantized.network).cpu().eval().to(memory_format=torch.contiguous_format)
     model = traced_model(network, images, opset)
@@ -84,17 +88,11 @@ def save_onnx(
     rows = linear_rows(network, images) if linear == "nbits" else {}
     packed = pack_linear_layers(model, taken, weights, rows)
     put_integers(model.graph, taken, {parameter: weights[parameter] for parameter in taken})
-    metadata = {
-        "network": origin.name,
-        "checkpoint": origin.checkpoint,
-        "quantizer": origin.quantizer,
-        "bits": json.dumps(bits.as_dict()),
-    }
-    onnx.helper.set_model_props(model, {f"adrl_gym.{key}": value for key, value in metadata.items()})
+    put_origin(model, quantized)
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString()
     least = _EQUAL if packed else 1.0
-    _check_predictions(run_model(content, images[:_CHECKED]), network, images[:_CHECKED], least)
+    _check_predictions(run_model(content, images[:CHECKED_IMAGES]), network, images[:CHECKED_IMAGES], least)
     write_whole(Path(file), content)
     if float_file is not None:
         write_whole(Path(float_file), float_content)

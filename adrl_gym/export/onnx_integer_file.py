@@ -1,6 +1,5 @@
 """ONNX files with quantized weights and activations, which runtimes compute in integers."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,11 @@ from adrl_gym.export.onnx_integer import (
     without_grids,
 )
 from adrl_gym.export.onnx_integer_check import check_integers
-from adrl_gym.export.onnx_trace import optimized, traced_model
-from adrl_gym.export.onnx_weights import Opset, onnx_sizes, reads_int2, take_weights
+from adrl_gym.export.onnx_trace import CHECKED_IMAGES, optimized, traced_model
+from adrl_gym.export.onnx_weights import Opset, default_opset, onnx_sizes, put_origin, take_weights
 from adrl_gym.export.sizes import ExportSizes
 from adrl_gym.files import write_whole
 from adrl_gym.quantization import IntegerNetwork, QuantizedNetwork
-
-_CHECKED = 100  # images whose predictions are compared
 
 
 def save_integer_onnx(
@@ -52,22 +49,13 @@ def save_integer_onnx(
     """
     onnx = import_extra("onnx")
     import_extra("onnxruntime")  # before the work
-    bits, origin = quantized.bits, quantized.origin
-    if opset is None:
-        opset = 25 if min(bits.bits, default=8) <= 2 and reads_int2() else 21
+    opset = default_opset(quantized.bits.bits) if opset is None else opset
     network = quantized.integer_network(images)
     model, float_model = _models(network, images, opset)
-    metadata = {
-        "network": origin.name,
-        "checkpoint": origin.checkpoint,
-        "quantizer": origin.quantizer,
-        "bits": json.dumps(bits.as_dict()),
-        "activations": "8",
-    }
-    onnx.helper.set_model_props(model, {f"adrl_gym.{key}": value for key, value in metadata.items()})
+    put_origin(model, quantized, activations="8")
     onnx.checker.check_model(model, full_check=True)
     content, float_content = model.SerializeToString(), float_model.SerializeToString()
-    check_integers(model, network, images[:_CHECKED])
+    check_integers(model, network, images[:CHECKED_IMAGES])
     write_whole(Path(file), content)
     if float_file is not None:
         write_whole(Path(float_file), float_content)

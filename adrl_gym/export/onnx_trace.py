@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.extras import import_extra
 
+CHECKED_IMAGES = 100  # whose predictions in PyTorch and in onnxruntime are compared
 Operators = dict[Callable[..., Any], Callable[..., Any]]
 
 

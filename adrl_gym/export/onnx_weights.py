@@ -5,7 +5,8 @@ it: every run would compute the weights anew, and a norm after the layer could n
 """
 
 import contextlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +18,7 @@ from adrl_gym.errors import AdrlGymError
 from adrl_gym.export.extras import import_extra
 from adrl_gym.export.packing.bitpack import pack, packed_size
 from adrl_gym.export.sizes import ExportSizes
-from adrl_gym.quantization import CodedWeight
+from adrl_gym.quantization import CodedWeight, QuantizedNetwork
 
 INTEGERS = "_integers"  # a parameter's name with this is that of its integers
 Opset = Literal[21, 25]  # the first with INT4, and the first with INT2
@@ -37,6 +38,23 @@ class Stored(NamedTuple):
     width: int
     offset: float
     scales: Tensor
+
+
+def default_opset(bits: Sequence[int]) -> Opset:
+    """Return 25 where a layer has 1 or 2 ``bits`` and the installed onnxruntime reads such a file, else 21."""
+    return 25 if min(bits, default=8) <= 2 and reads_int2() else 21
+
+
+def put_origin(model: Any, quantized: QuantizedNetwork, **others: str) -> None:
+    """Write a network's name, checkpoint, quantizer and bits into the metadata of its model, as ``adrl_gym.KEY``."""
+    metadata = {
+        "network": quantized.origin.name,
+        "checkpoint": quantized.origin.checkpoint,
+        "quantizer": quantized.origin.quantizer,
+        "bits": json.dumps(quantized.bits.as_dict()),
+        **others,
+    }
+    import_extra("onnx").helper.set_model_props(model, {f"adrl_gym.{key}": value for key, value in metadata.items()})
 
 
 def stored_bits(bits: int, opset: Opset) -> int:
