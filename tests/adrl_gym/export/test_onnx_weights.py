@@ -29,7 +29,7 @@ def test_int2_is_used_where_it_is_smaller_and_known(
     opset: int,
     types: list[str],
 ) -> None:
-    monkeypatch.setattr("adrl_gym.export.onnx_file.reads_int2", lambda: known)
+    monkeypatch.setattr("adrl_gym.export.onnx_weights.reads_int2", lambda: known)
     quantized = mixed.problem.quantized(bits)
     save_onnx(tmp_path / "file", quantized, mixed.images)
     model = onnx.load(tmp_path / "file")
