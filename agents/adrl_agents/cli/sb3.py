@@ -1,6 +1,6 @@
 """Search bit-widths with an agent of Stable-Baselines3.
 
-The agents are untouched: they are the baselines below HAQ and ADRL.
+Their code is untouched: they are baselines for HAQ and ADRL.
 """
 
 from adrl_agents.options import SB3Options
