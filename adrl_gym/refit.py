@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+from adrl_gym.datasets import ImageSet, check_fit
 from adrl_gym.errors import AdrlGymError
 from adrl_gym.evaluation import sample_metrics, whole_logits
 from adrl_gym.layers import quantized_copy
@@ -88,8 +89,10 @@ def choose_weights(
         progress: show a bar.
 
     Raises:
-        AdrlGymError: a single image, and as for ``calibrate``.
+        AdrlGymError: a single image, images that the network cannot take, and as for ``calibrate``.
     """
+    if isinstance(images, Tensor) and len(images):
+        check_fit(problem.network, ImageSet(images, None))
     there = images if isinstance(images, Tensor) else problem.splits.search.images  # (N, C, H, W)
     count = len(images) if isinstance(images, Tensor) else calibration_size(problem, images)[0]
     fitted = min(count, len(there) - max(1, count // HELD_OUT))

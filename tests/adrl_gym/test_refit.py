@@ -277,8 +277,10 @@ def test_bad_input() -> None:
             refit(problem, [2] * 4, **wrong)  # type: ignore[arg-type]
     with pytest.raises(AdrlGymError, match="1 image to refit on and to compare on: at least 2 are needed"):
         refit(problem, [2] * 4, images=images(1))
+    with pytest.raises(AdrlGymError, match=r"images of shape \(5, 8, 8\) do not fit Plain"):
+        refit(problem, [2] * 4, images=torch.zeros(4, 5, 8, 8))
     with pytest.raises(AdrlGymError, match=r"layer body\.0: its inputs hold NaN or infinity"):
-        refit(problem, [2] * 4, images=torch.full((4, 3, 8, 8), torch.nan))
+        calibrate(problem, [2] * 4, torch.full((4, 3, 8, 8), torch.nan))
     with pytest.warns(UserWarning, match="cannot partition Depends"):
         untraceable = problem_of(Depends(), bits=(1, 8))
     with pytest.raises(
