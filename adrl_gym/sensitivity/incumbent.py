@@ -50,10 +50,10 @@ def measure_around(
         widths = problem.widths(layer)
         low, high = max(bits[layer] - REACH, widths[0]), min(bits[layer] + REACH, widths[-1])
         near = [(*bits[:layer], b, *bits[layer + 1 :]) for b in range(low, high + 1)]
-        differences = problem.costs(near, score, 0, images) - own  # (high - low + 1, N)
         first, last = low - problem.min_bits, high - problem.min_bits  # columns
         edge = np.clip(np.arange(alone.shape[1]), first, last)  # (widths,)
-        costs[row] = differences.mean(axis=1)[edge - first] + alone[row] - alone[row, edge]
         with np.errstate(invalid="ignore"):  # of a broken network, whose cost is infinite
+            differences = problem.costs(near, score, 0, images) - own  # (high - low + 1, N)
+            costs[row] = differences.mean(axis=1)[edge - first] + alone[row] - alone[row, edge]
             errors[row] = np.nan_to_num(differences.std(axis=1))[edge - first] / np.sqrt(images)
     return IncumbentSensitivity(costs, errors)

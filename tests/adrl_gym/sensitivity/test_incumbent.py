@@ -13,6 +13,7 @@ from adrl_agents.adrl.indicators import ProfilingIndicator
 from adrl_gym import QuantProblem
 from adrl_gym.sensitivity.incumbent import measure_around
 from adrl_gym.sensitivity.measured import measure_sensitivity
+from adrl_gym.sensitivity.table import SensitivityTable
 
 Batches = list[tuple[Tensor, Tensor]]
 KEPT = {"fc2": 8}
@@ -67,6 +68,8 @@ def test_bit_widths_that_break_the_network_are_never_the_answer(
     around = measure_around(problem, (2, 4, 2, 8), "kl", 100, measure_sensitivity(problem, "kl", 100))
     assert not np.isnan(around.costs).any()
     assert np.isfinite(around.errors).all()
+    beside = measure_around(problem, (2, 1, 2, 8), "kl", 100, measure_sensitivity(problem, "kl", 100))  # broken itself
+    assert SensitivityTable.of(problem, beside.costs).knapsack.complete(())[1] == 3, "the fewest that do not break it"
 
 
 def test_scores_are_those_around_the_best(problem: QuantProblem) -> None:
