@@ -23,7 +23,7 @@ from benchmarks.reporting.activation_tables import activations_table, searched_t
 from benchmarks.reporting.cluster_tables import overhead_table, scaling_table, sweep_table
 from benchmarks.reporting.family_tables import family_networks_table, family_searches_table, family_table
 from benchmarks.reporting.hardware_tables import fronts_table, latency_table, linear_table, runtime_table
-from benchmarks.reporting.imagenet_tables import imagenet_table, recipes_table
+from benchmarks.reporting.imagenet_tables import full_size_table, imagenet_table, recipes_table
 from benchmarks.reporting.network_tables import exceptions_table, networks_table
 from benchmarks.reporting.peer_tables import peers_table
 from benchmarks.reporting.settings import Results
@@ -225,7 +225,11 @@ TABLES: dict[Path, Tables] = {
     _ROOT / "docs" / "finetuning.md": {"finetuning": finetuning},
     _ROOT / "docs" / "howto" / "activations.md": {"activations": activations_table, "searched": searched_table},
     _ROOT / "docs" / "howto" / "hardware-budget.md": {"latency": latency_table, "fronts": fronts_table},
-    _ROOT / "docs" / "howto" / "imagenet.md": {"imagenet": imagenet_table, "imagenet-recipes": recipes_table},
+    _ROOT / "docs" / "howto" / "imagenet.md": {
+        "full-size": full_size_table,
+        "imagenet": imagenet_table,
+        "imagenet-recipes": recipes_table,
+    },
     _ROOT / "docs" / "howto" / "many-machines.md": {
         "sweep": sweep_table,
         "overhead": overhead_table,

@@ -88,6 +88,7 @@ full() {
         "$python" -m benchmarks.searches.imagenet --data-root "$IMAGENET" --bits 4 --agents adrl+measured # an hour or two
         "$python" -m benchmarks.hardware.activations --imagenet "$IMAGENET"     # activations.csv
         "$python" -m benchmarks.searches.imagenet_pairs --data-root "$IMAGENET" # imagenet_pairs.csv
+        "$python" -m benchmarks.searches.full_size --data-root "$IMAGENET"      # full_size.csv; a machine with nothing else
     fi
     [ -d $work/lazy-before ] || git worktree add --detach $work/lazy-before f9102ae
     once lazy "$python" -m benchmarks.experiments.lazy --before $work/lazy-before # lazy.csv; a machine with nothing else

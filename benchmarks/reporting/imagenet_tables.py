@@ -1,4 +1,4 @@
-"""Tables of imagenet.csv and imagenet_pairs.csv: what searches find for a network of ImageNet's size."""
+"""Tables of searches on networks of ImageNet's size: what they find, and what they take."""
 
 from pathlib import Path
 
@@ -14,6 +14,7 @@ _HEADER = (
     "agreement, KL, loss",
     "ADRL's KL less its KL",
 )
+_NAMES = {"alexnet": "AlexNet", "resnet50": "ResNet50"}
 _COSTS = {"error": 2, "disagreement": 2, "kl": 4, "loss": 4}  # digits
 
 
@@ -54,6 +55,25 @@ def recipes_table(results: Path) -> str:
         for (bits, agent), costs in sorted(found.items(), key=lambda item: (float(item[0][0]), item[0][1]))
     ]
     return markdown(("average bits", "search", "error, percent", "disagreement, percent", "KL", "loss"), lines)
+
+
+def full_size_table(results: Path) -> str:
+    """Return a row for each network of full_size.csv: time and memory of ADRL's default search."""
+    header = ("network", "layers", "images", "first answer, s", "command, s", "evaluations", "peak GiB", "threads")
+    lines = [
+        [
+            _NAMES[row["network"]],
+            row["layers"],
+            row["images"],
+            f"{float(row['first_seconds']):.0f}",
+            f"{float(row['seconds']):.0f}",
+            f"{float(row['evaluations']):.0f}",
+            f"{float(row['peak_gib']):.1f}",
+            row["threads"],
+        ]
+        for row in sorted(read_rows(results / "full_size.csv"), key=lambda row: row["network"])
+    ]
+    return markdown(header, lines)
 
 
 def _less(row: Row | None, digits: int = 4) -> str:
