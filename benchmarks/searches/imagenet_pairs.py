@@ -105,6 +105,7 @@ def main(options: Options) -> None:
             problem, float_logits = shared.get(network, (None, None))
             run = load_run(RunOptions(run=folder, data_root=options.data_root), problem)
             if float_logits is None:
+                run.problem.quantize_layers()  # once for the bits of all runs
                 assert run.problem.splits.test is not None
                 float_logits = logits_of(run.problem.network, run.problem.splits.test)
                 shared[network] = run.problem, float_logits
