@@ -45,6 +45,10 @@ full() {
     "$python" -m benchmarks.experiments.refits --data-root "$data"     # refit.csv
     "$python" -m benchmarks.searches.refit_ablation --data-root "$data" # refit_ablation.csv
     "$python" -m benchmarks.experiments.finetuning --data-root "$data" # finetune.csv
+    "$python" -m benchmarks.experiments.finetuning --data-root "$data" --runs $work/finetuning-8 --epochs 8 \
+        --only resnet20-gptq-0.0625-adrl # finetune.csv
+    "$python" -m benchmarks.experiments.finetuning --data-root "$data" --runs $work/finetuning-6 --epochs 6 \
+        --only resnet20-gptq-0.05-adrl # finetune.csv
     "$python" -m benchmarks.peers.run --data-root "$data" --environments $work/peers # peers.csv
     "$python" -m benchmarks.hardware.activations --data-root "$data"   # activations.csv
     "$python" -m benchmarks.hardware.searched_activations --data-root "$data" --images 500 # activations.csv
