@@ -26,6 +26,7 @@ from benchmarks.reporting.hardware_tables import fronts_table, latency_table, li
 from benchmarks.reporting.imagenet_tables import full_size_table, imagenet_table, recipes_table
 from benchmarks.reporting.network_tables import exceptions_table, networks_table
 from benchmarks.reporting.peer_tables import peers_table
+from benchmarks.reporting.sensitivity_tables import sensitivity_table
 from benchmarks.reporting.settings import Results
 from benchmarks.reporting.table_format import BESIDE, markdown, metrics_cell, without_empty
 from benchmarks.reporting.tables import EVALUATION
@@ -212,7 +213,10 @@ TABLES: dict[Path, Tables] = {
         "runtime": runtime_table,
         **MEASURED,
     },
-    _ROOT / "docs" / "agents.md": {"ablations": from_rows(EVALUATION["ablations"])},
+    _ROOT / "docs" / "agents.md": {
+        "ablations": from_rows(EVALUATION["ablations"]),
+        "sensitivity": sensitivity_table,
+    },
     PAGE: {
         **{name: from_rows(make) for name, make in EVALUATION.items()},
         "figures": lambda folder: figures_table(folder, PAGE),
