@@ -145,7 +145,7 @@ def environment(folder: Path, tool: str) -> Path:
     home = folder / tool
     python, complete = home / "bin" / "python", home / "complete"
     if not complete.exists():
-        venv.create(home, with_pip=True)
+        venv.create(home, with_pip=True, clear=True)
         inside = sysconfig.get_path("purelib", vars={"base": str(home)})
         (Path(inside) / "reused.pth").write_text(sysconfig.get_path("purelib") + "\n")
         subprocess.run([python, "-m", "pip", "install", "-q", "-r", PEERS / f"{tool}.txt"], check=True)

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import sysconfig
 import venv
 from importlib.metadata import version
 from pathlib import Path
@@ -61,16 +60,18 @@ def test_a_tool_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
 def test_an_installation_that_failed_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed: list[bool] = []
+    half = tmp_path / "mct" / "half"  # of a package
 
-    def make(home: Path, **_: object) -> None:
-        site = Path(sysconfig.get_path("purelib", vars={"base": str(home)}))
-        for folder in (home / "bin", site):
-            folder.mkdir(parents=True, exist_ok=True)
-        (home / "bin" / "python").touch()
+    create = venv.create
+
+    def make(home: Path, *, with_pip: bool, clear: bool = False) -> None:
+        assert with_pip  # which takes seconds, and there is nothing to install here
+        create(home, clear=clear)
 
     def install(*_: object, **__: object) -> None:
         installed.append(True)
         if len(installed) == 1:
+            half.touch()
             raise subprocess.CalledProcessError(1, "pip")
 
     monkeypatch.setattr(venv, "create", make)
@@ -78,6 +79,7 @@ def test_an_installation_that_failed_is_taken_up_again(tmp_path: Path, monkeypat
     with pytest.raises(subprocess.CalledProcessError):
         environment(tmp_path, "mct")
     assert environment(tmp_path, "mct") == environment(tmp_path, "mct") == tmp_path / "mct" / "bin" / "python"
+    assert not half.exists()
     assert len(installed) == 2, "once more after the failure, and then no more"
 
 
