@@ -48,7 +48,7 @@ class CommandCost(NamedTuple):
     Attributes:
         seconds: of the clock, from its start to its end.
         cpu_seconds: of all its threads.
-        peak_gib: largest resident memory, in GiB.
+        peak_gib: largest resident memory, in GiB; at least that of the process that started it.
     """
 
     seconds: float

@@ -1,5 +1,6 @@
 """Searches at full size: the command runs, and its row tells what it took and no accuracy."""
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,8 @@ def test_a_search_leaves_one_row_without_accuracies(tmp_path: Path, monkeypatch:
     (row,) = read_rows(tmp_path / "full_size.csv")
     assert (row["network"], row["layers"], row["images"]) == ("small", "2", "10")
     assert 0 < float(row["first_seconds"]) < float(row["seconds"])
-    assert 0.05 < float(row["peak_gib"]) < 3  # PyTorch alone takes a part of the one, the machine has more of the other
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # GiB, which the command's begins with
+    assert 0.05 < float(row["peak_gib"]) < max(3, own + 0.1)  # PyTorch takes more than the one and less than the other
     assert not [name for name in row if "accuracy" in name]
     monkeypatch.setattr(full_size, "command_cost", None)
     full_size.main(options)  # the row is there
